@@ -167,7 +167,7 @@ static void test_polls(void **state)
 /* Eight buckets of gradients, of which the last is ready when the pass ends, and the statistics. */
 enum { STAGES = 4, BUCKET = 32000, STATISTICS = 20000, FLOATS = 8 * BUCKET + STATISTICS };
 
-static dn_stage stages[STAGES] = {
+static dn_profile_layer stages[STAGES] = {
     {0.1, 64000}, {0.2, 96000}, {0.3, 68000}, {0.4, 28000 + STATISTICS}};
 static const dn_profile profile = {.model = "m",
                                    .mode = "fp32",

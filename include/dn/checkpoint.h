@@ -24,7 +24,7 @@
 typedef struct dn_checkpoint {
     int64_t step;        /* optimizer steps done; the position in the data follows from it */
     uint64_t hash;       /* dn_net_hash of the weights; written, and compared by the reader alone */
-    char path[PATH_MAX]; /* of the file it was read from, or empty */
+    char path[PATH_MAX]; /* of its file; empty of a run that starts */
     char data[256];      /* what tells the data set from others */
     char folder[PATH_MAX]; /* of the data set, absolute; empty where it is not known */
     char config[8192];     /* INI text of the options that decide the result */

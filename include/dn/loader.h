@@ -35,7 +35,7 @@ int64_t dn_sequence_position(const dn_sequence *sequence, int64_t step, int virt
 typedef struct dn_loader_settings {
     const dn_source *source; /* not owned */
     dn_sequence sequence;
-    int64_t begin, end; /* reads the batches [begin, end), unless it is asked for others */
+    int64_t begin, end; /* reads the batches [begin, end), unless it is asked for earlier ones */
     int shuffle;        /* 1: each epoch in dn_random_order's; 0: in stored order */
     int64_t window;     /* of that order; 0: the whole split */
     dn_transform transform;

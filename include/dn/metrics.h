@@ -112,15 +112,15 @@ typedef struct dn_metrics_best {
     const char *suffix; /* "top1", behind the judge's name */
 } dn_metrics_best;
 
-/* To be called at the run's end, by its last epoch, --max-steps or preemption; `checkpoint` is the
- * file that holds the weights, `best` that of best.h5; either may be NULL. */
+/* To be called at the run's end, by its last step, an early stop or preemption; `checkpoint` is the
+ * file that holds the weights, `best` the epoch of best.h5; either may be NULL. */
 dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                          const char *checkpoint, const dn_metrics_best *best, const char *reason);
 
 /* To be called in place of that where the run failed: `message` says how. Shows nothing. */
 dn_status dn_metrics_fail(dn_metrics *metrics, int64_t step, const char *message);
 
-/* The reason of a run that is complete, and of one that failed. */
+/* The reasons of runs that are complete, and of one that failed. */
 #define DN_METRICS_COMPLETE   "the last step"
 #define DN_METRICS_EARLY_STOP "early stop"
 #define DN_METRICS_FAILED     "failed"

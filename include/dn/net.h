@@ -133,7 +133,7 @@ void dn_net_init(dn_net *net, dn_init init, uint64_t seed);
  * outside OpenMP regions. */
 typedef void dn_ready_fn(void *user, size_t end);
 
-/* One training pass: its name, for the dropout masks, and who follows its gradients. */
+/* One training pass: its name, for what is drawn in it, and who follows its gradients. */
 typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;

@@ -48,8 +48,8 @@ struct dn_schedule {
     const char *name;
     /* The rate of step `step` but for the warm-up. */
     double (*rate)(const dn_rate *rate, int64_t step);
-    /* Takes an epoch's loss or accuracy on the test set into the state; NULL for a schedule without
-     * one. */
+    /* Takes an epoch's loss or accuracy on the images that judge the run into the state; NULL for a
+     * schedule without one. */
     void (*observe)(dn_rate *rate, double metric);
     /* What it reads of settings and dn_rate.least, by the names of their options; NULL behind the
      * last. */

@@ -23,7 +23,7 @@ int dn_tree_split(int lo, int hi);
 /* The tree's sum of `count` doubles that stand `stride` apart. */
 double dn_tree_sum(const double *leaf, int count, int stride);
 
-/* First virtual rank of rank `rank` of `ranks`: rank r owns [V*r/R, V*(r+1)/R). */
+/* First virtual rank (or batch) of rank `rank` of `ranks`: rank r owns [V*r/R, V*(r+1)/R). */
 int dn_tree_first(int virtual_ranks, int ranks, int rank);
 
 /* sum(count) = sum + other, by all threads: the one addition of vectors of the tree. */

@@ -1,8 +1,8 @@
 /*
  * The command line of dn_dist. One table of options (option_table.c) drives parsing, --help, the
- * configuration file and the configuration text in checkpoints. Only the commands (mpi/commands)
- * see options: what they start has settings of its own, which options hold. Not collective: every
- * rank parses the same command line and comes to the same result.
+ * configuration file and the configuration text in checkpoints. Only dn_dist.c and the commands
+ * (mpi/commands) see options: what they start has settings of its own, which options hold. Not
+ * collective: every rank parses the same command line and comes to the same result.
  */
 #ifndef DN_OPTIONS_H
 #define DN_OPTIONS_H
@@ -92,7 +92,7 @@ typedef struct dn_options {
     char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */
     char page[DN_PATH_SIZE];                                /* of a report */
     char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
-    char resume[DN_PATH_SIZE];                              /* auto, none or a file */
+    char resume[DN_PATH_SIZE]; /* auto, none, a file or a run's folder */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     char recipe[DN_PATH_SIZE]; /* recipes.h; or empty */
     char time_limit[32];       /* job/preempt.h */

@@ -79,7 +79,7 @@ static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *
                  "%s: layer %d of \"backward\": found %g seconds and %lld floats, expected 0 to "
                  "1e9 and 0 to 2^32 - 1",
                  name, i, seconds, (long long)floats);
-        p->stage[i] = (dn_stage){seconds, (size_t)floats};
+        p->stage[i] = (dn_profile_layer){seconds, (size_t)floats};
         p->backward += seconds;
         p->floats += (size_t)floats;
     }

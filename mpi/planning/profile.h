@@ -14,10 +14,10 @@
 #include "training/step.h"
 
 /* A layer of the backward pass, and the floats of the leaf that are final when it ends. */
-typedef struct dn_stage {
+typedef struct dn_profile_layer {
     double seconds;
     size_t floats;
-} dn_stage;
+} dn_profile_layer;
 
 typedef struct dn_profile {
     json_t *json;                     /* what it was decoded from, with the strings; owned */
@@ -26,7 +26,8 @@ typedef struct dn_profile {
     double forward, backward, update; /* seconds; forward: all that comes before backward */
     size_t floats, statistics;        /* of the leaf; the last of these, which are no gradients */
     int stages;
-    dn_stage *stage; /* (stages) in backward order; they hold all floats and seconds of backward */
+    dn_profile_layer
+        *stage; /* (stages) in backward order; they hold all floats and seconds of backward */
 } dn_profile;
 
 /* The profile of `steps` training steps of the net, since dn_net_phase_reset; NULL where memory is

@@ -1,4 +1,4 @@
-/* Averaged weights: their statistics, and their scores; see run.h. */
+/* Averaged weights and their statistics; see run.h. */
 #include <omp.h>
 #include <stdlib.h>
 

@@ -29,13 +29,13 @@ typedef struct dn_part_of_images {
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
 
 /* Runs the net over this rank's batches, transformed, and tells of each; rank 0 shows on a terminal
- * how far it is. DN_STOPPED when the rank
- * is preempted (`preempt` may be NULL); what the images' reader returns. Not collective. */
+ * how far it is. DN_STOPPED when the rank is preempted (`preempt` may be NULL); what the images'
+ * reader returns. Not collective. */
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transform,
                               const dn_preempt *preempt, dn_scored_fn *scored, void *user);
 
-/* What the net makes of one image. */
+/* What the net makes of one image; doubles alone, as ranks send them as such. */
 typedef struct dn_sample {
     double loss;
     double rank;      /* classes that come before the label's; `classes` where that has no number */

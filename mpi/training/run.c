@@ -91,7 +91,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     return DN_OK;
 }
 
-/* ---- epochs, checkpoints, the end ---- */
+/* ---- checkpoints, and ends that fail ---- */
 
 /* Compares the ranks' weights; *hash is what they all have. */
 static dn_status common_hash(const dn_run *r, uint64_t *hash)
@@ -195,11 +195,11 @@ static dn_status tell_diverged(dn_run *r)
                    failure.message, dn_learning_rate(&r->rate, r->done), way);
 }
 
-/* ---- evaluation ---- */
+/* ---- evaluation, an epoch's end ---- */
 
 enum { MOST_SCORES = 4 };
 
-/* What was evaluated, in the order of dn_metrics_epoch's. */
+/* What was evaluated, what judges first: val, test; then the same of the averages. */
 typedef struct evaluation {
     dn_named_scores scores[MOST_SCORES];
     int count;
@@ -354,7 +354,7 @@ static dn_status end_run(dn_run *r, const char *reason)
                                                  dn_run_best(r, &best) ? &best : NULL, reason));
 }
 
-/* Saves, unless that was just done, and ends the run before its last step. */
+/* Saves, unless that was just done, and ends the run before it is complete. */
 static dn_status end_early(dn_run *r, int reason)
 {
     if (r->saved != r->done)

@@ -64,10 +64,10 @@ int dn_run_best(const dn_run *run, dn_metrics_best *best);
 dn_load_fn dn_run_load;
 
 /*
- * Trains, evaluates and saves until the last step, or until a rank is preempted: then saves and
- * returns DN_STOPPED. On DN_EDIVERGED nothing is saved, and checkpoints of that step are set aside
- * (dn_run_set_aside). Rank 0 writes checkpoints and metrics; all ranks compare the hash of
- * their weights whenever one is reported. Collective.
+ * Trains, evaluates and saves until the last step, or an early stop, or until a rank is preempted:
+ * then saves and returns DN_STOPPED. On DN_EDIVERGED nothing is saved, and checkpoints of that step
+ * are set aside (dn_run_set_aside). Rank 0 writes checkpoints and metrics; all ranks compare the
+ * hash of their weights whenever one is reported. Collective.
  */
 dn_status dn_run_to_end(dn_run *run);
 

@@ -1,7 +1,7 @@
 /*
  * The kernel tables of this build, for dispatch.c and the tests that compare them; and how a file
- * that is compiled for one of them (DN_ISA: avx2, generic, dot, ...) names and collects its
- * kernels.
+ * (of src/train and src/transforms, too) that is compiled for one of them (DN_ISA: avx2, generic,
+ * dot, ...) names and collects its kernels.
  */
 #ifndef DN_KERNELS_TABLES_H
 #define DN_KERNELS_TABLES_H

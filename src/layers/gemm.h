@@ -68,7 +68,7 @@ typedef struct dn_gemm_view {
     dn_padded padded;         /* of a panel's rows: bordered for a 3x3 */
     ptrdiff_t source;         /* where its source begins, from the piece's first pixel */
     size_t origin, positions; /* in the padded layout: what the gemm goes over */
-    dn_taps taps;             /* from the layout's first pixel */
+    dn_taps taps;             /* from the padded layout's first float */
     size_t ld;                /* floats from row to row of a panel, or of DN_PAIRED */
 } dn_gemm_view;
 

@@ -229,7 +229,7 @@ dn_carver dn_thread_scratch(const dn_visit *v);
 /* loss.c: by what the pass's images and their targets are mixed. */
 dn_mix dn_pass_mix(const dn_pass *pass, const dn_spec *spec);
 
-/* loss.c: top-k and loss of the first `count` images from the logits that the head's forward visit
+/* loss.c: top-1 and loss of the first `count` images from the logits that the head's forward visit
  * `v` left: the pass's mean loss, or of evaluation (NULL) the sum. */
 void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
 

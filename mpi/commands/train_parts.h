@@ -1,5 +1,5 @@
 /* What the files of `dn_dist train` share: train.c has the way of the command, train_start.c finds
- * and loads what a run goes on from, train_build.c makes the run that options and data amount to. */
+ * and loads what a run goes on from, train_build.c makes the run that options and data come to. */
 #ifndef DN_COMMANDS_TRAIN_PARTS_H
 #define DN_COMMANDS_TRAIN_PARTS_H
 

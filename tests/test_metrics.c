@@ -108,16 +108,17 @@ static void test_configuration(void **state)
 {
     for (int64_t done = 0; done < 3; done++) {
         dn_metrics *metrics;
-        const dn_metrics_settings settings = {.folder = RUN,
-                                              .steps_per_epoch = 9,
-                                              .epochs = 1,
-                                              .last_step = 9,
-                                              .images = 64,
-                                              .ranks = 1,
-                                              .interval = 0,
-                                              .done = done,
-                                              .config = "[train]\nmodel = a = b\nfreeze = \n",
-                                              .data = {"b\"irds", "/caf\xe9", 3, 80, 20, 50, "val"}};
+        const dn_metrics_settings settings = {
+            .folder = RUN,
+            .steps_per_epoch = 9,
+            .epochs = 1,
+            .last_step = 9,
+            .images = 64,
+            .ranks = 1,
+            .interval = 0,
+            .done = done,
+            .config = "[train]\nmodel = a = b\nfreeze = \n",
+            .data = {"b\"irds", "/caf\xe9", 3, 80, 20, 50, "val"}};
         assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
         assert_int_equal(dn_metrics_step(metrics, done + 1, &(dn_metrics_values){.loss = 1}),
                          DN_OK);

@@ -399,7 +399,8 @@ static void test_leftovers(void **state)
 
 #define SAID "said"
 
-/* Standard error goes to SAID, at the level of other ranks than 0. Where it went before. */
+/* Standard error goes to SAID, at the level of other ranks than 0, while no thread logs. Where it
+ * went before. */
 static int log_to_file(void)
 {
     const int before = dup(STDERR_FILENO), said = open(SAID, O_CREAT | O_WRONLY | O_TRUNC, 0666);
@@ -445,10 +446,10 @@ static void test_links(void **state)
     const int errors = log_to_file();
     dn_stage_start(&n.stage, n.shards);
     await_warning();
-    log_as_before(errors);
     check_now(n.shards);
     assert_int_equal(copies(&n), 0);
     close_node(&n);
+    log_as_before(errors);
     run("test -s kept/mine && test -e kept/x.h5 && test -e kept/lock");
     run("rm stage/dn_dist-0123456789abcdef");
     assert_true(is_clean());
@@ -483,11 +484,11 @@ static void test_no_room(void **state)
     dn_stage_start(&n.stage, n.shards);
     check_now(n.shards);
     await_warning();
-    log_as_before(errors);
     copy_path(path, n.shards, 0);
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(copies(&n), 0);
     close_node(&n);
+    log_as_before(errors);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     assert_true(is_clean());
     run("touch stage");

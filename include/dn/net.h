@@ -178,7 +178,7 @@ void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *result
 void dn_team_backward(const dn_team *team, const dn_pass *pass);
 
 /* Running statistics normalise. Only the first `count` images are counted in the result, and the
- * loss is their sum, not their mean. */
+ * loss is their sum, not their mean; NULL: the logits are enough. */
 void dn_net_forward_eval(dn_net *net, int count, dn_result *result);
 
 /* running = (1 - momentum) * running + momentum * statistics, from the statistics part of a leaf

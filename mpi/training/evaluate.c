@@ -61,10 +61,9 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
     for (int b = own.first; b < own.last && status == DN_OK; b++) {
         const int64_t first = (int64_t)b * view.batch, left = images->count - first;
         const int count = left < view.batch ? (int)left : view.batch;
-        dn_result result;
         dn_note_operation(comm->activity, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
-        dn_net_forward_eval(net, count, &result);
+        dn_net_forward_eval(net, count, NULL);
         scored(user, &(dn_scored){first, count, view.logits});
         show_progress(&progress, &own, b);
         const int reason = preempt ? dn_preempt_reason(preempt) : 0;

@@ -333,14 +333,18 @@ const char *dn_run_judge(const dn_run *r)
     return is_held_out ? "val" : "test";
 }
 
+/* By dn_monitored: a score's key behind the judge's name, and what people call it. */
+static const struct {
+    const char *suffix, *title;
+} measures[] = {[DN_BEST_ACCURACY] = {"top1", "accuracy"},
+                [DN_BEST_LOSS] = {"loss", "loss"},
+                [DN_BEST_NONE] = {"", "none"}, /* such a run has no best epoch, and no early end */
+                [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"}};
+
 int dn_run_best(const dn_run *r, dn_metrics_best *best)
 {
-    static const char *const suffixes[] = {[DN_BEST_ACCURACY] = "top1",
-                                           [DN_BEST_LOSS] = "loss",
-                                           [DN_BEST_NONE] = "",
-                                           [DN_BEST_BALANCED] = "balanced"};
     const dn_monitor_state *const s = &r->monitor.state;
-    *best = (dn_metrics_best){s->best_epoch, s->best, suffixes[r->monitor.metric]};
+    *best = (dn_metrics_best){s->best_epoch, s->best, measures[r->monitor.metric].suffix};
     return s->best_epoch > 0 && r->monitor.metric != DN_BEST_NONE;
 }
 
@@ -372,12 +376,6 @@ static int agree_on_preemption(const dn_run *r)
 
 /* ---- the loop ---- */
 
-/* As dn_monitored; a run that is judged by none is never over early. */
-static const char *const judged_by[] = {[DN_BEST_ACCURACY] = "accuracy",
-                                        [DN_BEST_LOSS] = "loss",
-                                        [DN_BEST_NONE] = "none",
-                                        [DN_BEST_BALANCED] = "balanced accuracy"};
-
 static dn_status run_steps(dn_run *r)
 {
     const int64_t every = r->settings.checkpoint_every;
@@ -408,7 +406,7 @@ static dn_status run_steps(dn_run *r)
     DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
-                judged_by[r->monitor.metric], r->monitor.state.best_epoch);
+                measures[r->monitor.metric].title, r->monitor.state.best_epoch);
     return DN_OK;
 }
 

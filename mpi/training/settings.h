@@ -1,6 +1,7 @@
 /*
- * What is set of a run, of its steps and of how its splits are read: settings alone, so that
- * options (options/options.h) need nothing of what runs by them.
+ * What is set of a run, of its steps and of how its splits are read, by options
+ * (options/options.h), which need nothing else of what runs by it; and what a run adds for its
+ * steps: pointers and functions of its own.
  */
 #ifndef DN_TRAINING_SETTINGS_H
 #define DN_TRAINING_SETTINGS_H

@@ -158,5 +158,6 @@ void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
         run_forward(net, &net->visits[i], NULL);
         net->layers[i].forward_seconds += omp_get_wtime() - start;
     }
-    dn_loss_score(&net->visits[net->layer_count - 1], count, NULL, result);
+    if (result != NULL)
+        dn_loss_score(&net->visits[net->layer_count - 1], count, NULL, result);
 }

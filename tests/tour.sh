@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A new user's moments, typed for real: compares what comes back with docs/tour.md, or writes that.
+# Runs the commands of a new user's first hour, and compares their output with docs/tour.md or writes it.
 #
 #     tests/tour.sh BUILD [--write]
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,7 +9,7 @@ find_python torch h5py || skip "found no python3 with torch and h5py"
 ! "$build/dn_dist" --version | grep -q "kernels generic" ||
     skip "the weights are those of a processor with AVX2 or more"
 
-# Home, and in it a clone whose build folder is the one to test. More ranks than cores need no word.
+# A home folder with a clone whose build folder is the one to test. More ranks than cores are allowed.
 tmp=$(cd "$tmp" && pwd -P)
 export HOME=$tmp/home LC_ALL=C.UTF-8 PATH=$tmp/home/.local/bin:$tmp/bin:$PATH
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
@@ -24,7 +24,7 @@ ln -s "$repo/slurm" "$repo/scripts" .
 fresh=$tmp/tour.md
 moments=0
 
-# What differs from machine to machine, and from time to time, such as which shard is made first.
+# Replaces or drops what differs between machines and runs, such as which shard is made first.
 normalise() {
     tr '\r' '\n' | awk '!/^[^ ]+-of-[0-9]+(\.h5)?: [0-9]+ images/ { print; cut = 0; next }
         !cut++ { print "..." }' | sed -E \
@@ -51,7 +51,7 @@ moment() { # TITLE, WORDS on standard input
     echo
 }
 
-# typed COMMAND [FILTER...]: runs it here, and shows it with what came back, through the filter.
+# typed COMMAND [FILTER...]: runs it here, and prints it with its filtered output.
 typed() {
     local command=$1 status=0
     shift
@@ -66,7 +66,7 @@ last() { awk -v n="$1" '{ l[NR] = $0 }
 numbers() { first 8 | sed -E 's/ +[0-9]+([.][0-9]+)?/ N/g'; }
 steps() { sed -E 's/checkpoint-[0-9]+/checkpoint-STEP/g; s/at step [0-9]+/at step STEP/'; }
 ending() { steps | last 2; }
-# started FOLDER COMMAND: a run in the background, which has begun; it stands still meanwhile.
+# started FOLDER COMMAND: starts a run in the background, and suspends it at its first checkpoint.
 started() {
     echo "    \$ $2 &"
     eval "$2 >$tmp/job 2>&1 </dev/null &"
@@ -76,7 +76,7 @@ started() {
     done
     kill -STOP -$job || true
 }
-# ends: it goes on, to its end, with what was typed meanwhile.
+# ends: resumes that run and waits for its end.
 ends() {
     local status=0
     kill -CONT -$job 2>/dev/null || true
@@ -90,44 +90,44 @@ tour() {
     cat <<'END'
 # A tour: what one types, and what comes back
 
-Moments of a new user, with the mistakes. `tests/tour.sh` types them and writes this page
-(`tests/tour.sh build --write`); as a test it compares what comes back with what stands here. In the
-place of what differs from machine to machine stand names, such as N for a speed; the table of ranks
-and cores that begins a run is left out, and so are the lines that tell of progress, warnings about
-shared cores and `mpirun`'s own lines. `...` stands for lines that are cut. Open MPI is told to start
-more ranks than there are cores: by `export OMPI_MCA_rmaps_base_oversubscribe=1`, Open MPI 5 by
-`export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe`.
+A new user's commands and their output, mistakes included. `tests/tour.sh` runs them and writes this page
+(`tests/tour.sh build --write`); as a test, it compares the output with this page. Placeholders replace what
+differs between machines, such as N for a speed. The table of ranks and cores at the start of a run,
+progress lines, warnings about shared cores and `mpirun`'s own lines are left out; `...` stands for other
+omitted lines. Open MPI may start more ranks than there are cores, by `export
+OMPI_MCA_rmaps_base_oversubscribe=1`, or for Open MPI 5 `export
+PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe`.
 
-The data are 200 images of each class of Fashion-MNIST, so that the whole tour takes seconds.
+The data set is 200 images of each class of Fashion-MNIST, so the whole tour takes seconds.
 END
 
     # ---- to begin -------------------------------------------------------------------------------
 
     moment "Installing" <<'END'
-After the build, for oneself; `~/.local/bin` is on the `PATH`.
+After the build, install for the current user; `~/.local/bin` is on the `PATH`.
 END
     typed 'cmake --install build --prefix ~/.local >install.log'
     typed 'ls ~/.local/bin ~/.local/share/dn_dist'
     typed 'dn_dist --version'
 
     moment "What is there to do?" <<'END'
-Each command has a `--help`; `dn_dist help COMMAND` is the same.
+Each command has `--help`; `dn_dist help COMMAND` prints the same.
 END
     typed 'dn_dist' first 5
     typed 'dn_dist help eval' first 5
 
     moment "Starting at once" <<'END'
-The default is CIFAR-10, which is not here.
+The default data set is CIFAR-10, which is not here yet.
 END
     typed 'dn_dist train'
 
     moment "Which data sets are known" <<'END'
-`found` says which are on this machine.
+`found` marks the ones on this machine.
 END
     typed 'create_records list' grep -A 2 ^FASHION_MNIST
 
     moment "The first records" <<'END'
-Fashion-MNIST comes in a Debian package. Small letters will do, and a near name is suggested.
+Fashion-MNIST is in a Debian package. Lower case works, and a similar name is suggested.
 END
     typed 'create_records fashion-mnist'
     typed 'create_records fashion_mnist --limit 200'
@@ -135,7 +135,7 @@ END
     typed 'create_records fashion_mnist --limit 100'
 
     moment "Looking at records" <<'END'
-The picture shows images with class and number; with `--augment`, as training sees them.
+The PNG shows images with class and number, or with `--augment` as training sees them.
 END
     typed 'create_records info data/fashion_mnist' grep -v bytes
     typed 'create_records inspect data/fashion_mnist'
@@ -145,8 +145,8 @@ END
 
     # ---- training -------------------------------------------------------------------------------
 
-    moment "Wrong words" <<'END'
-Each ends before anything is done.
+    moment "Typing errors" <<'END'
+Each is rejected before anything is done.
 END
     typed 'dn_dist trian'
     typed 'dn_dist train --epoch 3'
@@ -158,38 +158,38 @@ END
     typed 'dn_dist train --resume no'
 
     moment "A misspelt model" <<'END'
-Names are those of the papers and of torchvision; a written form makes any other net.
+Names are those of the papers and of torchvision; any other net has a written form.
 END
     typed 'dn_dist train --model DenseNet-121'
     typed 'dn_dist models' first 4
 
     moment "Images that are too small" <<'END'
-Three transitions and the stem leave nothing of 28 pixels.
+The stem and three transitions reduce 28 pixels to nothing.
 END
     typed 'dn_dist train --model densenet121 --data data/fashion_mnist' last 1
 
     moment "A wrong data folder" <<'END'
-The parent of the right one, the authors' files, and nothing at all are told apart.
+The messages distinguish the parent of the right folder, the authors' files, and a missing folder.
 END
     typed 'dn_dist train --data data'
     typed "dn_dist train --data $raw"
     typed 'dn_dist train --data data/fashion'
 
     moment "The first run" <<'END'
-On a terminal, one line shows where it is; in a file, a line every ten seconds.
+On a terminal, a status line shows the progress; in a file, there is a line every ten seconds.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 2'
     typed 'ls runs/fashion-mnist-tiny'
 
     moment "The same again, and longer" <<'END'
-A command that is given again goes on; a finished run has nothing to do. The folder knows its model
-and its data.
+The same command resumes a run; a finished run has nothing to do. The folder records its model and its
+data.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 2' last 1
     typed 'dn_dist train --out runs/fashion-mnist-tiny --epochs 3'
 
     moment "Other options in the same folder" <<'END'
-What decides the weights stays as the run began.
+Options that determine the weights are fixed at the start of a run.
 END
     typed 'dn_dist train --out runs/fashion-mnist-tiny --batch-size 64'
     typed 'mpirun -np 2 dn_dist train --out runs/fashion-mnist-tiny --epochs 4' grep dn_dist:
@@ -208,14 +208,14 @@ EOF'
     typed 'sed -i s/maximum/max/ job.ini'
 
     moment "Several ranks" <<'END'
-A global batch of four parts (virtual ranks) of 8 images, by one rank or by four: the same bits.
+A global batch of four virtual ranks with 8 images each gives the same bits on one rank or four.
 END
     typed 'dn_dist train --config job.ini --max-steps 20 --out runs/one' last 2
     typed 'mpirun -np 4 dn_dist train --config job.ini --max-steps 20 --out runs/four' last 2
 
     moment "A stopped job" <<'END'
-Ctrl-C, `kill`, `scancel` and a time limit do the same: the state is saved, status 75 says that the
-command may be given again.
+Ctrl-C, `kill`, `scancel` and a time limit do the same: the state is saved, and status 75 says that the
+same command resumes the run.
 END
     typed 'dn_dist train --config job.ini --eval-every 0 --out runs/whole' last 2
     started runs/stopped 'dn_dist train --config job.ini --eval-every 0 --out runs/stopped --checkpoint-every 20'
@@ -224,21 +224,21 @@ END
     typed 'dn_dist train --config job.ini --eval-every 0 --out runs/stopped' ending
 
     moment "A folder that is in use" <<'END'
-One run at a time.
+A folder takes one run at a time.
 END
     started runs/killed 'dn_dist train --config job.ini --eval-every 0 --out runs/killed --checkpoint-every 20'
     typed 'dn_dist train --config job.ini --eval-every 0 --out runs/killed'
 
     moment "A killed job, which goes on with another number of ranks" <<'END'
-`kill -9` leaves no time to save; the newest checkpoint is at most 20 steps old. On two ranks the run
-ends with the weights of the one that nobody disturbed.
+`kill -9` leaves no time to save; the newest checkpoint is at most 20 steps old. Resumed on two ranks, the
+run ends with the same weights as the undisturbed one.
 END
     typed 'kill -9 %1'
     ends
     typed 'mpirun -np 2 dn_dist train --config job.ini --eval-every 0 --out runs/killed' ending
 
     moment "A damaged checkpoint" <<'END'
-The one before it is taken.
+The previous one is used.
 END
     typed 'truncate -s 1000 runs/four/checkpoint-00000020.h5'
     typed 'dn_dist eval runs/four'
@@ -246,8 +246,8 @@ END
     typed 'dn_dist train --out runs/fashion-mnist-tiny --epochs 3' last 3
 
     moment "A rate that is too high" <<'END'
-The step that diverges changes nothing, and its state, with which any rate would diverge, is not saved.
-The run goes on with a smaller rate from the checkpoint before.
+A step that diverges changes nothing, and the state before it, from which any rate diverges, is not saved.
+The run resumes from the previous checkpoint with a smaller rate.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 1 --out runs/high' last 2
     typed 'dn_dist train --epochs 2 --lr 900 --out runs/high' last 1
@@ -255,12 +255,12 @@ END
     typed 'dn_dist train --epochs 2 --lr 0.05 --out runs/high' last 3
 
     moment "A batch that is too large" <<'END'
-A global batch is made of the images of one epoch.
+A global batch cannot exceed the images of one epoch.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --batch-size 4096 --out runs/large' last 1
 
     moment "A folder that cannot be written, a disk that is full" <<'END'
-`ulimit` plays the full disk. What was half written is not left behind.
+`ulimit` emulates the full disk. Partial files are removed.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --out /proc/run'
     typed '(ulimit -f 100; create_records fashion_mnist --jobs 1 --out data/whole)'
@@ -268,8 +268,8 @@ END
     typed 'dn_dist models >/dev/full'
 
     moment "Recipes" <<'END'
-Known runs by name, or a file of one's own; the command line wins. The run's folder has the recipe's
-name, unless `--out` says another.
+A recipe is a known run by name, or a file of your own; the command line overrides it. The run's folder has
+the recipe's name unless `--out` gives another.
 END
     typed 'dn_dist recipes' first 3
     typed 'dn_dist train --recipe fashion-mnist'
@@ -278,7 +278,7 @@ END
     typed 'dn_dist info --recipe cifar10-paper' last 4
 
     moment "Held-out images, and an early stop" <<'END'
-A fifth of the training images judges the run.
+A fifth of the training images is held out to judge the run.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --val-fraction 0.2 \
   --early-stop 1 --epochs 40 --out runs/early' last 4
@@ -286,7 +286,7 @@ END
     # ---- what came of it ------------------------------------------------------------------------
 
     moment "How good is it?" <<'END'
-A run's folder stands for its best checkpoint, on the test images of its own data.
+`eval` of a run's folder scores its best checkpoint on the test images of its own data.
 END
     typed 'dn_dist eval runs'
     typed 'dn_dist eval runs/early'
@@ -294,7 +294,7 @@ END
     typed 'head -n 3 samples.csv'
 
     moment "What is on a picture?" <<'END'
-A picture, or folders of them.
+`predict` takes pictures, or folders of them.
 END
     local number
     mkdir -p photos wardrobe/{bag,boot,shirt}
@@ -308,32 +308,32 @@ END
     typed 'dn_dist predict photos/4.png'
 
     moment "Averaged weights" <<'END'
-`--ema` keeps an average beside the weights, and scores both. The run is judged by the average, and
-`eval` takes it, unless told otherwise.
+`--ema` keeps a moving average of the weights, and scores both. The average judges the run, and `eval` uses it
+by default.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --ema 0.95 --epochs 1 --out runs/average' last 3
     typed 'dn_dist eval runs/average'
     typed 'dn_dist eval runs/average --weights trained'
 
     moment "Curves" <<'END'
-One page with loss, accuracy, speed, configurations; with `eval` before, the confusion matrix and the
-worst samples.
+One page shows loss, accuracy, speed and configurations; after `eval`, also the confusion matrix and the worst
+samples.
 END
     typed 'dn_dist report runs'
     typed 'dn_dist report runs/*' last 4
     typed "tail -n 1 runs/early/metrics.jsonl | sed -E 's/\"seconds\": [^,]*/\"seconds\": N/'"
 
     moment "Curves in a terminal, or in TensorBoard" <<'END'
-`top` follows a run while it trains; of this one it says how it ended, above its curves.
-`--tensorboard` writes event files from then on.
+`top` follows a run while it trains; for a finished run it shows how it ended, above its curves.
+`--tensorboard` writes event files from that start on.
 END
     typed 'dn_dist top runs/early' first 3
     typed 'dn_dist train --out runs/average --epochs 2 --tensorboard' last 1
     typed 'ls runs/average' sed 's/tfevents.*/tfevents.SECONDS.HOST/'
 
     moment "Into PyTorch" <<'END'
-Names and shapes are torchvision's: safetensors, or the checkpoint itself by h5py. The former tell
-`predict` what it needs.
+Names and shapes are torchvision's. PyTorch reads a safetensors file, or the checkpoint itself with h5py. A
+safetensors file also has what `predict` needs.
 END
     typed 'dn_dist export runs/early'
     typed 'dn_dist export runs/early net.pt'
@@ -346,14 +346,14 @@ state = {name: torch.tensor(model[name][()]) for name in model}
 print(len(state), state[\"classifier.weight\"].shape)'"
 
     moment "For ONNX Runtime" <<'END'
-`--opset` is 13 to 17.
+`--opset` takes 13 to 17.
 END
     typed 'dn_dist export runs/early net.onnx --fold-batch-norm'
 
     # ---- one's own pictures ---------------------------------------------------------------------
 
     moment "One's own pictures" <<'END'
-A folder for each class.
+Make one folder per class.
 END
     local class sample
     while read -r class sample; do
@@ -367,14 +367,16 @@ END
   --epochs 2 --out runs/wardrobe'
 
     moment "A damaged picture among them" <<'END'
-It ends the conversion with its name; `--on-bad-image skip` names each and goes on.
+It ends the conversion with an error that names it; `--on-bad-image skip` names each damaged picture and
+continues.
 END
     typed 'head -c 200 photos/4.png >wardrobe/bag/new.png'
     typed 'create_records FOLDER --source wardrobe --out data/more' grep create_records:
     typed 'create_records FOLDER --source wardrobe --out data/more --on-bad-image skip'
 
     moment "Fine-tuning" <<'END'
-Weights of a run, or of a safetensors file such as torchvision's, with a new head for other classes.
+`--init-from` takes the weights of a run, or of a safetensors file such as torchvision's, and a new head for other
+classes.
 END
     typed 'create_records fashion_mnist --limit 100 --classes "Sandal,Sneaker,Ankle boot" --out data/shoes'
     typed 'dn_dist train --data data/shoes --model fashion-mnist-tiny --init-from net.safetensor \
@@ -385,7 +387,7 @@ END
     typed 'dn_dist train --data data/shoes --model densenet-bc-100-12 --init-from net.safetensors --out runs/other' grep dn_dist:
 
     moment "Data that were moved" <<'END'
-A checkpoint remembers the folder, and the classes by itself.
+A checkpoint records the data folder, and holds the class names itself.
 END
     typed 'mv data/shoes shoes-2'
     typed 'dn_dist eval runs/shoes'
@@ -393,7 +395,7 @@ END
     typed 'mv shoes-2 data/shoes'
 
     moment "TFRecords" <<'END'
-Of any records, and records of anybody's.
+Any records become TFRecords, and any TFRecords of images become records.
 END
     typed 'create_records to-tfrecord data/shoes --out shoes'
     typed 'create_records from-tfrecord shoes --out data/again'
@@ -401,14 +403,14 @@ END
     # ---- larger ---------------------------------------------------------------------------------
 
     moment "How fast, and on a cluster?" <<'END'
-`bench` times steps, `plan` predicts those of more nodes.
+`bench` times steps, and `plan` predicts their time on more nodes.
 END
     typed 'dn_dist bench --model fashion-mnist-tiny --steps 2 --profile steps.json' numbers
     typed 'dn_dist plan --profile steps.json --nodes 4' first 1
     typed 'dn_dist plan --profile step.json'
 
     moment "Slurm" <<'END'
-`slurm/train.sh` takes the options of `dn_dist train`; `densenet121.sh` is one with a model.
+`slurm/train.sh` takes the options of `dn_dist train`; `densenet121.sh` sets the model.
 END
     typed 'bash slurm/densenet121.sh'
 }
@@ -431,6 +433,6 @@ if [[ ${2:-} == --write ]]; then
     cp "$fresh" "$repo/docs/tour.md"
 elif ! diff -u "$repo/docs/tour.md" "$fresh" >"$tmp/diff"; then
     cat "$tmp/diff"
-    fail "docs/tour.md: other words came back; 'tests/tour.sh BUILD --write' writes it anew"
+    fail "docs/tour.md: the output differs; 'tests/tour.sh BUILD --write' regenerates it"
 fi
 finish

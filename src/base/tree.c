@@ -1,12 +1,12 @@
 /*
- * The fixed summation tree of include/dn/tree.h: its shape, and the binary counter that adds up
- * one rank's leaves.
+ * The fixed summation tree of include/dn/tree.h: its shape, and the binary counter that adds up a
+ * rank's leaves.
  *
  * Every node is [k 2^j, min((k + 1) 2^j, V)). So a held subtree [lo, mid) of size 2^j and the next
- * one [mid, hi) are siblings exactly when lo is a multiple of 2^(j+1) and hi is where the parent
- * ends. The counter holds subtrees that tile the leaves pushed so far, none of which are siblings;
- * a new leaf first joins all the siblings that it completes, in its own array; the sum is then
- * copied to the leftmost one's slot, or a new one, unless it is the rank's last.
+ * one [mid, hi) are siblings if and only if lo is a multiple of 2^(j+1) and hi is the end of the
+ * parent. The counter holds subtrees that cover the leaves pushed so far, no two of them siblings.
+ * A new leaf is first added, in its own array, to all siblings that it completes. The sum is then
+ * copied to the slot of the leftmost one, or to a new slot, unless the leaf is the rank's last.
  */
 #include "dn/tree.h"
 
@@ -23,12 +23,12 @@ struct dn_tree {
     int virtual_ranks, first, last;
     size_t count, rounded;
     float *leaf;
-    int next, held;           /* the leaf that is pushed next; subtrees held */
-    int lo[DN_TREE_SUBTREES]; /* where they begin */
+    int next, held;           /* next leaf to be pushed; subtrees held */
+    int lo[DN_TREE_SUBTREES]; /* their first leaves */
     float *memory;            /* their sums, `stride` floats apart */
     size_t stride, bytes;
     int finals;
-    dn_subtree final[DN_TREE_SUBTREES]; /* what the last leaf leaves */
+    dn_subtree final[DN_TREE_SUBTREES]; /* the subtrees after the last leaf */
 };
 
 int dn_tree_split(int lo, int hi)
@@ -75,7 +75,7 @@ void dn_tree_round(float *x, size_t count)
         x[i] = dn_round_to_bf16(x[i]);
 }
 
-/* Are [lo, middle), a node, and [middle, hi) the children of one? */
+/* Whether the nodes [lo, middle) and [middle, hi) are siblings. */
 static int are_siblings(int lo, int middle, int hi, int virtual_ranks)
 {
     const int64_t size = middle - lo, end = lo + 2 * size;
@@ -83,7 +83,7 @@ static int are_siblings(int lo, int middle, int hi, int virtual_ranks)
     return is_complete && hi == (end < virtual_ranks ? end : virtual_ranks);
 }
 
-/* How many of the held subtrees stay when the next leaf joins all that it completes. */
+/* Number of held subtrees that remain when the next leaf is added to all that it completes. */
 static int remaining(const dn_tree *tree)
 {
     const int hi = tree->next + 1;
@@ -93,7 +93,7 @@ static int remaining(const dn_tree *tree)
     return held;
 }
 
-/* The subtree that the next leaf completes becomes the last that is held. */
+/* Holds the subtree that the next leaf completes, as the last one. */
 static void hold_next(dn_tree *tree)
 {
     const int place = remaining(tree);
@@ -108,7 +108,7 @@ static float *sum_of(const dn_tree *tree, int place)
     return tree->memory + (size_t)place * tree->stride;
 }
 
-/* Notes what is held as what the last leaf leaves. */
+/* Records the subtrees that are left after the last leaf. */
 static void keep_finals(dn_tree *tree)
 {
     tree->finals = tree->held;
@@ -135,7 +135,7 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int las
     tree->rounded = rounded;
 
     tree->stride = dn_whole_line_floats(count);
-    int slots = 0; /* held at a time before the last leaf */
+    int slots = 0; /* most slots used before the last leaf */
     for (; tree->next < last; hold_next(tree))
         slots = tree->held > slots ? tree->held : slots;
     tree->bytes = DN_LINE_BYTES + (size_t)slots * tree->stride * sizeof(float); /* never 0 */

@@ -1,10 +1,10 @@
 /*
  * Reader of HDF5 image shards; see include/dn/shard.h and docs/shard-format.md.
  *
- * Nobody vouches for a shard. The bytes of one with pixels are compared with the manifest's
- * checksum before HDF5 sees them, those of encoded images with their own whenever they are read;
- * what HDF5 says of either is in the index (shard_index.c). Reading is pread and zstd, by all
- * threads, without HDF5's global lock.
+ * Shards are not trusted. A shard of pixels is verified against the manifest's checksum before HDF5
+ * reads it, an encoded image against its own whenever it is read. What HDF5 returns about either is
+ * in the index (shard_index.c). Reading uses pread and zstd, in all threads, without HDF5's global
+ * lock.
  */
 #include "data/shard_reader.h"
 
@@ -23,8 +23,8 @@
 
 /* ---- opening ---- */
 
-/* Every parts-th file, from file `part` on. Encoded images have checksums of their own, which each
- * reading looks at. */
+/* Verifies every parts-th file, starting with file `part`. Encoded images have checksums of their
+ * own, which are verified when they are read. */
 static dn_status check_files(const dn_shards *shards, int part, int parts)
 {
     const int is_encoded = dn_is_encoded(&shards->manifest->info);
@@ -42,7 +42,7 @@ static dn_status load(dn_shards **shards, const char *folder, dn_split_id id)
 {
     dn_shards *const s = *shards = calloc(1, sizeof *s);
     DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
-    DN_TRY(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
+    DN_TRY(dn_manifest_load(&s->manifest, folder)); /* limits the length of the folder's path */
     strcpy(s->folder, folder);
     const dn_manifest_split *const split = s->split = &s->manifest->split[id];
     DN_CHECK(split->shards > 0, DN_EINVAL, "%s: found no %s split, expected one", folder,
@@ -132,7 +132,7 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
 
 /* ---- reading ---- */
 
-/* The shard that image `index` of the split is in. */
+/* The shard that holds image `index` of the split. */
 static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
 {
     const dn_manifest_shard *const shard = shards->split->shard;
@@ -147,17 +147,17 @@ static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
     return &shard[low];
 }
 
-/* An open shard and the images [first, last) of the split that are wanted from it. */
+/* An open shard, and the images [first, last) of the split to read from it. */
 struct part {
     const dn_manifest_shard *shard;
     const char *path;
     int file;
-    size_t image;         /* bytes of one */
-    int64_t chunk_images; /* images of a chunk */
+    size_t image;         /* bytes per image */
+    int64_t chunk_images; /* images per chunk */
     int64_t first, last;
 };
 
-/* images(size) = the content of the chunk as it is stored: a zstd frame, or the images. */
+/* images(size) = the content of a stored chunk: a zstd frame, or the images themselves. */
 static dn_status unpack_chunk(const struct part *part, const struct chunk *chunk,
                               const uint8_t *stored, uint8_t *images, size_t size)
 {
@@ -174,15 +174,15 @@ static dn_status unpack_chunk(const struct part *part, const struct chunk *chunk
     return DN_OK;
 }
 
-/* Those of the chunk's images that are wanted go to their places in pixels, which begin with the
- * part's first; the chunk begins with the split's image `at`. */
+/* Copies the chunk's images that are wanted to their places in pixels, which begin with the part's
+ * first; the chunk begins with the split's image `at`. */
 static dn_status read_chunk(const struct part *part, const struct chunk *chunk, int64_t at,
                             uint8_t *pixels)
 {
     const int64_t end = at + part->chunk_images;
     const int64_t begin = at > part->first ? at : part->first;
     const int64_t count = (end < part->last ? end : part->last) - begin;
-    const size_t size = (size_t)part->chunk_images * part->image; /* with the padding */
+    const size_t size = (size_t)part->chunk_images * part->image; /* including padding */
     uint8_t *const stored = malloc((size_t)chunk->bytes + size), *const whole =
                                                                      stored + chunk->bytes;
     dn_status status;
@@ -197,7 +197,7 @@ done:
     return status;
 }
 
-/* pixels = the part's images, by all threads. */
+/* pixels = the part's images, read by all threads. */
 static dn_status read_part(const struct part *part, const struct chunk *chunk, uint8_t *pixels)
 {
     const int64_t step = part->chunk_images, shard_first = part->shard->first;
@@ -265,7 +265,7 @@ void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *foun
                               .height = c->height};
 }
 
-/* bytes = image `number` of the shard, from the file of its name in the folder. */
+/* bytes = image `number` of the shard, from the file of that name in `folder`. */
 static dn_status read_image(const char *folder, const dn_manifest_shard *shard, int64_t number,
                             const struct chunk *image, uint8_t *bytes)
 {

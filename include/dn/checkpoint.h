@@ -33,7 +33,7 @@ typedef struct dn_checkpoint {
                               compute the same bits */
     char schedule[32];     /* the schedule that `schedule_state` belongs to, or empty */
     dn_schedule_state schedule_state;
-    dn_epoch_scores scores;   /* of the steps since the end of the last epoch */
+    dn_epoch_sums epoch_sums; /* of the steps since the end of the last epoch */
     dn_monitor_state monitor; /* of the best epoch */
     int64_t average_step;     /* the last step at which the averaged weights' batch statistics were
                                  measured; 0: never, -1: no weights are averaged */

@@ -81,7 +81,7 @@ typedef struct dn_weight_view {
  * row of floats.
  *
  *      0 0 0 0 0        padded row 0 (and, shared, between two images)
- *      x x x x 0        `skip` padded rows stand above the first source row
+ *      x x x x 0        `skip` padded rows above the first source row
  *      x x x x 0        each row ends in zeros, the last of them the left border of the next row
  *      0 0 0 0 0        image_rows padded rows an image, zeros at its end; one more in all
  *

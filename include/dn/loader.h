@@ -20,11 +20,11 @@ enum { DN_READ_AHEAD = 2 };
 
 /*
  * Which images a batch holds. An epoch has `steps` steps of virtual_ranks x batch images. In each
- * step, one rank loads the batches of the virtual ranks [first, last): batch n belongs to virtual
- * rank first + n % (last - first) of step n / (last - first), counted from the start of the run.
+ * step, one rank loads the batches of the virtual ranks [first, end): batch n belongs to virtual
+ * rank first + n % (end - first) of step n / (end - first), counted from the start of the run.
  */
 typedef struct dn_sequence {
-    int first, last, virtual_ranks;
+    int first, end, virtual_ranks;
     int batch; /* images */
     int64_t steps;
 } dn_sequence;

@@ -32,9 +32,9 @@ typedef struct dn_metrics_data {
 
 /* Training loss and accuracy of the current epoch so far; stored in the run's checkpoints. Only
  * doubles. */
-typedef struct dn_epoch_scores {
+typedef struct dn_epoch_sums {
     double steps, loss, correct; /* loss and correct: sums over the steps of dn_metrics_values' */
-} dn_epoch_scores;
+} dn_epoch_sums;
 
 typedef struct dn_metrics_settings {
     const char *folder;        /* created if missing */
@@ -44,7 +44,7 @@ typedef struct dn_metrics_settings {
     int64_t images;            /* per global batch */
     double interval;           /* minimum seconds between interval objects */
     int64_t done;              /* steps done before this process */
-    dn_epoch_scores scores;    /* as of that step; ignored if of another */
+    dn_epoch_sums epoch_sums;  /* as of that step; ignored if of another */
     const char *config;        /* INI text, or NULL: no "run" object */
     dn_metrics_data data;      /* its data set */
     int ranks;                 /* >= 1 */
@@ -94,8 +94,9 @@ const char *dn_metrics_title(const char *name);
 /* Records step `step`; 1 is the first. */
 dn_status dn_metrics_step(dn_metrics *metrics, int64_t step, const dn_metrics_values *values);
 
-/* The state to pass as dn_metrics_settings.scores when the run is resumed after the last step. */
-dn_epoch_scores dn_metrics_scores(const dn_metrics *metrics);
+/* The state to pass as dn_metrics_settings.epoch_sums when the run is resumed after the last step.
+ */
+dn_epoch_sums dn_metrics_epoch_sums(const dn_metrics *metrics);
 
 /* Scores and what they were measured on: "test", "val", or with averaged weights "ema_test",
  * "ema_val". */

@@ -31,7 +31,7 @@ typedef enum dn_tensor_kind {
 typedef struct dn_tensor {
     char name[96]; /* torchvision's state_dict name */
     dn_tensor_kind kind;
-    int rank, shape[4];
+    int dims, shape[4];
     size_t offset, count; /* floats */
     int frozen;           /* 1: a parameter that is not trained */
 } dn_tensor;

@@ -48,11 +48,11 @@ typedef struct dn_subtree {
  */
 typedef struct dn_tree dn_tree;
 
-/* Creates a tree for the leaves [first, last) of `virtual_ranks`, pushed from leaf(count), which
+/* Creates a tree for the leaves [first, end) of `virtual_ranks`, pushed from leaf(count), which
  * remains the caller's. Floats [0, rounded) of every leaf and sum are rounded to bf16. Allocates
  * all the memory it needs: at most 2 log2(V) + 1 vectors, none for a single leaf. The caller frees
  * it with dn_tree_destroy. Errors: DN_ENOMEM. */
-dn_status dn_tree_create(dn_tree **tree, int virtual_ranks, int first, int last, float *leaf,
+dn_status dn_tree_create(dn_tree **tree, int virtual_ranks, int first, int end, float *leaf,
                          size_t count, size_t rounded);
 void dn_tree_destroy(dn_tree **tree);
 
@@ -67,7 +67,7 @@ void dn_tree_reset(dn_tree *tree);
  * ranges of it until dn_tree_reset. */
 void dn_tree_push(dn_tree *tree, size_t begin, size_t end);
 
-/* *subtrees = the maximal subtrees within [first, last), in ascending order; owned by the tree.
+/* *subtrees = the maximal subtrees within [first, end), in ascending order; owned by the tree.
  * Returns their number. They hold the sums once all leaves are pushed; the last one is in the array
  * of the leaves. */
 int dn_tree_subtrees(const dn_tree *tree, const dn_subtree **subtrees);

@@ -15,7 +15,7 @@
 /* A tensor to be copied into a net. */
 typedef struct dn_named_tensor {
     char name[160];
-    int rank;
+    int dims;
     int64_t shape[4];
     const float *values; /* in C order; not owned */
 } dn_named_tensor;

@@ -111,7 +111,7 @@ static void visit_kills(const group *g, void *found)
             sum_lines(g->folder, g->version == 2 ? "memory.events" : "memory.oom_control", lines);
 }
 
-/* 1 where the comma-separated list holds the word. */
+/* Whether the comma-separated list contains the word. */
 static int has_word(const char *list, const char *word)
 {
     const size_t length = strlen(word);

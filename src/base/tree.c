@@ -20,7 +20,7 @@
 enum { GRAIN = 1 << 15 };
 
 struct dn_tree {
-    int virtual_ranks, first, last;
+    int virtual_ranks, first, end;
     size_t count, rounded;
     float *leaf;
     int next, held;           /* next leaf to be pushed; subtrees held */
@@ -113,30 +113,30 @@ static void keep_finals(dn_tree *tree)
 {
     tree->finals = tree->held;
     for (int i = 0; i < tree->finals; i++) {
-        const int hi = i + 1 < tree->finals ? tree->lo[i + 1] : tree->last;
+        const int hi = i + 1 < tree->finals ? tree->lo[i + 1] : tree->end;
         tree->final[i] = (dn_subtree){tree->lo[i], hi, sum_of(tree, i)};
     }
     tree->final[tree->finals - 1].sum = tree->leaf;
 }
 
-dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int last, float *leaf,
+dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int end, float *leaf,
                          size_t count, size_t rounded)
 {
-    DN_CHECK(0 <= first && first < last && last <= virtual_ranks, DN_EINVAL,
+    DN_CHECK(0 <= first && first < end && end <= virtual_ranks, DN_EINVAL,
              "summation tree: leaves [%d, %d) of %d: expected a range that is not empty", first,
-             last, virtual_ranks);
+             end, virtual_ranks);
     dn_tree *tree = calloc(1, sizeof *tree);
     DN_CHECK(tree != NULL, DN_ENOMEM, "summation tree: out of memory");
     tree->virtual_ranks = virtual_ranks;
     tree->first = tree->next = first;
-    tree->last = last;
+    tree->end = end;
     tree->leaf = leaf;
     tree->count = count;
     tree->rounded = rounded;
 
     tree->stride = dn_whole_line_floats(count);
     int slots = 0; /* most slots used before the last leaf */
-    for (; tree->next < last; hold_next(tree))
+    for (; tree->next < end; hold_next(tree))
         slots = tree->held > slots ? tree->held : slots;
     tree->bytes = DN_LINE_BYTES + (size_t)slots * tree->stride * sizeof(float); /* never 0 */
     tree->memory = aligned_alloc(DN_LINE_BYTES, tree->bytes);
@@ -180,14 +180,14 @@ static void round_range(const dn_tree *tree, size_t begin, size_t end)
 
 void dn_tree_push(dn_tree *tree, size_t begin, size_t end)
 {
-    assert(tree->next < tree->last && begin <= end && end <= tree->count);
+    assert(tree->next < tree->end && begin <= end && end <= tree->count);
     const int place = remaining(tree);
     round_range(tree, begin, end);
     for (int i = tree->held; i-- > place;) {
         dn_tree_add(tree->leaf + begin, sum_of(tree, i) + begin, end - begin);
         round_range(tree, begin, end);
     }
-    if (tree->next == tree->last - 1)
+    if (tree->next == tree->end - 1)
         return;
     copy(sum_of(tree, place) + begin, tree->leaf + begin, end - begin);
     hold_next(tree);

@@ -66,7 +66,7 @@ static void open_batch(dn_loader *l, int64_t n)
 {
     const dn_loader_settings *const s = &l->settings;
     const dn_sequence *const q = &s->sequence;
-    const int own = q->last - q->first;
+    const int own = q->end - q->first;
     struct slot *const slot = l->open = &l->slot[n % s->depth];
     slot->batch = n;
     slot->epoch = n / own / q->steps;

@@ -37,9 +37,9 @@ dn_status dn_checkpoint_check_state(dn_checkpoint_file *f);
 static inline hid_t dn_tensor_space(const dn_tensor *tensor)
 {
     hsize_t shape[4];
-    for (int i = 0; i < tensor->rank; i++)
+    for (int i = 0; i < tensor->dims; i++)
         shape[i] = (hsize_t)tensor->shape[i];
-    return H5Screate_simple(tensor->rank, shape, NULL);
+    return H5Screate_simple(tensor->dims, shape, NULL);
 }
 
 #define DN_CHECKPOINT_NAME "checkpoint-%08" PRId64 ".h5%s" /* step, suffix */

@@ -43,7 +43,7 @@ static const field fields[] = {
     FIELD("schedule", TEXT, state.schedule),
     FIELD("schedule_state", DOUBLES, state.schedule_state),
     FIELD("monitor", DOUBLES, state.monitor),
-    FIELD("epoch_scores", DOUBLES, state.scores),
+    FIELD("epoch_scores", DOUBLES, state.epoch_sums),
 };
 
 enum { FIELDS = sizeof fields / sizeof *fields };

@@ -223,12 +223,12 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *
     return end_interval(m, !dn_live_is_terminal(&m->progress));
 }
 
-dn_epoch_scores dn_metrics_scores(const dn_metrics *m)
+dn_epoch_sums dn_metrics_epoch_sums(const dn_metrics *m)
 {
     if (!m)
-        return (dn_epoch_scores){0};
+        return (dn_epoch_sums){0};
     const tally *t = &m->epoch;
-    return (dn_epoch_scores){(double)(t->before + t->steps), t->loss, (double)t->correct};
+    return (dn_epoch_sums){(double)(t->before + t->steps), t->loss, (double)t->correct};
 }
 
 const dn_score_row *dn_score_row_get(int index)
@@ -345,7 +345,7 @@ dn_status dn_metrics_fail(dn_metrics *m, int64_t step, const char *message)
  * killed may be a step ahead of them. */
 static void resume_epoch(dn_metrics *m)
 {
-    const dn_epoch_scores *s = &m->settings.scores;
+    const dn_epoch_sums *s = &m->settings.epoch_sums;
     const int64_t steps = m->settings.done % m->settings.steps_per_epoch;
     if (s->steps != (double)steps || !isfinite(s->loss) ||
         !(s->correct >= 0 && s->correct <= (double)(steps * m->settings.images)))

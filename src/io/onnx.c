@@ -126,7 +126,7 @@ static const char *add_tensor(graph *g, const dn_tensor *t, const float *values)
     x->proto.raw_data.data = (uint8_t *)values;
     x->proto.raw_data.len = t->count * sizeof *values;
     x->proto.dims = x->dims;
-    for (int i = 0; i < t->rank; i++)
+    for (int i = 0; i < t->dims; i++)
         x->dims[x->proto.n_dims++] = t->shape[i];
     return x->name;
 }

@@ -17,7 +17,7 @@
 enum {
     MOST_HEADER = 16 << 20, /* a DenseNet's takes less than a MiB */
     MOST_TENSORS = 1 << 16,
-    MOST_RANK = 64
+    MOST_DIMS = 64
 };
 
 /* ---- dtypes ---- */
@@ -68,8 +68,8 @@ enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 typedef struct entry {
     const char *name; /* the header's */
     const struct dtype *dtype;
-    int rank;
-    int64_t shape[4]; /* (rank) if rank <= 4 */
+    int dims;
+    int64_t shape[4]; /* (dims) if dims <= 4 */
     int64_t begin, end, count;
 } entry;
 
@@ -83,13 +83,13 @@ static int get_size(const json_t *value, int64_t *size)
 /* Sets shape and count; no product exceeds `most`, the bytes of all tensors. */
 static dn_status parse_shape(entry *e, const json_t *shape, int64_t most)
 {
-    const size_t rank = json_array_size(shape);
+    const size_t dims = json_array_size(shape);
     int is_empty = 0;
-    DN_CHECK(json_is_array(shape) && rank <= MOST_RANK, DN_ECORRUPT,
-             "%s: found no shape, expected a list of at most %d numbers", e->name, MOST_RANK);
-    e->rank = (int)rank;
+    DN_CHECK(json_is_array(shape) && dims <= MOST_DIMS, DN_ECORRUPT,
+             "%s: found no shape, expected a list of at most %d numbers", e->name, MOST_DIMS);
+    e->dims = (int)dims;
     e->count = 1;
-    for (size_t i = 0; i < rank; i++) {
+    for (size_t i = 0; i < dims; i++) {
         int64_t side;
         DN_CHECK(get_size(json_array_get(shape, i), &side), DN_ECORRUPT,
                  "%s: shape: expected whole numbers of 0 or more", e->name);
@@ -190,11 +190,11 @@ static dn_status take_entry(dn_named_tensor *t, const char *path, const entry *e
 {
     DN_CHECK(e->dtype->value, DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,
              e->name, e->dtype->name);
-    DN_CHECK(e->rank <= 4 && strlen(e->name) < sizeof t->name, DN_ESHAPE,
+    DN_CHECK(e->dims <= 4 && strlen(e->name) < sizeof t->name, DN_ESHAPE,
              "%s: %s: found a tensor of rank %d, expected 1 to 4 and a shorter name", path, e->name,
-             e->rank);
+             e->dims);
     strcpy(t->name, e->name);
-    t->rank = e->rank;
+    t->dims = e->dims;
     memcpy(t->shape, e->shape, sizeof t->shape);
     t->values = values;
     for (int64_t n = 0; n < e->count; n++)

@@ -42,7 +42,7 @@ static json_t *make_header(const dn_net *net, const dn_weights_about *about,
         }
     for (int i = 0; i < count; i++) {
         json_t *const shape = json_array();
-        for (int d = 0; d < list[i]->rank; d++)
+        for (int d = 0; d < list[i]->dims; d++)
             json_array_append_new(shape, json_integer(list[i]->shape[d]));
         add_entry(header, list[i]->name, "F32", shape, list[i]->count * sizeof(float), end);
     }

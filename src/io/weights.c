@@ -27,10 +27,10 @@ static void rename_key(char *name)
     }
 }
 
-const char *dn_shape_text(char text[DN_SHAPE_TEXT], int rank, const int64_t *shape)
+const char *dn_shape_text(char text[DN_SHAPE_TEXT], int dims, const int64_t *shape)
 {
     int used = snprintf(text, DN_SHAPE_TEXT, "(");
-    for (int i = 0; i < rank && used < DN_SHAPE_TEXT; i++)
+    for (int i = 0; i < dims && used < DN_SHAPE_TEXT; i++)
         used += snprintf(text + used, (size_t)(DN_SHAPE_TEXT - used), "%s%" PRId64, i ? ", " : "",
                          shape[i]);
     if (used < DN_SHAPE_TEXT)
@@ -40,9 +40,9 @@ const char *dn_shape_text(char text[DN_SHAPE_TEXT], int rank, const int64_t *sha
 
 static dn_named_tensor named(const dn_tensor *t, const float *values)
 {
-    dn_named_tensor n = {.rank = t->rank, .values = values};
+    dn_named_tensor n = {.dims = t->dims, .values = values};
     snprintf(n.name, sizeof n.name, "%s", t->name);
-    for (int i = 0; i < t->rank; i++)
+    for (int i = 0; i < t->dims; i++)
         n.shape[i] = t->shape[i];
     return n;
 }
@@ -61,14 +61,14 @@ static dn_status check_shape(const char *path, const char *model, const dn_named
     const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
     if (is_head && *classes != 0) /* must equal the head's other tensor */
         expected.shape[0] = *classes;
-    const size_t body = sizeof *found->shape * (size_t)(t->rank - is_head);
+    const size_t body = sizeof *found->shape * (size_t)(t->dims - is_head);
     DN_CHECK(
-        found->rank == t->rank &&
+        found->dims == t->dims &&
             memcmp(found->shape + is_head, expected.shape + is_head, body) == 0 &&
             (!is_head || (found->shape[0] >= 1 && (*classes == 0 || *classes == found->shape[0]))),
         DN_ESHAPE, "%s: %s: found shape %s, expected %s (model %s)", path, t->name,
-        dn_shape_text(theirs, found->rank, found->shape),
-        dn_shape_text(ours, t->rank, expected.shape), model);
+        dn_shape_text(theirs, found->dims, found->shape),
+        dn_shape_text(ours, t->dims, expected.shape), model);
     if (is_head)
         *classes = found->shape[0];
     return DN_OK;

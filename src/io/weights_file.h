@@ -27,7 +27,7 @@ static inline void dn_batches_tracked_name(char *running_var)
 
 /* text = "(64, 3, 7, 7)", which it returns. */
 enum { DN_SHAPE_TEXT = 96 };
-const char *dn_shape_text(char text[DN_SHAPE_TEXT], int rank, const int64_t *shape);
+const char *dn_shape_text(char text[DN_SHAPE_TEXT], int dims, const int64_t *shape);
 
 /* Checks that tensor `name` of the file `path` is finite, and a variance (or, with `is_squares`, an
  * average of squares) not negative. Errors: DN_ECORRUPT. */

@@ -100,7 +100,7 @@ INLINE vec load_part(const float *x, const size_t at[PAIRS], const int i)
     return load_halves(x + at[2 * i], x + at[2 * i + 1]);
 }
 
-/* From the last pair to the first, which is the real one of those that stand at the same place. */
+/* Stores from the last pair to the first, so that the real one overwrites its repetitions. */
 INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
 {
     UNROLL
@@ -126,7 +126,7 @@ INLINE vec load_part(const float *x, const size_t at[PAIRS], const int i)
     return load_halves(from + at[i / 2], from + at[2 + i / 2]);
 }
 
-/* From the last pair to the first, which is the real one of those that stand at the same place. */
+/* Stores from the last pair to the first, so that the real one overwrites its repetitions. */
 INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
 {
     UNROLL

@@ -33,12 +33,12 @@ static int add_map(dn_net *net, const char *name, int height, int width)
 
 /* Appends a tensor; offsets are set later, when all are known. */
 static const dn_tensor *add_tensor(dn_net *net, const char *prefix, const char *suffix,
-                                   dn_tensor_kind kind, int rank, const int shape[4])
+                                   dn_tensor_kind kind, int dims, const int shape[4])
 {
     dn_tensor *tensor = &net->tensors[net->tensor_count++];
-    *tensor = (dn_tensor){.kind = kind, .rank = rank, .count = 1};
+    *tensor = (dn_tensor){.kind = kind, .dims = dims, .count = 1};
     snprintf(tensor->name, sizeof tensor->name, "%s.%s", prefix, suffix);
-    for (int i = 0; i < rank; i++) {
+    for (int i = 0; i < dims; i++) {
         tensor->shape[i] = shape[i];
         tensor->count *= (size_t)shape[i];
     }

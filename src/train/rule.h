@@ -24,12 +24,12 @@ static inline void dn_update_all(const dn_update *u, dn_rule *rule, const void *
 #pragma omp parallel
     {
         const size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
-        const size_t first = u->count * thread / threads;
-        const size_t last = u->count * (thread + 1) / threads;
+        const size_t from = u->count * thread / threads;
+        const size_t to = u->count * (thread + 1) / threads;
         for (int i = 0; i < u->tensor_count; i++) {
             const dn_tensor *t = &u->tensors[i];
-            const size_t begin = t->offset > first ? t->offset : first;
-            const size_t end = t->offset + t->count < last ? t->offset + t->count : last;
+            const size_t begin = t->offset > from ? t->offset : from;
+            const size_t end = t->offset + t->count < to ? t->offset + t->count : to;
             if (begin < end)
                 rule(u, t, begin, end, terms);
         }

@@ -187,9 +187,9 @@ static dn_status sample(dn_canvas *c)
     return DN_OK;
 }
 
-/* Columns [first, last) of a row come from inside: from column x on, in steps of `step`. */
+/* Columns [first, end) of a row come from inside: from column x on, in steps of `step`. */
 typedef struct columns {
-    int first, last, x, step;
+    int first, end, x, step;
 } columns;
 
 static int clamp(int x, int most)
@@ -203,7 +203,7 @@ static columns columns_of(const dn_pixel_view *v)
     const int shift = v->hflip ? -v->left : v->left;
     const int first = clamp(-shift, v->width);
     return (columns){.first = first,
-                     .last = clamp(v->width - shift, v->width),
+                     .end = clamp(v->width - shift, v->width),
                      .x = (v->hflip ? v->width - 1 - first : first) + v->left,
                      .step = v->hflip ? -1 : 1};
 }
@@ -225,7 +225,7 @@ static void arrange(const dn_pixel_view *v, const uint8_t *plane, uint8_t outsid
         if (y < 0 || y >= v->height)
             continue;
         const uint8_t *const from = plane + (size_t)y * width;
-        for (int i = in.first, x = in.x; i < in.last; i++, x += in.step)
+        for (int i = in.first, x = in.x; i < in.end; i++, x += in.step)
             to[i] = from[x];
     }
 }
@@ -259,13 +259,13 @@ static void normalise(const dn_pixel_view *v, const uint8_t *plane, const float 
     const float outside = v->fill < 0 ? 0 : value[v->fill];
     for (int r = 0; r < v->height; r++, to += v->width) {
         const int y = row_of(v, r), is_in = y >= 0 && y < v->height;
-        const int first = is_in ? in.first : 0, last = is_in ? in.last : 0;
+        const int first = is_in ? in.first : 0, end = is_in ? in.end : 0;
         const uint8_t *const from = plane + (is_in ? (size_t)y * (size_t)v->width : 0);
         for (int i = 0; i < first; i++)
             to[i] = outside;
-        for (int i = first, x = in.x; i < last; i++, x += in.step)
+        for (int i = first, x = in.x; i < end; i++, x += in.step)
             to[i] = value[from[x]];
-        for (int i = last; i < v->width; i++)
+        for (int i = end; i < v->width; i++)
             to[i] = outside;
     }
 }

@@ -191,9 +191,8 @@ struct dn_layer {
     int accumulate;                 /* 0: the first backward pass to write the input's gradient */
 
     /* Its tensors. Their gradients in the leaf are final when its backward pass returns. */
-    const dn_tensor *gamma, *beta, *running_mean,
-        *running_var;               /* NULL: no norm and ReLU before it */
-    const dn_tensor *weight, *bias; /* or NULL */
+    const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm before */
+    const dn_tensor *weight, *bias;                             /* or NULL */
 
     float *scale, *shift; /* (inputs) batch norm as scale * x + shift, kept for backward */
     float *kept;          /* what else the kind keeps for backward */

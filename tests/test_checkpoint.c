@@ -65,7 +65,7 @@ static void test_position(void **state)
     dn_checkpoint saved = trial_state(net, 42);
     strcpy(saved.schedule, "plateau");
     strcpy(saved.kernels, "vectors");
-    saved.scores = (dn_epoch_scores){7, 1 / 3.0, 99};
+    saved.epoch_sums = (dn_epoch_sums){7, 1 / 3.0, 99};
     saved.average_step = 40;
     for (int i = 0; i < DN_SCHEDULE_DOUBLES; i++)
         ((double *)&saved.schedule_state)[i] = 1 / (i + 3.0);
@@ -77,7 +77,7 @@ static void test_position(void **state)
     assert_string_equal(found.data, saved.data);
     assert_string_equal(found.schedule, "plateau");
     assert_string_equal(found.kernels, "vectors");
-    assert_memory_equal(&found.scores, &saved.scores, sizeof found.scores);
+    assert_memory_equal(&found.epoch_sums, &saved.epoch_sums, sizeof found.epoch_sums);
     assert_memory_equal(&found.schedule_state, &saved.schedule_state, sizeof found.schedule_state);
     dn_net_destroy(&net);
 }

@@ -197,7 +197,7 @@ static void schedule_nan(hid_t file)
 
 static void scores_infinite(hid_t file)
 {
-    double values[sizeof(dn_epoch_scores) / sizeof(double)] = {1, (double)INFINITY};
+    double values[sizeof(dn_epoch_sums) / sizeof(double)] = {1, (double)INFINITY};
     const hid_t set = H5Dopen2(file, "epoch_scores", H5P_DEFAULT);
     assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
 }

@@ -203,8 +203,8 @@ static void compare_shape(const json_t *summary, const dn_tensor *tensor)
 {
     const json_t *shape = member(summary, "shape");
     assert_string_equal(tensor->name, json_string_value(member(summary, "name")));
-    assert_int_equal(tensor->rank, json_array_size(shape));
-    for (int i = 0; i < tensor->rank; i++)
+    assert_int_equal(tensor->dims, json_array_size(shape));
+    for (int i = 0; i < tensor->dims; i++)
         assert_int_equal(tensor->shape[i], json_integer_value(json_array_get(shape, (size_t)i)));
 }
 

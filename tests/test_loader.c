@@ -83,7 +83,7 @@ static dn_loader_settings settings(const made_up *m, int64_t begin, int depth, i
 {
     return (dn_loader_settings){.source = &m->source,
                                 .sequence = {.first = RANKS - OWN,
-                                             .last = RANKS,
+                                             .end = RANKS,
                                              .virtual_ranks = RANKS,
                                              .batch = BATCH,
                                              .steps = STEPS},
@@ -265,7 +265,7 @@ static void test_stored_order(void **state)
     make_up(&m);
     const dn_loader_settings s = {
         .source = &m.source,
-        .sequence = {.last = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
+        .sequence = {.end = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
         .begin = 2,
         .end = ALL,
         .depth = 2,

@@ -57,33 +57,33 @@ static void test_cut_back(void **state)
 }
 
 /* Trains step 4, the last of its epoch, behind these scores; the epoch's losses have that sum. */
-static void go_on_behind(dn_epoch_scores scores, double losses)
+static void go_on_behind(dn_epoch_sums sums, double losses)
 {
     dn_metrics *metrics = NULL;
     dn_metrics_settings settings = metrics_settings();
     settings.done = 3;
-    settings.scores = scores;
+    settings.epoch_sums = sums;
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_step(metrics, 4, &(dn_metrics_values){.loss = 1, .correct = 3}),
                      DN_OK);
-    assert_true(dn_metrics_scores(metrics).loss == losses);
+    assert_true(dn_metrics_epoch_sums(metrics).loss == losses);
     assert_int_equal(dn_metrics_epoch(metrics, 4, 0xabc, NULL, 0), DN_OK);
-    assert_true(dn_metrics_scores(metrics).steps == 0);
+    assert_true(dn_metrics_epoch_sums(metrics).steps == 0);
     dn_metrics_destroy(&metrics);
 }
 
 /* An epoch has the scores of all its steps; those of another step, or of more images, are none. */
 static void test_scores_before(void **state)
 {
-    go_on_behind((dn_epoch_scores){1, 4, 9}, 5);
+    go_on_behind((dn_epoch_sums){1, 4, 9}, 5);
     metrics_check(0, "epoch", "train_loss", "2.5");
     metrics_check(0, "epoch", "train_top1", "60.0");
     assert_int_equal(unlink(METRICS), 0);
-    go_on_behind((dn_epoch_scores){2, 4, 9}, 1);
+    go_on_behind((dn_epoch_sums){2, 4, 9}, 1);
     metrics_check(0, "epoch", "train_loss", "1.0");
     metrics_check(0, "epoch", "train_top1", "30.0");
     assert_int_equal(unlink(METRICS), 0);
-    go_on_behind((dn_epoch_scores){1, 4, 11}, 1);
+    go_on_behind((dn_epoch_sums){1, 4, 11}, 1);
     metrics_check(0, "epoch", "train_loss", "1.0");
 }
 

@@ -126,9 +126,9 @@ static void test_a_head_of_no_class_is_refused(void **state)
         for (int i = 0; i < view.tensor_count; i++) {
             const dn_tensor *const t = &view.tensors[i];
             snprintf(tensors[i].name, sizeof tensors[i].name, "%s", t->name);
-            tensors[i].rank = t->rank;
+            tensors[i].dims = t->dims;
             tensors[i].values = values(from, t);
-            for (int side = 0; side < t->rank; side++)
+            for (int side = 0; side < t->dims; side++)
                 tensors[i].shape[side] = t->shape[side];
         }
         assert_non_null(strstr(tensors[head].name, "classifier."));

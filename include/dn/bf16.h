@@ -1,11 +1,11 @@
 /*
- * bf16: the upper half of a float, kept in 16 bits.
+ * bfloat16: the upper half of a float, stored in 16 bits.
  *
- * Rounding is to nearest, ties to even; too large becomes infinite. It adds to the bits, and of
- * NaN, to save kernels an instruction, loses some that arithmetic on numbers does not make: one
- * whose upper half is 0x7fff or 0xffff becomes a zero where its lower half is 0x8000 or more, one
- * whose upper half is 0x7f80 or 0xff80 an infinity where its lower half is 0x8000 or less. Only
- * dn_round_to_bf16 keeps all.
+ * Conversion rounds to nearest, ties to even, and overflows to infinity. The kernels' rounding adds
+ * to the bits without a test for NaN, which saves an instruction. Some NaNs that arithmetic does
+ * not produce are lost: an upper half of 0x7fff or 0xffff becomes zero if the lower half is 0x8000
+ * or more; an upper half of 0x7f80 or 0xff80 becomes an infinity if the lower half is 0x8000 or
+ * less. Only dn_round_to_bf16 preserves every NaN.
  */
 #ifndef DN_BF16_H
 #define DN_BF16_H
@@ -21,13 +21,13 @@ static inline float dn_bf16_to_float(uint16_t x)
     return value;
 }
 
-/* Bits of a float whose upper half is the rounded bf16. */
+/* The bits of a float whose upper half is the rounded bf16 value. */
 static inline uint32_t dn_round_upper(uint32_t bits)
 {
     return bits + 0x7fffu + (bits >> 16 & 1u);
 }
 
-/* What kernels store in a map. */
+/* The bf16 value that kernels store in a map. Loses some NaNs (see above). */
 static inline uint16_t dn_float_to_bf16(float value)
 {
     uint32_t bits;
@@ -35,7 +35,7 @@ static inline uint16_t dn_float_to_bf16(float value)
     return (uint16_t)(dn_round_upper(bits) >> 16);
 }
 
-/* The same as a float, but NaN stays NaN, a quiet one. */
+/* The rounded value as a float. NaN stays NaN, made quiet. */
 static inline float dn_round_to_bf16(float value)
 {
     uint32_t bits;

@@ -1,4 +1,4 @@
-/* Memory that grows with what is put into it, and is kept for the next. */
+/* A byte buffer that grows on demand and is reused. */
 #ifndef DN_BUFFER_H
 #define DN_BUFFER_H
 
@@ -7,17 +7,17 @@
 
 #include "dn/status.h"
 
-/* Zeroed: empty. */
+/* A zeroed buffer is empty. */
 typedef struct dn_buffer {
     uint8_t *bytes;
     size_t size;
 } dn_buffer;
 
-/* Has at least so many bytes afterwards, which may be others than before. DN_ENOMEM: it is empty.
- */
+/* Grows the buffer to at least `size` bytes; its content is undefined afterwards. Errors:
+ * DN_ENOMEM; the buffer is then empty. */
 dn_status dn_buffer_grow(dn_buffer *buffer, size_t size);
 
-/* Empties it. */
+/* Frees the bytes; the buffer is empty afterwards. */
 void dn_buffer_free(dn_buffer *buffer);
 
 #endif

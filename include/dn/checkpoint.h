@@ -1,11 +1,12 @@
 /*
- * Checkpoints: one HDF5 file with all that a run needs to go on, on any number of ranks, and behind
- * it a checksum of all its bytes. A reader checks that first, so DN_ECORRUPT tells of any damaged
- * byte; and trusts nothing that it finds all the same, as anyone can renew the checksum.
- * docs/checkpoint-format.md specifies the file.
+ * Checkpoints: one HDF5 file with everything that a run needs to continue on any number of ranks,
+ * followed by a checksum of all its bytes. A reader verifies the checksum first, so any damaged
+ * byte is DN_ECORRUPT. It still validates everything that it reads, because anyone can recompute
+ * the checksum. docs/checkpoint-format.md specifies the file.
  *
- * Written to a temporary name in the same folder, flushed to disk, then renamed; so a file under
- * its final name checkpoint-STEP.h5 is whole. Not collective: one rank writes, any rank reads.
+ * A checkpoint is written under a temporary name in the same folder, flushed to disk and renamed,
+ * so a file with its final name, checkpoint-STEP.h5, is complete. Not collective: one rank writes,
+ * any rank reads.
  */
 #ifndef DN_CHECKPOINT_H
 #define DN_CHECKPOINT_H
@@ -20,76 +21,78 @@
 #include "dn/schedule.h"
 #include "dn/manifest.h"
 
-/* Position and configuration of a run, beside the vectors of its net and optimizer. */
+/* Position and configuration of a run. The vectors are in its net and optimizer. */
 typedef struct dn_checkpoint {
-    int64_t step;        /* optimizer steps done; the position in the data follows from it */
-    uint64_t hash;       /* dn_net_hash of the weights; written, and compared by the reader alone */
-    char path[PATH_MAX]; /* of its file; empty of a run that starts */
-    char data[256];      /* what tells the data set from others */
-    char folder[PATH_MAX]; /* of the data set, absolute; empty where it is not known */
-    char config[8192];     /* INI text of the options that decide the result */
-    char kernels[32];      /* "generic", "vectors" or a bf16 product's: the class of bits that they
-                              come to */
-    char schedule[32];     /* the name of the one that `schedule_state` is of, or empty */
+    int64_t step;          /* optimizer steps done; the position in the data follows from it */
+    uint64_t hash;         /* dn_net_hash of the weights, checked by the reader */
+    char path[PATH_MAX];   /* of the file; empty for a run that starts */
+    char data[256];        /* identifies the data set (dn_source_describe) */
+    char folder[PATH_MAX]; /* of the data set, absolute; empty if unknown */
+    char config[8192];     /* INI text of the options that determine the result */
+    char kernels[32];      /* "generic", "vectors" or the name of a bf16 product set: kernels that
+                              compute the same bits */
+    char schedule[32];     /* the schedule that `schedule_state` belongs to, or empty */
     dn_schedule_state schedule_state;
-    dn_epoch_scores scores;   /* of the steps since the last epoch's end */
+    dn_epoch_sums epoch_sums; /* of the steps since the end of the last epoch */
     dn_monitor_state monitor; /* of the best epoch */
-    int64_t average_step;     /* the step whose averaged weights' statistics were measured last; 0:
-                                 none yet, -1: no weights are averaged */
-    int is_best;              /* written: the file becomes DN_CHECKPOINT_BEST, too. Not recorded */
-    /* The data set's dataset.json, for the writer; not owned. NULL after reading:
-     * dn_checkpoint_data_set has it. */
+    int64_t average_step;     /* the last step at which the averaged weights' batch statistics were
+                                 measured; 0: never, -1: no weights are averaged */
+    int is_best;              /* in: the file becomes DN_CHECKPOINT_BEST, too; not stored */
+    /* The data set's dataset.json, for the writer; not owned. NULL after reading: use
+     * dn_checkpoint_data_set. */
     const uint8_t *data_set;
     size_t data_set_bytes;
 } dn_checkpoint;
 
-/* The name that the best epoch's checkpoint has beside its own, which may be deleted. */
+/* The name of the best epoch's checkpoint: a hard link or a copy, since the file's own name may be
+ * deleted. */
 #define DN_CHECKPOINT_BEST "best.h5"
 
 /* ---- writing ---- */
 
 /*
- * A saver writes checkpoints while training goes on: training stops for as long as it takes to copy
- * the vectors. One thread at a time uses it. The HDF5 library is not thread-safe: from
- * dn_saver_start to the end of dn_saver_wait no other thread may call it. All but dn_saver_create
+ * A saver writes checkpoints in the background: training stops only while the vectors are copied.
+ * One thread at a time may use a saver. The HDF5 library is not thread-safe: between dn_saver_start
+ * and the return of dn_saver_wait no other thread may call it. All functions but dn_saver_create
  * and dn_saver_rescue accept NULL and then do nothing, for ranks that do not save.
  */
 typedef struct dn_saver dn_saver;
 
-/* A saver of `net` and `optimizer` into `folder`, made where it is missing, that keeps the `keep`
- * newest checkpoints (0: all), with room for a copy. The caller owns it; the three must outlive it.
+/* Creates a saver of `net` and `optimizer` with memory for a copy of their vectors. It writes into
+ * `folder`, which is created if missing, and keeps the `keep` newest checkpoints (0: all). The
+ * caller frees it with dn_saver_destroy; `net`, `optimizer` and `folder` must outlive it. Errors:
  * DN_ENOMEM, DN_EIO. */
 dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimizer_state *optimizer,
                           const char *folder, int keep);
 
-/* Copies vectors and `state`, then writes dn_checkpoint_path of the folder and step in the
- * background; deletes all but the `keep` newest checkpoints of the folder up to STEP, and what
- * killed processes left under temporary names. Takes twice the file's size in memory while it
- * works. Waits first for the write before; where that failed, warns of it, then waits for this one,
- * too, and returns its failure, as dn_saver_wait. Starts none where a number is not finite, as that
- * file could not be read: DN_EDIVERGED names the tensor. */
+/* Waits for the previous write, copies the vectors and `state`, and writes
+ * dn_checkpoint_path(folder, step) in the background. Afterwards deletes all checkpoints up to this
+ * step but the `keep` newest, and temporary files of killed processes. The write takes memory of
+ * twice the file's size. If the previous write failed, warns, waits for this one as well and
+ * returns its status as dn_saver_wait does. If a value is not finite, writes nothing, since no
+ * reader would accept the file, and returns DN_EDIVERGED with the tensor's name. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
-/* Warns of a write that has failed, once, as soon as that is known; waits for none. */
+/* Warns once if a write is known to have failed. Does not wait. */
 void dn_saver_warn(dn_saver *saver);
 
-/* Waits until the last write has ended and returns its failure, once: DN_EIO names the file and
- * what the system said; nothing is left behind. */
+/* Waits for the last write and returns its failure, once. Errors: DN_EIO (names the file and the
+ * system's reason; no file is left behind). */
 dn_status dn_saver_wait(dn_saver *saver);
 
-/* The seconds of the longest write whose end was waited for. */
+/* Seconds of the longest write so far that was waited for. */
 double dn_saver_longest(const dn_saver *saver);
 
-/* Has a child (dn_child_detach) save what net and optimizer hold now, and `state`, for a process
- * that may be killed any moment: unless that step is on the disk, written by this saver or as the
- * file state->path. The child says on standard error what it saved, or why not; it replaces and
- * deletes nothing newer. `is_swapped`: the net has the averaged weights, and the optimizer the
- * net's, which the child puts right. Waits while a thread builds a file. Another thread than the
- * saver's may call it; nobody may change the vectors meanwhile. */
+/* Forks a child (dn_child_detach) that saves the current vectors and `state`, for a process that
+ * may be killed at any moment. Does nothing if that step is already on disk, written by this saver
+ * or as state->path. The child reports on standard error what it saved, or why it could not; it
+ * neither replaces nor deletes a newer file. `is_swapped`: the net holds the averaged weights and
+ * the optimizer the net's own; the child swaps them back. Waits while a thread builds a file. May
+ * be called from another thread than the saver's; nobody may change the vectors meanwhile. */
 void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
 
-/* Waits, warns of a failure that nobody has asked for or was warned of, frees, and sets *saver to
- * NULL. */
+/* Waits, warns of a failure that was neither returned nor warned of, frees the saver and sets
+ * *saver to NULL. */
 void dn_saver_destroy(dn_saver **saver);
 
 /* path(size) = "FOLDER/checkpoint-STEP.h5", STEP with 8 digits or more. */
@@ -97,39 +100,40 @@ void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t ste
 
 /* ---- reading ---- */
 
-/* A whole checkpoint, open to be read. */
+/* A verified checkpoint, open for reading. */
 typedef struct dn_checkpoint_file dn_checkpoint_file;
 
-/* Opens the file, checks all its bytes, and reads position and configuration: what is needed to
- * build the net. The step is 0 to 10^18, perhaps beyond the run's end, and the configuration any
- * text. Forks, as dn_checkpoint_load does (dn/child.h). The caller closes *file, which is NULL
- * after a failure. */
+/* Opens the file, verifies all its bytes, and reads position and configuration: what is needed to
+ * build the net. The step is in [0, 10^18] and may lie beyond the run's end; the configuration may
+ * be any text. Forks, as dn_checkpoint_load does (dn/child.h). The caller frees *file with
+ * dn_checkpoint_close; it is NULL on failure. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 
-/* The same for the newest whole checkpoint of the folder of a step below `limit`; where there is
- * none at all, or no folder, *file is NULL and state->path empty. Damaged ones are passed over with
- * a warning, but where all are, that is a failure that tells their number: a run from its start
- * would write over them. */
+/* Opens the folder's newest intact checkpoint of a step below `limit`. If there are no checkpoints
+ * or no folder, *file is NULL and state->path empty. Damaged checkpoints are skipped with a
+ * warning. If all are damaged it fails and the message has their number: a run that started over
+ * would overwrite them. */
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder, int64_t limit,
                                     dn_checkpoint *state);
 
-/* Fills the net's parameters and running statistics, and the optimizer's vectors unless it is NULL
- * (averaged weights with the net's where the file has none), with finite numbers, none of a
- * variance below 0, and weights of the hash that the file tells. DN_ESHAPE names the first tensor
- * that the net has with another shape or the file has not, DN_EINVAL another optimizer. On failure
- * the arrays are undefined. */
+/* Fills the net's parameters and running statistics and, unless `optimizer` is NULL, the
+ * optimizer's vectors (averaged weights with the net's if the file has none). Verifies that all
+ * values are finite, no variance is negative, and the weights have the recorded hash. Errors:
+ * DN_ESHAPE (names the first tensor that is missing or has another shape), DN_EINVAL (another
+ * optimizer), DN_ECORRUPT. On failure the arrays are undefined. */
 dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
                              dn_optimizer_state *optimizer);
 
-/* The same for averaged weights alone: DN_ESHAPE where there are none, DN_EINVAL where their batch
- * statistics were never measured; of those of an earlier step it warns. */
+/* Fills the net with the averaged weights. Warns if their batch statistics are of an earlier step.
+ * Errors: as dn_checkpoint_load; DN_ESHAPE (there are no averaged weights), DN_EINVAL (their batch
+ * statistics were never measured). */
 dn_status dn_checkpoint_load_average(const dn_checkpoint_file *file, dn_net *net);
 
-/* *manifest = the data set that the run learnt from, without its files, to be freed by the caller.
- * As dn_manifest_parse. */
+/* *manifest = the data set that the run was trained on, without its files; the caller frees it.
+ * Errors: as dn_manifest_parse. */
 dn_status dn_checkpoint_data_set(const dn_checkpoint_file *file, dn_manifest **manifest);
 
-/* Sets *file to NULL; accepts NULL inside. */
+/* Closes *file, which may be NULL, and sets it to NULL. */
 void dn_checkpoint_close(dn_checkpoint_file **file);
 
 #endif

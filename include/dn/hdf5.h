@@ -1,8 +1,8 @@
 /*
  * Attributes and data sets of HDF5 files, as shards and checkpoints write and read them.
  *
- * HDF5 calls on an object that could not be opened fail in their turn, so only the last of a chain
- * of calls is tested. Not thread-safe: HDF5 may have been built without its lock.
+ * HDF5 calls on an object that could not be opened fail too, so only the last of a chain of calls
+ * is checked. Not thread-safe: HDF5 may have been built without its lock. Not collective.
  */
 #ifndef DN_HDF5_H
 #define DN_HDF5_H
@@ -14,44 +14,45 @@
 
 #include "dn/status.h"
 
-/* The type of a UTF-8 text in `size` bytes, the last of them zero; the caller closes it. */
+/* The type of a UTF-8 text in `size` bytes, the last one zero; the caller closes it. */
 hid_t dn_hdf5_text_type(size_t size);
 
-/* Write an attribute of the file, and close `space`; 0 when HDF5 fails. */
+/* Write an attribute of the file; dn_hdf5_put closes `space`. Return 0 if HDF5 fails. */
 int dn_hdf5_put(hid_t file, const char *name, hid_t type, hid_t space, const void *value);
 int dn_hdf5_put_integer(hid_t file, const char *name, int64_t value);
 int dn_hdf5_put_text(hid_t file, const char *name, const char *text);
 
-/* Creates a data set, and the groups in its name, and closes `space` and `properties`. It has no
- * times: the same data give the same bytes. */
+/* Creates a data set and the groups in its name, and closes `space` and `properties`. No times are
+ * stored, so the same data give the same bytes. The caller closes the data set. */
 hid_t dn_hdf5_create_set(hid_t group, const char *name, hid_t type, hid_t space, hid_t properties);
 
-/* Creates a data set, writes it and closes `space`; 0 when HDF5 fails. */
+/* Creates a data set, writes it and closes `space`. Returns 0 if HDF5 fails. */
 int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const void *values);
 
-/* Opens a file to read, without a lock: nobody writes, and some file systems have none. */
+/* Opens a file for reading, without a lock: nobody writes to it, and some file systems do not
+ * support locks. */
 hid_t dn_hdf5_open(const char *path);
 
-/* Read an attribute of `count` elements, of one, of a text with its closing zero in at most `size`
- * bytes; what is stored must be of that type. DN_ECORRUPT names file and attribute. */
+/* Read an attribute of `count` elements, of one element, or of a text with its closing zero in at
+ * most `size` bytes; the stored type must match. Errors: DN_ECORRUPT (names file and attribute). */
 dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t type,
                            int64_t count, void *values);
 dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value);
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
 
-/* Opens a data set, which the caller closes, after a failure too. DN_ENOENT where it is missing,
- * DN_EINVAL where its name is too long, DN_ECORRUPT where it has another layout, or its name or
- * values lead out of the file: a file that is read makes nobody read another. */
+/* Opens a data set, which the caller closes, also on failure. Errors: DN_ENOENT (missing),
+ * DN_EINVAL (the name is too long), DN_ECORRUPT (another layout, or the name or values refer to
+ * another file: a file must not cause others to be read). */
 dn_status dn_hdf5_open_set(hid_t file, const char *path, const char *name, H5D_layout_t layout,
                            hid_t *set);
 
-/* Reads a contiguous data set of `count` elements of that type, texts of at most its size; as
- * dn_hdf5_open_set. */
+/* Reads a contiguous data set of `count` elements of that type; texts may be shorter than the type.
+ * Errors: as dn_hdf5_open_set. */
 dn_status dn_hdf5_read(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
                        void *values);
 
-/* Where the bytes of a contiguous list of uint8 stand in the file: *bytes of them, at least one; as
- * dn_hdf5_open_set. Whether the file is so long, the caller checks. */
+/* *address, *bytes = offset in the file and size of a contiguous list of uint8, at least one byte.
+ * The caller checks that the file is long enough. Errors: as dn_hdf5_open_set. */
 dn_status dn_hdf5_find_bytes(hid_t file, const char *path, const char *name, int64_t *address,
                              int64_t *bytes);
 

@@ -1,4 +1,5 @@
-/* Numbers, paths and files as JSON, by jansson; the caller owns what is made. */
+/* Numbers, paths and files as JSON, by jansson. The caller owns the values that are created. Not
+ * collective. */
 #ifndef DN_JSON_H
 #define DN_JSON_H
 
@@ -6,24 +7,24 @@
 
 #include "dn/status.h"
 
-/* null where x is not finite: JSON has no such numbers. */
+/* The number x; null if x is not finite, which JSON cannot represent. */
 json_t *dn_json_number(double x);
 
 json_t *dn_json_numbers(const double *x, int count);
 
-/* A path may be of any bytes, a JSON text of UTF-8 alone: where it is not, \xHH stands for each
- * byte above 0x7f. NULL for NULL. */
+/* The path as a JSON string. Paths may hold any bytes, JSON strings only UTF-8: in a path that is
+ * not UTF-8, \xHH stands for each byte above 0x7f. NULL for NULL. */
 json_t *dn_json_path(const char *path);
 
-/* Writes the JSON, or NULL where memory was short, to the file `path`, as dn_file_write does, or as
- * a line to standard output where `path` is NULL; takes it. `flags` are jansson's. DN_ENOMEM,
- * DN_EIO. */
+/* Writes `json` to the file `path` as dn_file_write does or, if `path` is NULL, as a line to
+ * standard output, and releases it. `json` may be NULL: memory was short. `flags` are jansson's.
+ * Errors: DN_ENOMEM, DN_EIO. */
 dn_status dn_json_save(json_t *json, const char *path, size_t flags);
 
 enum { DN_JSON_BYTES = 64 << 20 };
 
-/* *json = that of a file of at most DN_JSON_BYTES, without duplicate keys; NULL after a failure. As
- * dn_file_load_most; DN_ECORRUPT names the line. */
+/* *json = the content of a file of at most DN_JSON_BYTES, without duplicate keys; NULL on failure.
+ * Errors: as dn_file_load_most; DN_ECORRUPT (names the line). */
 dn_status dn_json_load(json_t **json, const char *path);
 
 #endif

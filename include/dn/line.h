@@ -1,4 +1,4 @@
-/* The lines of a cache: what is shared between threads, or read in vectors, begins on one. */
+/* Cache lines: data that threads share, or that vectors read, is aligned to them. */
 #ifndef DN_LINE_H
 #define DN_LINE_H
 
@@ -6,7 +6,7 @@
 
 enum { DN_LINE_BYTES = 64 };
 
-/* Rounded up to whole lines: bytes, and floats. */
+/* `bytes` or `floats` rounded up to whole cache lines. */
 static inline size_t dn_whole_lines(size_t bytes)
 {
     return (bytes + DN_LINE_BYTES - 1) / DN_LINE_BYTES * DN_LINE_BYTES;

@@ -1,13 +1,13 @@
 /*
- * Which epoch of a run was the best, and whether to go on: a state that goes with the run's
- * checkpoints, so that a run that goes on decides alike.
+ * Tracks the best epoch of a run and decides on early stopping. The state is stored in checkpoints,
+ * so a resumed run decides the same.
  */
 #ifndef DN_MONITOR_H
 #define DN_MONITOR_H
 
 #include <stdint.h>
 
-/* Checkpoints have the numbers. */
+/* Checkpoints store these numbers: do not change them. */
 typedef enum dn_monitored {
     DN_BEST_ACCURACY,
     DN_BEST_LOSS,
@@ -15,32 +15,32 @@ typedef enum dn_monitored {
     DN_BEST_BALANCED
 } dn_monitored;
 
-/* Zero before the first epoch. Doubles alone. */
+/* Zeroed before the first epoch. Only doubles. */
 typedef struct dn_monitor_state {
-    double epochs;     /* that it was told of, the last one's number */
+    double epochs;     /* the last epoch observed */
     double best_epoch; /* 0: none yet */
-    double best;       /* its metric */
-    double worse;      /* epochs since then that it was told of */
-    double metric;     /* dn_monitored that these are of */
+    double best;       /* its metric value */
+    double worse;      /* epochs observed since then */
+    double metric;     /* dn_monitored that the values are of */
 } dn_monitor_state;
 
 typedef struct dn_monitor {
     int metric;   /* dn_monitored */
-    int patience; /* epochs without a better one before the end, 0: any */
+    int patience; /* stop after so many epochs without improvement; 0: never */
     dn_monitor_state state;
 } dn_monitor;
 
-/* Goes on from a checkpoint's state, which may be of another metric. */
+/* Resumes from a checkpoint's state, which may be of another metric. */
 void dn_monitor_resume(dn_monitor *monitor, const dn_monitor_state *state);
 
-/* 1 where it has to be told of epoch `epoch` (1 is the first). */
+/* Returns 1 if epoch `epoch` (1 is the first) has not been observed yet and has to be. */
 int dn_monitor_awaits(const dn_monitor *monitor, int64_t epoch);
 
-/* Tells it the metric's value in an epoch that it awaits; 1 where that is the best so far. One that
- * is not finite is worse than any. */
+/* Observes the metric of an epoch that is awaited. Returns 1 if it is the best so far. A value that
+ * is not finite is worse than any other. */
 int dn_monitor_observe(dn_monitor *monitor, int64_t epoch, double value);
 
-/* 1 where the run is over: it was told of `patience` epochs in a row that were no better. */
+/* Returns 1 if the run should stop: `patience` consecutive epochs brought no improvement. */
 int dn_monitor_is_over(const dn_monitor *monitor);
 
 #endif

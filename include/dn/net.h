@@ -1,11 +1,11 @@
 /*
- * A DenseNet on one rank: its parameters, its memory plan, forward and backward.
+ * A DenseNet on one rank: its parameters, memory plan, forward and backward pass.
  *
- * All parameters stand in one flat array and their gradients in another of the same order: the
- * order in which the backward pass finishes them, so that a prefix of the gradient array is final
- * while earlier layers still compute. How maps are stored: src/layers/layout.h. Nothing is
- * allocated after dn_net_create. Not thread-safe: one net is driven by one thread, which opens the
- * OpenMP regions.
+ * All parameters are in one flat array, and their gradients in another in the same order: the order
+ * in which the backward pass finishes them. So a prefix of the gradient array is final while
+ * earlier layers still compute. src/layers/layout.h describes how feature maps are stored. Nothing
+ * is allocated after dn_net_create. Not thread-safe: a net is driven by one thread, which opens the
+ * OpenMP regions. Not collective.
  */
 #ifndef DN_NET_H
 #define DN_NET_H
@@ -27,16 +27,16 @@ typedef enum dn_tensor_kind {
     DN_RUNNING_VAR    /* (channels), in the running statistics' array */
 } dn_tensor_kind;
 
-/* One named tensor of a net, in C order inside the flat array its kind belongs to. */
+/* A named tensor of a net, in C order within the flat array of its kind. */
 typedef struct dn_tensor {
     char name[96]; /* torchvision's state_dict name */
     dn_tensor_kind kind;
-    int rank, shape[4];
+    int dims, shape[4];
     size_t offset, count; /* floats */
-    int frozen;           /* 1: a parameter that is not learnt */
+    int frozen;           /* 1: a parameter that is not trained */
 } dn_tensor;
 
-/* 0 for a running statistic. */
+/* Returns 1 for a parameter, 0 for a running statistic. */
 static inline int dn_is_parameter(const dn_tensor *tensor)
 {
     return tensor->kind < DN_RUNNING_MEAN;
@@ -50,139 +50,147 @@ enum { DN_MAX_BATCH = 65536 };
 
 typedef struct dn_net_options {
     int batch;      /* images of one forward pass, 1 to DN_MAX_BATCH */
-    int train;      /* 0: forward only, in less memory */
-    dn_dtype dtype; /* of maps and their gradients, and chooses the set of products; weights and
+    int train;      /* 0: forward only, which takes less memory */
+    dn_dtype dtype; /* of feature maps and their gradients; also selects the products. Weights,
                        their gradients, sums and statistics are fp32 */
-    int plan_only;  /* 1: for the plan and dn/layer_info.h alone; nothing is allocated */
-    int recompute;  /* 1: no bottleneck map is kept, nor one that the stem pools, all are recomputed
-                       in the backward pass: the same bits, in less memory, for one more 1x1
-                       convolution a layer; 0: only the cheapest, where weights, momentum and
-                       gradients outweigh the maps */
+    int plan_only;  /* 1: only the memory plan and dn/layer_info.h are available; nothing is
+                       allocated */
+    int recompute; /* 1: bottleneck maps, and a map that the stem pools, are not kept but recomputed
+                      in the backward pass: the same results in less memory, for one more 1x1
+                      convolution per layer. 0: only the cheapest are, and only if weights, momentum
+                      and gradients outweigh the maps */
     /* Probabilities of dropout (Srivastava et al. 2014): */
-    float dropout;            /* of a value, after each dense layer's last convolution */
-    float channel_dropout;    /* of a whole channel of an image, there */
-    float transition_dropout; /* of a value, between a transition's convolution and its pool */
+    float dropout;            /* of an activation, after each dense layer's last convolution */
+    float channel_dropout;    /* of a whole channel of an image, in the same place */
+    float transition_dropout; /* of an activation, before a transition's pool */
     float head_dropout;       /* of a pooled feature */
-    const char *freeze; /* parameters that are not learnt: globs of names with commas between, or
-                           names' beginnings up to a dot; NULL: none. Layers before the first that
-                           learns have no backward pass. To outlive the net */
-    int norm_group; /* virtual ranks whose batches share batch statistics, 0 or 1: each has its own;
-                       if more, only teams (below) train */
+    const char *freeze; /* parameters that are not trained: globs of names, or prefixes of names up
+                           to a dot, separated by commas; NULL: none. Layers before the first
+                           trained one have no backward pass. Must outlive the net */
+    int norm_group; /* virtual ranks that share batch statistics; 0 or 1: each has its own. If more,
+                       only teams (below) can train */
 } dn_net_options;
 
-/* Plans and allocates a net; the caller owns it. DN_ENOMEM, what dn_spec_check returns, DN_EINVAL
- * where `freeze` names no parameter or leaves none, or DN_ESHAPE naming a batch norm that would
- * train on one value a channel. */
+/* Plans and allocates a net. The caller frees it with dn_net_destroy. Errors: DN_ENOMEM; as
+ * dn_spec_check; DN_EINVAL (`freeze` matches no parameter, or all), DN_ESHAPE (names a batch norm
+ * that would train on one value per channel). */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 
-/* Another net like `first`, for its team: with its weights, running statistics and working memory,
- * which must outlive it; with images, maps and leaf of its own. The caller owns it. DN_ENOMEM. */
+/* Creates a net like `first` for its team. It shares the weights, running statistics and working
+ * memory of `first`, which must outlive it; images, maps and leaf are its own. The caller frees it
+ * with dn_net_destroy. Errors: DN_ENOMEM. */
 dn_status dn_net_create_sharing(dn_net **net, const dn_net *first);
 
-/* The arena's bytes of a net like this one with another batch; 0 where it cannot be planned. */
+/* Arena size in bytes of a net like this one with another batch size; 0 if it cannot be planned. */
 size_t dn_net_planned_bytes(const dn_net *net, int batch);
 
-/* Frees the net and sets *net to NULL; accepts NULL inside. */
+/* Frees *net, which may be NULL, and sets it to NULL. */
 void dn_net_destroy(dn_net **net);
 
-/* One region of the memory plan. Regions whose lifetimes do not meet share addresses. */
+/* A region of the memory plan. Regions with disjoint lifetimes share addresses. */
 typedef struct dn_region_info {
     char name[96];
     size_t offset, bytes;
-    int first, last; /* visits between which its content is live: forward visits layer i at i,
+    int first, last; /* first and last visit at which it is live: forward visits layer i at i,
                         backward at 2N - 1 - i */
 } dn_region_info;
 
 /*
- * A net's sizes and arrays. All belong to the net and stay where they are until it is destroyed.
+ * A net's sizes and arrays. The arrays belong to the net and keep their addresses until it is
+ * destroyed.
  *
- * The leaf of one virtual rank: its gradients (gradient_count floats, the gradient of the mean loss
- * over its batch: those of the first parameters, without frozen layers, which come last), then
- * per-channel batch means and unbiased variances. Leaves are what virtual ranks add up. Overwritten
- * by the next forward pass.
+ * The leaf of a virtual rank is what the summation tree (dn/tree.h) adds up. First come its
+ * gradients (gradient_count floats): those of the mean loss over its batch, for the first
+ * parameters; frozen layers come last in the order and have none. Then the batch means and unbiased
+ * variances of each channel. The next forward pass overwrites it.
  */
 typedef struct dn_view {
     const dn_spec *spec;
     const dn_kernels *kernels;
     int batch, norm_group;
-    int layers; /* of dn/layer_info.h */
+    int layers; /* number of layers (dn/layer_info.h) */
     size_t parameter_count, running_count, gradient_count, leaf_count;
-    float *parameters;        /* (parameter_count) all that is learnt */
-    float *running;           /* (running_count) running means and variances of every batch norm */
-    float *leaf;              /* (leaf_count) */
-    float *images;            /* (batch, channels, height, width), to be filled before a pass */
-    int32_t *labels;          /* (batch), the same */
-    const float *logits;      /* (batch, classes) of the last forward pass */
+    float *parameters;   /* (parameter_count) */
+    float *running;      /* (running_count) running means and variances of all batch norms */
+    float *leaf;         /* (leaf_count) */
+    float *images;       /* (batch, channels, height, width), filled by the caller before a pass */
+    int32_t *labels;     /* (batch), filled by the caller */
+    const float *logits; /* (batch, classes) of the last forward pass */
     const dn_tensor *tensors; /* (tensor_count) in torchvision's state_dict order */
     int tensor_count;
     const dn_region_info *regions; /* (region_count) the memory plan */
     int region_count;
-    size_t arena_bytes; /* that the plan takes */
+    size_t arena_bytes; /* size of the planned memory */
 } dn_view;
 
 dn_view dn_net_view(const dn_net *net);
 
-/* Fresh weights: convolutions N(0, 2/fan_in) (He et al. 2015) or U(+-sqrt(6/(fan_in + fan_out)))
- * (Glorot and Bengio 2010), batch norm 1 and 0, the head's weight as PyTorch's nn.Linear, its
- * bias 0; running statistics 0 and 1. A function of (spec, init, seed) alone. */
+/* Initialises the weights: convolutions N(0, 2/fan_in) (He et al. 2015) or U(+-sqrt(6/(fan_in +
+ * fan_out))) (Glorot and Bengio 2010); batch norm gamma 1 and beta 0; the head's weight as
+ * PyTorch's nn.Linear, its bias 0; running means 0 and variances 1. A function of (spec, init,
+ * seed) alone. */
 void dn_net_init(dn_net *net, dn_init init, uint64_t seed);
 
-/* Told while the backward pass runs: floats [0, end) of the leaf are final, for a team of all its
- * nets' leaves. `end` ascends to leaf_count. Called by the thread that drives the net,
+/* Called during the backward pass when floats [0, end) of the leaf are final; for a team, of the
+ * leaves of all its nets. `end` increases to leaf_count. Called by the thread that drives the net,
  * outside OpenMP regions. */
 typedef void dn_ready_fn(void *user, size_t end);
 
-/* One training pass: its name, for what is drawn in it, and who follows its gradients. */
+/* A training pass: the key of its random draws, and a callback that follows its gradients. */
 typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
-    const float *class_weights; /* (classes) of the loss, or NULL: all 1 */
-    double label_weights;       /* what labels that are not mixed are taken to weigh in all, as
-                                   where this batch is part of a greater one; 0: what they do */
-    dn_mixing mixing;           /* of the images, in place, and of what they should be */
-    dn_ready_fn *ready;         /* or NULL */
-    void *user;                 /* of `ready` */
+    const float *class_weights; /* (classes) weights of the loss; NULL: all 1 */
+    double label_weights; /* total weight of the unmixed labels, if this batch is part of a larger
+                             one; 0: that of the batch */
+    dn_mixing mixing;     /* of the images, in place, and of their targets */
+    dn_ready_fn *ready;   /* or NULL */
+    void *user;           /* of `ready` */
 } dn_pass;
 
-/* Results of one forward pass over the batch. */
+/* Results of a forward pass over the batch. */
 typedef struct dn_result {
-    double loss; /* mean cross-entropy over the batch, natural logarithm; with class weights as
-                    PyTorch's: over the labels' weights, or the pass's label_weights; of mixed
-                    images over their number */
-    int correct; /* images whose label, of two that with the larger share, has the largest logit */
+    double loss; /* mean cross-entropy over the batch, natural logarithm. With class weights divided
+                    as PyTorch does: by the labels' weights, or the pass's label_weights; for mixed
+                    images by their number */
+    int correct; /* images whose label has the largest logit; of two labels, the one with the larger
+                    share counts */
 } dn_result;
 
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of
- * dn/tree.h. May overwrite the others. */
+ * dn/tree.h. May overwrite the others. Collective over the norm group. */
 typedef void dn_exchange_fn(void *user, double *rows, size_t width);
 
 /*
- * The nets of one rank that belong to one norm group, or one net alone. They walk side by side: all
- * run a layer, one after another, before any runs the next, and batch statistics are exchanged
- * between them: twice a double a channel forward, 2 at once backward. Other teams of the group do
+ * The nets of one rank in one norm group, or a single net. They run in lockstep: all nets run a
+ * layer, one after another, before any runs the next, and exchange batch statistics in between: per
+ * channel, twice one double forward, and two doubles at once backward. The group's other teams do
  * the same at the same time.
  */
 typedef struct dn_team {
-    dn_net *const *nets; /* (count) those behind the first share its memory */
+    dn_net *const *nets; /* (count); all but the first share the first one's memory */
     int count;
     dn_exchange_fn *exchange; /* NULL: the team is the whole group */
     void *user;
 } dn_team;
 
-/* Forward, with results(count), and backward from what the last one left. `pass` names the first
- * net's virtual rank, the others' follow. The group's batch statistics normalise, and are left in
- * the leaves, beside the gradients of each batch's own mean loss. Where the pass mixes images they
- * are others afterwards: a second pass wants them anew. */
+/* The forward pass, with results(count), and the backward pass that follows it. `pass` has the
+ * virtual rank of the first net; the others follow in order. Batches are normalised by the group's
+ * statistics, which are left in the leaves with the gradients of each batch's own mean loss. A pass
+ * that mixes images overwrites them: fill them again before another pass. Collective over the norm
+ * group if there is an exchange. */
 void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results);
 void dn_team_backward(const dn_team *team, const dn_pass *pass);
 
-/* Running statistics normalise. Only the first `count` images are counted in the result, and the
- * loss is their sum, not their mean; NULL: the logits are enough. */
+/* The forward pass in evaluation mode: running statistics normalise. The result covers only the
+ * first `count` images, and its loss is their sum, not their mean. `result` may be NULL if the
+ * logits are enough. */
 void dn_net_forward_eval(dn_net *net, int count, dn_result *result);
 
-/* running = (1 - momentum) * running + momentum * statistics, from the statistics part of a leaf
- * that was averaged over the virtual ranks. In training DN_NORM_MOMENTUM, PyTorch's. */
+/* running = (1 - momentum) * running + momentum * statistics, where the statistics are those of a
+ * leaf that was averaged over the virtual ranks. DN_NORM_MOMENTUM, PyTorch's default, is used in
+ * training. */
 #define DN_NORM_MOMENTUM 0.1f
 void dn_net_update_running(dn_net *net, const float *leaf, float momentum);
 

@@ -1,6 +1,6 @@
 /*
- * How far a long piece of work is, on standard output: a bar that is rewritten in place on a
- * terminal, plain lines at intervals elsewhere, nothing where it is soon done.
+ * Progress of a long operation on standard output: a bar that is rewritten in place on a terminal,
+ * otherwise plain lines at intervals; nothing if it finishes soon.
  *
  *     making records: [#######.......................] 220/937 images, 1251 images/s, 0:11 left
  */
@@ -14,20 +14,20 @@
 typedef struct dn_progress {
     const char *what, *unit; /* "making records:", "images" */
     int64_t total, done;
-    double start, next; /* when a line is due */
+    double start, next; /* of the operation; when the next line is due */
     dn_live live;
 } dn_progress;
 
-/* `total` 0: nobody knows it; then there are lines alone. */
+/* Starts. `total` 0: unknown; then there are only plain lines, no bar. */
 void dn_progress_begin(dn_progress *p, const char *what, const char *unit, int64_t total);
 
-/* So many more are done. Thread-safe. */
+/* Counts `more` units as done. Thread-safe. */
 void dn_progress_add(dn_progress *p, int64_t more);
 
-/* Prints a warning, where the bar was. Thread-safe. */
+/* Prints a warning in place of the bar. Thread-safe. */
 void dn_progress_warn(dn_progress *p, const char *text);
 
-/* Takes the bar away; accepts one that is zeroed. */
+/* Removes the bar. Accepts a zeroed dn_progress. */
 void dn_progress_end(dn_progress *p);
 
 #endif

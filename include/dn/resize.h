@@ -1,7 +1,7 @@
 /*
- * Resizing with the bilinear filter and antialiasing, as PIL and torchvision do it: each pixel is
- * the mean under a triangle as wide as two input pixels, or two output pixels where those are
- * larger. Whole-number arithmetic: the same bits on every machine.
+ * Resizing with the antialiased bilinear filter of PIL and torchvision: each output pixel is the
+ * mean under a triangle filter two input pixels wide, or two output pixels if those are larger.
+ * Integer arithmetic: the same result on every machine.
  */
 #ifndef DN_RESIZE_H
 #define DN_RESIZE_H
@@ -9,19 +9,20 @@
 #include "dn/image.h"
 #include "dn/kernels.h"
 
-/* The loops over pixels (src/transforms), compiled for the table's instructions: the same bits with
- * all. */
+/* The pixel loops (src/transforms) compiled for the table's instructions: bit-identical in all
+ * tables. */
 struct dn_pixel_kernels;
 const struct dn_pixel_kernels *dn_pixel_kernels_of(const dn_kernels *kernels);
 
-/* An image(height, width, channels) of bytes. */
+/* An image(height, width, channels) of bytes; not owned. */
 typedef struct dn_raster {
     const uint8_t *bytes;
     int height, width, channels;
 } dn_raster;
 
-/* to(channels, height, width) = the box of `from`, resized; only what `bounds` touches of the image
- * counts. Both lie within it. Works in the buffer. DN_ENOMEM. */
+/* to(channels, height, width) = the box of `from`, resized. Only pixels that `bounds` touches
+ * contribute. Both boxes must lie within the image. `buffer` is working memory. Errors: DN_ENOMEM.
+ */
 dn_status dn_resize(const struct dn_pixel_kernels *kernels, dn_buffer *buffer,
                     const dn_raster *from, const dn_box *box, const dn_box *bounds, int height,
                     int width, uint8_t *to);

@@ -2,8 +2,8 @@
  * Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
  * numbers: as easy as 1, 2, 3", SC11).
  *
- * A draw is a pure function of what it is for, so no state has to travel with checkpoints, ranks
- * or threads: the same (seed, stream, a, b) gives the same bits anywhere.
+ * A draw is a pure function of (seed, stream, a, b), where the last three say what it is for. So
+ * there is no generator state to store in checkpoints or to share between ranks and threads.
  */
 #ifndef DN_RNG_H
 #define DN_RNG_H
@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a draw is for; each purpose is a stream of its own. Results depend on the numbers, so they
- * stay; 7 to 15 are free. */
+/* The purpose of a draw; each has its own stream. Results depend on these numbers, so never change
+ * them; 7 to 15 are free. */
 typedef enum dn_stream {
     DN_STREAM_INIT = 1,      /* initial weights: a = parameter tensor, b = element */
     DN_STREAM_SHUFFLE = 2,   /* epoch permutation: a = epoch, b = position */
@@ -29,8 +29,8 @@ typedef struct dn_random4 {
     uint32_t word[4];
 } dn_random4;
 
-/* Four independent uniform 32-bit words for the draw (seed, stream, a, b). Inline, so that draws of
- * neighbouring b are made in vectors. */
+/* Four independent uniform 32-bit words for the draw (seed, stream, a, b). Inline, so that
+ * compilers vectorise draws of consecutive b. */
 static inline dn_random4 dn_random(uint64_t seed, dn_stream stream, uint64_t a, uint64_t b)
 {
     /* Key: seed. Counter: b (64 bits), a (48 bits), stream (16 bits). */
@@ -75,10 +75,10 @@ void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_s
 /* index(count) = a permutation of 0..count-1 (Fisher-Yates), a function of (seed, epoch). */
 void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch);
 
-/* index(count) = an order of 0..count-1, a function of (seed, epoch): that permutation where
- * `window` is 0. Else runs of DN_NEIGHBOURS elements that follow each other are permuted as it
- * says, and of the sequence that they make each `window` elements among themselves: so these come
- * from runs that are whole, but for the first and the last. */
+/* index(count) = an order of 0..count-1, a function of (seed, epoch). If `window` is 0,
+ * dn_random_permutation. Otherwise a windowed shuffle: runs of DN_NEIGHBOURS consecutive elements
+ * are permuted by it, and then the elements within each `window` of the resulting sequence. So a
+ * window reads whole runs, except for its first and last. */
 void dn_random_order(uint32_t *index, size_t count, size_t window, uint64_t seed, uint64_t epoch);
 
 enum { DN_NEIGHBOURS = 64 };

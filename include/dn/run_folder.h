@@ -1,6 +1,6 @@
 /*
- * A run's folder: its checkpoints (dn/checkpoint.h), its metrics and TensorBoard's events
- * (dn/metrics.h), and an evaluation.
+ * A run's folder: checkpoints (dn/checkpoint.h), metrics and TensorBoard events (dn/metrics.h), and
+ * an evaluation. Not collective.
  */
 #ifndef DN_RUN_FOLDER_H
 #define DN_RUN_FOLDER_H
@@ -9,17 +9,18 @@
 
 #include "dn/status.h"
 
-/* What `dn_dist eval` writes in a run's folder: what it prints with --json, the class names, and
+/* The file that `dn_dist eval` writes in a run's folder: the output of --json, the class names, and
  * the worst samples. */
 #define DN_EVALUATION_NAME "evaluation.json"
 
-/* Moves the folder's checkpoints of later steps than `step`, below 0 all of them, the metrics and
- * TensorBoard's events, and an evaluation with whatever is moved, to a new folder old-N in it, with
- * one line that says so: a run is to go another way from there. DN_OK also when there are none. */
+/* Before a run continues from `step`: moves the checkpoints of later steps (best.h5 among them) to
+ * a new subfolder old-N; before a run starts anew (`step` below 0): all checkpoints, the metrics
+ * and TensorBoard events. An evaluation is moved if anything else is. Reports it in one line.
+ * Succeeds also if there is nothing to move. Errors: DN_EIO, DN_ENOMEM. */
 dn_status dn_run_set_aside(const char *folder, int64_t step);
 
-/* text = "; runs there: FOLDER/A, FOLDER/B and 3 more" of those in a folder that is none itself, or
- * "": for a message. */
+/* text = "; runs there: FOLDER/A, FOLDER/B and 3 more", the runs below a folder that is not a run
+ * itself, or "". Returns text, which is for a message. */
 enum { DN_RUNS_TEXT = 512 };
 const char *dn_runs_there(const char *folder, char text[DN_RUNS_TEXT]);
 

@@ -1,10 +1,11 @@
 /*
- * The HDF5 image shards of a folder of records (docs/shard-format.md): what their writer and their
- * reader share, and the reader.
+ * The HDF5 image shards of a folder of records (docs/shard-format.md): what their writer and reader
+ * share, and the reader.
  *
- * Nobody vouches for such a file. A shard of pixels is believed by the checksum that dataset.json
- * has of it, an encoded image by its own. HDF5 is asked once for labels and the chunks' addresses.
- * Afterwards chunks are read with pread and decompressed without the HDF5 library, by all threads.
+ * Shards are not trusted. A shard of pixels is verified against its checksum in dataset.json, an
+ * encoded image against its own. HDF5 is used once, to read labels and the addresses of chunks;
+ * from then on all threads read chunks with pread and decompress them without the HDF5 library. Not
+ * collective.
  */
 #ifndef DN_SHARD_H
 #define DN_SHARD_H
@@ -17,36 +18,36 @@
 enum {
     DN_SHARD_FORMAT_VERSION = 1,               /* of the shards */
     DN_SHARD_ZSTD_FILTER = 32015,              /* registered number of the zstd filter */
-    DN_SHARD_CHUNK_BYTES = DN_MAX_IMAGE_BYTES, /* the most that the images of a chunk may have */
-    DN_SHARD_CHUNKS = 16384,     /* the most of a shard: HDF5 goes through all to find one */
-    DN_SHARD_FILE_NAME = 4095,   /* bytes of a file's name, at most, as of a path */
-    DN_SHARD_EXPANSION_BITS = 15 /* of zstd, at most: a block of 2^17 bytes in one of 4 */
+    DN_SHARD_CHUNK_BYTES = DN_MAX_IMAGE_BYTES, /* most bytes of a chunk's images */
+    DN_SHARD_CHUNKS = 16384,     /* most chunks of a shard: HDF5 scans all of them to find one */
+    DN_SHARD_FILE_NAME = 4095,   /* most bytes of a file's name, as of a path */
+    DN_SHARD_EXPANSION_BITS = 15 /* most expansion of zstd: a block of 2^17 bytes from one of 4 */
 };
 
-/* Names in a shard that its writer and its reader use; the others are in dn_shard_attributes. */
+/* Names in a shard that its writer and reader use; the others are in dn_shard_attributes. */
 #define DN_SHARD_IMAGES      "images"
-#define DN_SHARD_ENCODED     "encoded" /* in place of images: files, ... */
-#define DN_SHARD_OFFSETS     "offsets" /* ... where each begins, and the last ends, ... */
+#define DN_SHARD_ENCODED     "encoded" /* instead of images: the encoded files, ... */
+#define DN_SHARD_OFFSETS     "offsets" /* ... the offset of each, then of the end, ... */
 #define DN_SHARD_SIZES       "sizes"   /* ... width and height ... */
 #define DN_SHARD_HASHES      "xxh3"    /* ... and the checksum of each */
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
-#define DN_SHARD_FILE_NAMES  "file_names" /* of encoded images, where they are known */
+#define DN_SHARD_FILE_NAMES  "file_names" /* of encoded images, if known */
 #define DN_SHARD_FILES_HASH  "file_names_xxh3"
 
 /* An attribute that a shard's writer sets and its reader expects. */
 typedef struct dn_shard_attribute {
     const char *name;
-    const char *text;       /* the value; where it is NULL: */
-    const double *channels; /* the value, one number a channel; where it is NULL, too: */
+    const char *text;       /* the value, or NULL: */
+    const double *channels; /* the value, one number per channel, or NULL: */
     int64_t integer;
 } dn_shard_attribute;
 
 enum { DN_SHARD_ATTRIBUTES = 9 };
 
-/* list = the attributes of one of the manifest's shards, whose texts they share. Returns how many:
- * encoded shards, which are made before mean and std are known, lack these two. */
+/* list = the attributes of one of the manifest's shards, whose texts they point into. Returns their
+ * number: encoded shards have no mean and std, which are not known yet when they are written. */
 int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *shard,
                         dn_shard_attribute list[DN_SHARD_ATTRIBUTES]);
 
@@ -54,77 +55,78 @@ int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *sh
 
 typedef struct dn_shards dn_shards;
 
-/* Opens the shards of a split in `folder`; the caller owns the result. DN_EINVAL where the data set
- * has no such split. One failure message names the file, what was found and what was expected.
- * Every byte of pixels is compared with dataset.json's checksums; of encoded shards, which may be
- * large, what is read now: the rest when it is read. No file stays open, and HDF5 is used in a
- * child process. */
+/* Opens the shards of a split in `folder`; the caller frees *shards with dn_shards_close. Verifies
+ * all bytes of pixel shards against dataset.json; of encoded shards, which may be large, only what
+ * is read here, and each image when it is read. Keeps no file open, and uses HDF5 in a child
+ * process. Errors: as dn_manifest_load; DN_EINVAL (no such split), and others whose message names
+ * the file, what was found and what was expected. */
 dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* Opens what there is of shards that may be damaged: compares no checksum, and where a shard has no
- * sound index dn_shards_failure tells why, and nothing else may be asked about its images. As
+/* Opens shards that may be damaged, without verifying checksums. If dn_shards_failure reports that
+ * a shard has no valid index, nothing else may be asked about its images. Errors: as
  * dn_manifest_load; DN_EINVAL, DN_ENOMEM. */
 dn_status dn_shards_open_damaged(dn_shards **shards, const char *folder, dn_split_id split);
 
-/* Makes the failure of shard `index` of the split the thread's. */
+/* Returns the failure of shard `index` of the split, with its message. */
 dn_status dn_shards_failure(const dn_shards *shards, int index);
 
-/* The same as dn_shards_open for processes that share memory. Each loads: reads dataset.json, whose
- * checksum they have in common, and compares every parts-th file, from file `part` on. Then all use
- * one index, dn_shards_index_bytes of zeroed pages that outlive the shards and that child processes
- * share; and one process makes it, once all files are known to be right. */
+/* dn_shards_open for processes that share memory, in steps. Every process calls dn_shards_load,
+ * which reads dataset.json and verifies every parts-th file, starting with file `part`;
+ * dataset.json's checksum shows that all have the same. Then all call dn_shards_use_index with
+ * dn_shards_index_bytes of shared, zeroed pages, which outlive the shards and which child processes
+ * share. Once all files are verified, one process calls dn_shards_make_index. */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
 size_t dn_shards_index_bytes(const dn_shards *shards);
 void dn_shards_use_index(dn_shards *shards, void *index);
 dn_status dn_shards_make_index(dn_shards *shards);
 
-/* dataset.json, as it was when they were opened. */
+/* The content of dataset.json when the shards were opened; owned by the shards. */
 const dn_manifest *dn_shards_manifest(const dn_shards *shards);
 
-/* Sets *shards to NULL; accepts NULL inside. */
+/* Closes *shards, which may be NULL, and sets it to NULL. */
 void dn_shards_close(dn_shards **shards);
 
-/* The split as a source by `read`; the labels are the shards'. */
+/* The split as a source that reads with `read`; the labels are owned by the shards. */
 dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read);
 
-/* *size bytes of image `index` of encoded shards, in the buffer. Thread-safe. DN_ECORRUPT where
- * their checksum is not right. */
+/* Reads image `index` of encoded shards into the buffer; *size = its bytes. Thread-safe. Errors:
+ * DN_ECORRUPT (wrong checksum), DN_EIO, DN_ENOMEM. */
 dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buffer *buffer,
                                  size_t *size);
 
-/* Where an image stands. */
+/* The location of an image. */
 typedef struct dn_shard_place {
     const dn_manifest_shard *shard;
-    int64_t number;         /* in the shard */
-    int64_t address, bytes; /* in the file: of the image or, of pixels, the chunk that it is in */
-    int64_t first, count;   /* the images of that chunk, by their numbers; an encoded one alone */
-    uint64_t hash;          /* of an encoded image: XXH3-64 of its bytes; as are: */
+    int64_t number;         /* index of the image in the shard */
+    int64_t address, bytes; /* in the file: of the encoded image or pixel chunk */
+    int64_t first, count;   /* images of the chunk; an encoded image alone */
+    uint64_t hash;          /* of an encoded image: XXH3-64 of its bytes; likewise: */
     int32_t width, height;
 } dn_shard_place;
 
-/* Image `index` of the split, of a shard that has its index. */
+/* *place = the location of image `index` of the split, whose shard must have an index. */
 void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *place);
 
-/* text(size) = where image `index` stands, for messages. */
+/* text(size) = the location of image `index`, for messages. */
 void dn_shards_name_image(const dn_shards *shards, int64_t index, char *text, size_t size);
 
-/* The names of one shard's files at a time. Zeroed at first; freed in the end. */
+/* The original file names of one shard at a time. Zeroed before the first use; freed at the end. */
 typedef struct dn_file_names {
-    const dn_manifest_shard *shard; /* whose; NULL: no one's */
-    char **name; /* (shard->count), in one block with the bytes; NULL: the shard tells none */
+    const dn_manifest_shard *shard; /* the shard; NULL: none yet */
+    char **name; /* (shard->count), in one block with the bytes; NULL: the shard has none */
 } dn_file_names;
 
-/* *name = that of the file that image `index` was, below the folder that the records were made of,
- * of any bytes but zero, in `names`; NULL: the shard does not tell. Names of another shard are read
- * first, by HDF5 in a child process and pread. DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
+/* *name = the name of the file that image `index` was made from, relative to the source folder; any
+ * bytes but zero; owned by `names`. NULL: not recorded. If `names` has another shard's, reads that
+ * image's first, by HDF5 in a child process and pread. Errors: DN_ECORRUPT, DN_EIO, DN_ENOMEM. */
 dn_status dn_shards_file_name(const dn_shards *shards, int64_t index, dn_file_names *names,
                               const char **name);
 void dn_file_names_free(dn_file_names *names);
 
-/* pixels(count, channels, height, width) = the images [first, first + count) of the split, by all
- * threads. Thread-safe. DN_ECORRUPT when a chunk's size or checksum is not right, naming the file
- * and the chunk. */
+/* pixels(count, channels, height, width) = images [first, first + count) of the split, read by all
+ * threads. Thread-safe. Errors: DN_ECORRUPT (wrong size or checksum; names the file and the chunk),
+ * DN_EIO, DN_ENOMEM. */
 dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels);
 
 #endif

@@ -1,9 +1,10 @@
 /*
- * A split whose images can be read: what it holds, and how an image of it becomes the net's input
+ * A readable split: what it holds, and how one of its images becomes the net's input
  * (dn/transform.h).
  *
- * Reading is pure: what an image becomes follows from the request and the transform, not from who
- * asks, when, or how often. So batches are the same on any rank, thread or resumption.
+ * Reading is pure: the result is a function of the request and the transform, whoever asks, when,
+ * and how often. So batches are the same on any rank or thread, and after a resumption. Not
+ * collective.
  */
 #ifndef DN_SOURCE_H
 #define DN_SOURCE_H
@@ -14,12 +15,12 @@
 #include "dn/status.h"
 #include "dn/transform.h"
 
-/* A split whose images can be read, wherever they are kept: the first member of a structure that
- * knows where, such as dn_split (mpi/training/split.h). Owned by whoever filled it. */
+/* A split, independent of how it is stored: the first member of a structure that knows its storage,
+ * such as dn_split (mpi/training/split.h). Owned by whoever fills it. */
 typedef struct dn_source dn_source;
 
-/* image(channels, height, width) = the transformed image. Several threads call it at once, each
- * with a workspace of its own. */
+/* image(channels, height, width) = the transformed image, in fp32. Called concurrently by several
+ * threads, each with its own workspace. */
 typedef dn_status dn_read_fn(const dn_source *source, const dn_request *request,
                              const dn_transform *transform, dn_workspace *workspace, float *image);
 
@@ -30,8 +31,8 @@ struct dn_source {
     dn_read_fn *read;
 };
 
-/* text = what tells this split from others, however it is cut and compressed: the set's name, size,
- * mean, and a checksum of the labels in their order. */
+/* text = an identification of the split that does not depend on its shards or compression: the data
+ * set's name, size, mean, and a checksum of the labels in order. */
 void dn_source_describe(const dn_source *source, char *text, size_t size);
 
 #endif

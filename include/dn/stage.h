@@ -1,13 +1,15 @@
 /*
- * Copies of encoded shards on a node's own disk, made in the background while the shards are read.
+ * Staging: copies of encoded shards on a node's local disk, made in the background while the shards
+ * are read.
  *
- * STAGE/dn_dist-HASH holds the copies of one data set, HASH being that of its dataset.json: NAME.h5
- * is whole and was right, NAME.h5.partial is being written by whoever has it locked. All runs that
- * use the folder have its file `lock` locked in common; the last to leave removes the folder. What
- * a killed run left is used again where its checksum is right, and removed by the next run that
- * stages in STAGE where nobody uses it.
+ * STAGE/dn_dist-HASH holds the copies of one data set, where HASH is that of its dataset.json.
+ * NAME.h5 is complete and verified; NAME.h5.partial is being written by the process that has it
+ * locked. All runs that use the folder hold a shared lock on its file `lock`; the last one removes
+ * the folder. Copies left by a killed run are reused if their checksums match; the next run that
+ * stages in STAGE removes those that nobody uses.
  *
- * Nothing here can make reading fail: what cannot be copied is read where it is.
+ * Staging never makes reading fail: a shard that cannot be copied is read from its original place.
+ * Not collective.
  */
 #ifndef DN_STAGE_H
 #define DN_STAGE_H
@@ -16,21 +18,22 @@
 
 typedef struct dn_stage dn_stage;
 
-/* Bytes of zeroed memory by which the processes of a node tell each other which shards have been
- * copied; it outlives the shards and the stage. */
+/* Size of the zeroed memory in which the processes of a node share which shards have been copied.
+ * It must outlive the shards and the stage. */
 size_t dn_stage_bytes(const dn_shards *shards);
 
-/* The shards are read from the copies below the folder `stage` as far as `copied` says, by all
- * processes that have these bytes in common. DN_EINVAL: the path is too long. */
+/* From now on reads the shards from the copies below the folder `stage` as far as `copied`, shared
+ * by the node's processes, says that they are complete. Errors: DN_EINVAL (the path is too long).
+ */
 dn_status dn_stage_use(dn_shards *shards, const char *stage, void *copied);
 
-/* Starts the thread that copies, in one process of a node, after dn_stage_use. *stage is NULL where
- * the folder cannot be made or locked, or is another user's, which is a warning. The caller stops
- * it before he closes the shards. */
+/* Starts the copying thread, in one process per node, after dn_stage_use. If the folder cannot be
+ * created or locked, or belongs to another user, warns and sets *stage to NULL. The caller stops it
+ * before closing the shards. */
 void dn_stage_start(dn_stage **stage, dn_shards *shards);
 
-/* Ends the thread and, where nobody else uses the copies, removes them. Sets *stage to NULL and
- * accepts NULL inside. */
+/* Stops the thread, removes the copies if no other run uses them, frees *stage, which may be NULL,
+ * and sets it to NULL. */
 void dn_stage_stop(dn_stage **stage);
 
 #endif

@@ -1,12 +1,12 @@
 /*
  * Errors and messages.
  *
- * Classes of failure (docs/errors.md): an assert is a bug of ours; a dn_status is bad input,
- * a full disk or too little memory and travels up to the command, which prints one line and ends
- * with status 1 on every rank; an MPI failure ends the job where it happens (mpi/job/comm.h).
+ * Classes of failure (docs/errors.md): an assert is a bug in dn_dist. A dn_status is bad input, a
+ * full disk or too little memory; it is returned up to the command, which prints one line and exits
+ * with status 1 on every rank. An MPI failure ends the job where it happens (mpi/job/comm.h).
  *
- * The message is kept per thread, as errno is. A parallel region or thread that can fail hands its
- * first failure to the calling thread, in a dn_failure.
+ * The message is per thread, like errno. A parallel region or thread that can fail passes its first
+ * failure to the calling thread in a dn_failure. Not collective.
  */
 #ifndef DN_STATUS_H
 #define DN_STATUS_H
@@ -15,42 +15,43 @@
 
 typedef enum dn_status {
     DN_OK = 0,
-    DN_EINVAL = 1,    /* an option or argument out of range: nothing was changed */
-    DN_ESHAPE = 2,    /* sizes that do not fit together: nothing was changed */
-    DN_ENOENT = 3,    /* a file, data set or name that does not exist: nothing was changed */
-    DN_STOPPED = 4,   /* no failure: the run was asked to stop, and has saved where it was */
-    DN_EDIVERGED = 5, /* a loss or gradient that is no finite number: nothing was updated */
+    DN_EINVAL = 1,    /* an option or argument is out of range; nothing was changed */
+    DN_ESHAPE = 2,    /* sizes do not match; nothing was changed */
+    DN_ENOENT = 3,    /* a file, data set or name does not exist; nothing was changed */
+    DN_STOPPED = 4,   /* no failure: the run was asked to stop, and has saved its state */
+    DN_EDIVERGED = 5, /* a loss or gradient is not finite; nothing was updated */
     DN_ENOMEM = -1,   /* out of memory */
     DN_EIO = -2,      /* the operating system refused a read or a write */
-    DN_ECORRUPT = -3  /* the bytes are not what their checksum or format says */
+    DN_ECORRUPT = -3  /* data does not match its checksum or format */
 } dn_status;
 
-/* 1 where the text has no control character: a terminal shows it on one line. */
+/* Returns 1 if the text has no control characters, so that a terminal shows it on one line. */
 int dn_is_one_line(const char *text);
 
-/* Puts a '?' in place of each byte of a control character. Messages and log lines go through it. */
+/* Replaces each byte of a control character with '?'. Applied to all messages and log lines. */
 void dn_one_line(char *text);
 
-/* The same of a copy(size), which it returns: a path, for output. */
+/* copy(size) = the text after dn_one_line, truncated; returns copy. For printing paths. */
 char *dn_one_line_copy(char *copy, size_t size, const char *text);
 
 /* Records the message of a failure ("what, where: found, expected") and returns `status`. A caller
- * that knows more puts it around dn_message(). */
+ * that can add context wraps it around dn_message(). */
 dn_status dn_fail(dn_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The calling thread's last recorded message; valid until its next dn_fail. */
 const char *dn_message(void);
 
-/* A failure on its way from one thread to another; zeroed: none. */
+/* A failure passed between threads; zeroed: none. */
 typedef struct dn_failure {
     dn_status status;
     char message[1024];
 } dn_failure;
 
-/* Keeps `status` and the calling thread's message, unless it is DN_OK or another is kept. */
+/* Stores `status` and the calling thread's message, unless it is DN_OK or a failure is already
+ * stored. */
 void dn_failure_keep(dn_failure *failure, dn_status status);
 
-/* Returns what was kept, and makes its message the calling thread's. */
+/* Returns the stored status and makes its message the calling thread's. */
 dn_status dn_failure_report(const dn_failure *failure);
 
 /* Returns from the calling function when `call` fails. */
@@ -61,7 +62,7 @@ dn_status dn_failure_report(const dn_failure *failure);
             return status_;                                                                        \
     } while (0)
 
-/* Jumps to `done` when `call` fails; the function has a `dn_status status` to return there. */
+/* Jumps to the label `done` when `call` fails; the function has a variable `dn_status status`. */
 #define DN_TRY_OR_DONE(call)                                                                       \
     do {                                                                                           \
         status = (call);                                                                           \
@@ -78,20 +79,21 @@ dn_status dn_failure_report(const dn_failure *failure);
 
 typedef enum dn_log_level {
     DN_QUIET,
-    DN_WARN_HERE, /* of what this process alone may have met with, as its node's disk */
+    DN_WARN_HERE, /* a warning that may concern this process alone, such as one about its node's
+                     disk */
     DN_WARN,
     DN_INFO
 } dn_log_level;
 
-/* Messages at or below the level, one line each: warnings go to standard error, information to
- * standard output. Ranks other than 0 are set to DN_WARN_HERE by the commands, so that a line of
- * what all know appears once. */
+/* Prints messages at or below the level, one line each: warnings to standard error, information to
+ * standard output. The commands set ranks other than 0 to DN_WARN_HERE, so that a line about what
+ * all ranks know appears once. */
 void dn_log_set_level(dn_log_level level);
 void dn_log_line(dn_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define dn_warn(...) dn_log_line(DN_WARN, __VA_ARGS__)
 #define dn_info(...) dn_log_line(DN_INFO, __VA_ARGS__)
 
-/* A DN_WARN_HERE that begins with the host's name. */
+/* A DN_WARN_HERE line that begins with the host name. */
 void dn_warn_here(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

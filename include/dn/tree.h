@@ -7,8 +7,8 @@
  *                   [0,4)   [4,6)
  *               [0,2) [2,4)
  *
- * Every sum over virtual ranks in this program follows it, so a result does not depend on which
- * rank computed which leaf.
+ * Every sum over virtual ranks in this program follows it, so results do not depend on which rank
+ * computes which leaf. Not collective: mpi/allreduce exchanges the partial sums.
  */
 #ifndef DN_TREE_H
 #define DN_TREE_H
@@ -17,57 +17,59 @@
 
 #include "dn/status.h"
 
-/* Where the node [lo, hi) splits; hi - lo >= 2. */
+/* The middle m at which the node [lo, hi) is split; hi - lo >= 2. */
 int dn_tree_split(int lo, int hi);
 
-/* The tree's sum of `count` doubles that stand `stride` apart. */
+/* The tree's sum of `count` doubles, `stride` apart. */
 double dn_tree_sum(const double *leaf, int count, int stride);
 
 /* First virtual rank (or batch) of rank `rank` of `ranks`: rank r owns [V*r/R, V*(r+1)/R). */
 int dn_tree_first(int virtual_ranks, int ranks, int rank);
 
-/* sum(count) = sum + other, by all threads: the one addition of vectors of the tree. */
+/* sum(count) = sum + other, by all threads. All vector additions of the tree use it. */
 void dn_tree_add(float *sum, const float *other, size_t count);
 
-/* x(count) = x rounded to bf16, to nearest even: what a sum is kept in where asked for. */
+/* x(count) = x rounded to bf16, to nearest even: the precision of sums where bf16 is asked for. */
 void dn_tree_round(float *x, size_t count);
 
-enum { DN_TREE_SUBTREES = 64 /* of one rank, at most */ };
+enum { DN_TREE_SUBTREES = 64 /* most subtrees of a rank */ };
 
-/* A subtree's sum: node [lo, hi) and `count` floats. */
+/* The sum of a subtree: node [lo, hi) and `count` floats. */
 typedef struct dn_subtree {
     int lo, hi;
     float *sum;
 } dn_subtree;
 
 /*
- * Adds up the leaves of one rank as a binary counter does: holds the maximal subtrees of the
- * leaves pushed so far, in order. All leaves are pushed from one array, in ascending order. The
- * last is not copied: its array becomes the sum of the subtree that it completes, range by range,
- * so that the sum of a range can go to other ranks while the rest of the leaf is still computed.
+ * Adds up the leaves of one rank like a binary counter: holds the maximal subtrees of the leaves
+ * pushed so far, in order. All leaves are pushed from one array, in ascending order. The last leaf
+ * is not copied: its array becomes the sum of the subtree that it completes, range by range, so
+ * that a range can be sent to other ranks while the rest of the leaf is still being computed.
  */
 typedef struct dn_tree dn_tree;
 
-/* For the leaves [first, last) of a tree over `virtual_ranks`, pushed from leaf(count). Of every
- * leaf and sum, the floats [0, rounded) are rounded to bf16. Allocates all the memory it will need,
- * at most 2 log2(V) + 1 vectors, none for a single leaf. The caller owns it and the array. */
-dn_status dn_tree_create(dn_tree **tree, int virtual_ranks, int first, int last, float *leaf,
+/* Creates a tree for the leaves [first, end) of `virtual_ranks`, pushed from leaf(count), which
+ * remains the caller's. Floats [0, rounded) of every leaf and sum are rounded to bf16. Allocates
+ * all the memory it needs: at most 2 log2(V) + 1 vectors, none for a single leaf. The caller frees
+ * it with dn_tree_destroy. Errors: DN_ENOMEM. */
+dn_status dn_tree_create(dn_tree **tree, int virtual_ranks, int first, int end, float *leaf,
                          size_t count, size_t rounded);
 void dn_tree_destroy(dn_tree **tree);
 
-/* Bytes of the vectors. */
+/* Bytes of memory for the vectors. */
 size_t dn_tree_bytes(const dn_tree *tree);
 
-/* Forgets all leaves. */
+/* Removes all leaves. */
 void dn_tree_reset(dn_tree *tree);
 
-/* Adds floats [begin, end) of the array as the next leaf's; the array is overwritten. Every leaf
- * but the last is pushed in one go; pushing a range of the last leaves the tree ready for another
- * one, until dn_tree_reset. */
+/* Adds floats [begin, end) of the array as those of the next leaf, and overwrites the array. Every
+ * leaf but the last is pushed at once. After a range of the last leaf, the tree accepts further
+ * ranges of it until dn_tree_reset. */
 void dn_tree_push(dn_tree *tree, size_t begin, size_t end);
 
-/* The maximal subtrees of the tree that lie in [first, last), in ascending order: where their sums
- * are once all is pushed; the last is the array of the leaves. Owned by the tree. */
+/* *subtrees = the maximal subtrees within [first, end), in ascending order; owned by the tree.
+ * Returns their number. They hold the sums once all leaves are pushed; the last one is in the array
+ * of the leaves. */
 int dn_tree_subtrees(const dn_tree *tree, const dn_subtree **subtrees);
 
 #endif

@@ -1,43 +1,45 @@
-/* The words that users type: numbers, switches, and names with letters that are wrong. */
+/* Words that users type: numbers, switches, and misspelt names. Not collective. */
 #ifndef DN_WORDS_H
 #define DN_WORDS_H
 
 #include <stdint.h>
 
-/* 1 where the text ends in `end`. */
+/* Returns 1 if the text ends in `end`. */
 int dn_ends_in(const char *text, const char *end);
 
-/* 1, and *value, where `text` is a whole number from `min` to `max` in decimal digits: without
- * spaces or '+', exact. */
+/* Returns 1 and sets *value if `text` is an integer in [min, max] in decimal digits, without spaces
+ * or '+'. */
 int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value);
 
-/* 1, *value and *behind, where the text begins with a decimal number as "-0.5" or "1e-3": without
- * spaces or '+', no NaN. One that a double cannot hold sets errno, and may be infinite. */
+/* Returns 1 and sets *value and *behind if the text begins with a decimal number such as "-0.5" or
+ * "1e-3", without spaces or '+', not NaN. One out of a double's range sets errno and may become
+ * infinite. */
 int dn_take_real(const char *text, const char **behind, double *value);
 
-/* As dn_parse_whole for a decimal number; no infinity. */
+/* As dn_parse_whole, for a decimal number; not infinite. */
 int dn_parse_real(const char *text, double min, double max, double *value);
 
-/* What a switch's value may be, in any letter case. */
+/* The values of a switch, in any letter case. */
 #define DN_TRUTH_WORDS "true|yes|on|1 or false|no|off|0"
 
-/* 1 or 0 as such a word says; -1 where it is none. */
+/* Returns 1 or 0 for such a word, -1 for any other. */
 int dn_parse_truth(const char *text);
 
-/* The name that a mistyped word was most likely meant to be: {.word = WORD}, then all names. */
+/* Finds the name that a misspelt word most likely means: initialise with {.word = WORD}, then try
+ * all names. */
 typedef struct dn_nearest {
     const char *word;
-    const char *name; /* the nearest so far, NULL where none is near; as it was given */
+    const char *name; /* the nearest so far, as it was given; NULL: none is near */
     int distance;
-    char known[512]; /* those that it is not, commas between */
+    char known[512]; /* names that were tried, separated by commas */
     char hint[128];
 } dn_nearest;
 
-/* 1 where the name is the word itself. */
+/* Returns 1 if the name equals the word. */
 int dn_nearest_try(dn_nearest *nearest, const char *name);
 
-/* "; did you mean 'NAME'?", the name with `prefix` before it; "" where none is near. Valid as long
- * as `nearest`. */
+/* "; did you mean 'NAME'?", the name preceded by `prefix`; "" if none is near. Valid as long as
+ * `nearest`. */
 const char *dn_nearest_hint(dn_nearest *nearest, const char *prefix);
 
 #endif

@@ -51,7 +51,7 @@ static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
     return dn_loader_create(&r->loader,
                             &(dn_loader_settings){.source = images,
                                                   .sequence = {.first = comm->rank,
-                                                               .last = comm->rank + 1,
+                                                               .end = comm->rank + 1,
                                                                .virtual_ranks = comm->size,
                                                                .batch = o->batch_size,
                                                                .steps = steps},

@@ -82,7 +82,7 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                .images = (int64_t)o->batch_size * o->step.virtual_ranks,
                                .interval = 10,
                                .done = r->done,
-                               .scores = r->state.scores,
+                               .epoch_sums = r->state.epoch_sums,
                                .config = r->state.config,
                                .data = data,
                                .ranks = r->comm->size,

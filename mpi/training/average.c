@@ -31,7 +31,7 @@ static measuring plan_batches(const dn_run *r)
                    .width = view.leaf_count - view.gradient_count};
     if (!m.is_group) {
         m.sequence.first = 0;
-        m.sequence.last = m.sequence.virtual_ranks = 1;
+        m.sequence.end = m.sequence.virtual_ranks = 1;
     }
     const int64_t batch = (int64_t)view.batch * m.sequence.virtual_ranks;
     const int64_t all = r->training->count / batch;
@@ -45,7 +45,7 @@ static measuring plan_batches(const dn_run *r)
 
 static dn_status open_batches(const dn_run *r, measuring *m)
 {
-    const int own = m->sequence.last - m->sequence.first;
+    const int own = m->sequence.end - m->sequence.first;
     m->sums = calloc((size_t)m->batches * m->width, sizeof *m->sums);
     DN_CHECK(m->sums, DN_ENOMEM, "memory: found none for the statistics of %d batches", m->batches);
     return dn_loader_create(&m->loader, &(dn_loader_settings){.source = r->training,

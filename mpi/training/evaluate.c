@@ -47,7 +47,7 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
     const batches own = batches_of(comm, net, images);
     const dn_loader_settings settings = {
         .source = images,
-        .sequence = {.last = 1, .virtual_ranks = 1, .batch = view.batch, .steps = own.count},
+        .sequence = {.end = 1, .virtual_ranks = 1, .batch = view.batch, .steps = own.count},
         .begin = own.first,
         .end = own.last,
         .transform = *transform,

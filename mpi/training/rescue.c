@@ -108,13 +108,13 @@ void dn_rescue_measured(dn_rescue *r, int64_t step)
 }
 
 void dn_rescue_observed(dn_rescue *r, const dn_schedule_state *schedule,
-                        const dn_monitor_state *monitor, const dn_epoch_scores *scores)
+                        const dn_monitor_state *monitor, const dn_epoch_sums *epoch_sums)
 {
     if (!r)
         return;
     pthread_mutex_lock(&r->changing);
     r->state.schedule_state = *schedule;
     r->state.monitor = *monitor;
-    r->state.scores = *scores;
+    r->state.epoch_sums = *epoch_sums;
     pthread_mutex_unlock(&r->changing);
 }

@@ -38,6 +38,6 @@ void dn_rescue_measured(dn_rescue *rescue, int64_t step);
 
 /* The new state of the schedule, of what watches for the best epoch, and the epoch's scores. */
 void dn_rescue_observed(dn_rescue *rescue, const dn_schedule_state *schedule,
-                        const dn_monitor_state *monitor, const dn_epoch_scores *scores);
+                        const dn_monitor_state *monitor, const dn_epoch_sums *epoch_sums);
 
 #endif

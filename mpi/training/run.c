@@ -17,7 +17,7 @@ static dn_status open_loader(dn_run *r)
 {
     const int own = r->step.last - r->step.first;
     r->sequence = (dn_sequence){.first = r->step.first,
-                                .last = r->step.last,
+                                .end = r->step.last,
                                 .virtual_ranks = r->step.settings.virtual_ranks,
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
@@ -48,8 +48,8 @@ dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labe
 /* What the rescue does not see in net and optimizer. */
 static void tell_rescue(const dn_run *r)
 {
-    const dn_epoch_scores scores = dn_metrics_scores(r->metrics);
-    dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &scores);
+    const dn_epoch_sums sums = dn_metrics_epoch_sums(r->metrics);
+    dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &sums);
 }
 
 /* What the labels of a virtual rank weigh in the next step, in the mean over all: the loss divides
@@ -122,7 +122,7 @@ static dn_status save(dn_run *r)
     r->state.step = r->saved = r->done;
     r->state.schedule_state = r->rate.state;
     r->state.monitor = r->monitor.state;
-    r->state.scores = dn_metrics_scores(r->metrics);
+    r->state.epoch_sums = dn_metrics_epoch_sums(r->metrics);
     DN_TRY(common_hash(r, &r->state.hash));
     dn_status status = r->comm->rank == 0 ? keep_folder(r) : DN_OK;
     if (status == DN_OK)

@@ -1,4 +1,4 @@
-/* A forked child and what it reports; see include/dn/child.h. */
+/* Forked children and their reports; see include/dn/child.h. */
 #include "dn/child.h"
 
 #include <dirent.h>
@@ -34,8 +34,8 @@ void dn_child_pages_free(void *pages, size_t bytes)
         munmap(pages, bytes > 0 ? bytes : 1);
 }
 
-/* The caller's connections must end when the caller does, so a child keeps none of them; of what is
- * open but the standard streams it keeps at most the regular files. */
+/* Closes inherited files. The caller's connections must end with the caller, so a child keeps none
+ * of them: besides the standard streams it keeps at most regular files. */
 static void leave_files(int keeps_regular)
 {
     DIR *const files = opendir("/proc/self/fd");
@@ -58,11 +58,12 @@ static void point_to_nowhere(int file)
     close(nowhere);
 }
 
-/* Others' handlers, such as MPI's, would tell of a crash that is none of the caller's. */
+/* Restores default handlers: those of libraries such as MPI would report a crash as the caller's.
+ */
 static void end_quietly(void)
 {
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGXCPU};
-    /* At the hard limit comes SIGKILL, which means something else. */
+    /* The hard limit would send SIGKILL, which has another meaning. */
     const struct rlimit seconds = {DN_CHILD_SECONDS, DN_CHILD_SECONDS + 1}, no_core = {0, 0};
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
         signal(crashes[i], SIG_DFL);
@@ -70,7 +71,7 @@ static void end_quietly(void)
     setrlimit(RLIMIT_CORE, &no_core);
 }
 
-/* A forged number may ask for any amount; what the caller has already is not counted. */
+/* Crafted sizes may ask for any amount of memory. What the caller already has is not counted. */
 static void limit_memory(void)
 {
     struct rlimit limit;
@@ -99,8 +100,8 @@ static _Noreturn void run_child(pid_t parent, dn_child_fn *work, void *user, rep
     _exit(0);
 }
 
-/* LLVM's OpenMP notes each process in a file, the forked one, too, and that ends without its say.
- */
+/* LLVM's OpenMP registers each process in a file, forked ones too, and does not remove it if they
+ * end without its exit handler. */
 static void forget(pid_t child)
 {
     char name[64];
@@ -108,11 +109,11 @@ static void forget(pid_t child)
     shm_unlink(name);
 }
 
-/* What the report says, or why there is none. */
+/* The status in the report, or the reason why there is none. */
 static dn_status read_report(const char *what, report *r, int ending)
 {
     r->failure.message[sizeof r->failure.message - 1] =
-        '\0'; /* a child that went astray may have written there */
+        '\0'; /* a crashed child may have written anything there */
     if (r->is_complete)
         return dn_failure_report(&r->failure);
     DN_CHECK(!WIFSIGNALED(ending) || WTERMSIG(ending) != SIGKILL, DN_ENOMEM,

@@ -1,8 +1,8 @@
 /*
  * Folders and files; see include/dn/file.h.
  *
- * fsync before rename: without it a crash can leave the new name on an empty file. The folder is
- * flushed afterwards so that the new name itself outlives a crash.
+ * fsync before rename: otherwise a crash can leave the new name on an empty file. The folder is
+ * flushed afterwards, so that the new name survives a crash, too.
  */
 #include "dn/file.h"
 
@@ -19,7 +19,7 @@
 
 #include <xxhash.h>
 
-enum { WALKS = 100 }; /* each but the last ends where another process removed what it had made */
+enum { WALKS = 100 }; /* retries, each because another process removed what was created */
 
 dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name)
 {
@@ -34,23 +34,23 @@ int dn_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* Whether the path ends in "." or "..", which nobody makes. Slashes at its end are cut off. */
+/* Whether the path ends in "." or "..", which are not created. Removes slashes at its end. */
 static int is_dots(char *path)
 {
     const char *const name = basename(path);
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* *made: parts of a path that were made, and dots behind them, without one between that was there.
- * DN_ENOENT: it, or what it is in, is not there any more. */
+/* *made counts the trailing components that were created, and dots after them; it restarts at one
+ * that existed. DN_ENOENT: the path or its parent has disappeared. */
 static dn_status make_folder(char *path, int *made)
 {
     if ((*made > 0 && is_dots(path)) || mkdir(path, 0777) == 0) {
         ++*made;
         return DN_OK;
     }
-    const int error = errno; /* EEXIST, but also EROFS or EACCES for a folder that is there */
-    struct stat info;        /* of one moment: another process may remove it and make it again */
+    const int error = errno; /* EEXIST, but also EROFS or EACCES for an existing folder */
+    struct stat info;        /* one snapshot: another process may remove and recreate it */
     const int found = stat(path, &info) == 0;
     if (found && S_ISDIR(info.st_mode)) {
         *made = 0;
@@ -67,7 +67,7 @@ dn_status dn_make_folders(const char *path)
     return dn_make_folders_counted(path, &made);
 }
 
-/* Makes the parts of the path from the first on. After a failure none is left that it made. */
+/* Creates the components of the path in order. On failure removes those that it created. */
 static dn_status make_parts(const char *path, int *made)
 {
     char part[PATH_MAX];
@@ -98,7 +98,7 @@ dn_status dn_make_folders_counted(const char *path, int *made)
 
 void dn_remove_folders(const char *path, int count)
 {
-    char part[PATH_MAX]; /* dirname writes in it */
+    char part[PATH_MAX]; /* dirname modifies it */
     snprintf(part, sizeof part, "%s", path);
     for (char *at = part; count > 0 && (is_dots(at) || rmdir(at) == 0); count--)
         at = dirname(part);
@@ -119,7 +119,7 @@ static int write_bytes(const char *path, const void *bytes, size_t size)
 /* Flushes the folder that `path` is in. Returns 0, or an errno. */
 static int flush_folder(const char *path)
 {
-    char copy[PATH_MAX]; /* dirname writes in it */
+    char copy[PATH_MAX]; /* dirname modifies it */
     snprintf(copy, sizeof copy, "%s", path);
     const int file = open(dirname(copy), O_RDONLY | O_CLOEXEC);
     if (file < 0)
@@ -142,7 +142,7 @@ dn_status dn_file_write(const char *path, const void *bytes, size_t size)
     return dn_file_write_as(path, DN_PARTIAL, bytes, size);
 }
 
-/* An open file, by a name that leads to it: /dev/stdout. */
+/* Whether the name refers to an open file, such as /dev/stdout. */
 static int is_descriptor(const char *path)
 {
     return strncmp(path, "/dev/std", 8) == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
@@ -181,7 +181,7 @@ dn_status dn_file_write_as(const char *path, const char *suffix, const void *byt
     return status;
 }
 
-/* The folder that `path` is to be written in is there. */
+/* Checks that the folder of `path` exists. */
 static dn_status check_folder_of(const char *path)
 {
     const char *const slash = strrchr(path, '/');

@@ -1,7 +1,7 @@
 /*
- * What cgroups limit and count; see include/dn/limits.h. /proc/self/cgroup says which groups this
- * process is in, /proc/self/mountinfo where their files are: in a container the mounted folder may
- * be the group itself. What cannot be read is no limit.
+ * Limits and counters of cgroups; see include/dn/limits.h. /proc/self/cgroup lists the groups of
+ * this process, /proc/self/mountinfo where their files are: in a container the mounted folder may
+ * be the group itself. A limit that cannot be read counts as none.
  */
 #include "dn/limits.h"
 
@@ -12,12 +12,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* A group that this process is in, or one above it. */
+/* A group of this process, or an ancestor of one. */
 typedef struct group {
     const char *folder; /* of its files */
     int version;        /* of cgroups: 1 or 2 */
     int above;          /* levels above the process's own */
-    int is_top;         /* of its hierarchy, as far as it can be seen */
+    int is_top;         /* 1: the top of its hierarchy, as far as it is visible */
 } group;
 
 typedef void visit_fn(const group *g, void *found);
@@ -29,7 +29,7 @@ static FILE *open_file(const char *folder, const char *name)
     return length < (int)sizeof path ? fopen(path, "re") : NULL;
 }
 
-/* The first two numbers of a file, `none` for those that are not there ("max"). */
+/* The first two numbers of a file; `none` for missing ones ("max"). */
 static void read_numbers(const char *folder, const char *name, double none, double number[2])
 {
     FILE *file = open_file(folder, name);
@@ -64,7 +64,7 @@ static double sum_lines(const char *folder, const char *file_name, const char *c
     return sum;
 }
 
-/* *found, a dn_limit, = the narrower of it and the group's. */
+/* *found, a dn_limit, = the tighter of it and the group's. */
 static void keep_least(const group *g, double amount, void *found)
 {
     dn_limit *const least = found;
@@ -75,7 +75,7 @@ static void keep_least(const group *g, double amount, void *found)
 
 static void visit_processors(const group *g, void *found)
 {
-    double quota[2]; /* and its period */
+    double quota[2]; /* quota and period */
     if (g->version == 2) {
         read_numbers(g->folder, "cpu.max", INFINITY, quota);
     } else {
@@ -86,7 +86,7 @@ static void visit_processors(const group *g, void *found)
         keep_least(g, quota[0] / quota[1], found);
 }
 
-/* Pages of files can be taken back. */
+/* The page cache can be reclaimed. */
 static void visit_memory(const group *g, void *found)
 {
     static const char *const pages[2][4] = {{"total_active_file", "total_inactive_file"},
@@ -97,12 +97,12 @@ static void visit_memory(const group *g, void *found)
     const double used =
         read_number(g->folder, is_2 ? "memory.current" : "memory.usage_in_bytes", 0);
     const double files = sum_lines(g->folder, "memory.stat", pages[is_2]);
-    if (most < 0x1p60) /* version 1 has no word for none */
+    if (most < 0x1p60) /* version 1 writes a huge number for none */
         keep_least(g, fmax(0, most - fmax(0, used - files)), found);
 }
 
-/* Of version 1 a group counts its own kills, of version 2 those of the groups below, too. The top
- * of a hierarchy stands for the machine, unless the process is in it. */
+/* In version 1 a group counts its own kills, in version 2 also those of its descendants. The top of
+ * a hierarchy represents the machine, unless the process is in it. */
 static void visit_kills(const group *g, void *found)
 {
     static const char *const lines[] = {"oom_kill", NULL};
@@ -111,7 +111,7 @@ static void visit_kills(const group *g, void *found)
             sum_lines(g->folder, g->version == 2 ? "memory.events" : "memory.oom_control", lines);
 }
 
-/* 1 where the comma-separated list holds the word. */
+/* Whether the comma-separated list contains the word. */
 static int has_word(const char *list, const char *word)
 {
     const size_t length = strlen(word);
@@ -121,7 +121,7 @@ static int has_word(const char *list, const char *word)
     return 0;
 }
 
-/* From the group at folder `top` + `below` up to `top`. */
+/* Visits the group at folder `top` + `below` and its ancestors up to `top`. */
 static void climb(const char *top, const char *below, int version, visit_fn *visit, void *found)
 {
     char folder[PATH_MAX];
@@ -137,7 +137,7 @@ static void climb(const char *top, const char *below, int version, visit_fn *vis
     }
 }
 
-/* Follows the group `path` of a hierarchy, where it is mounted. */
+/* Visits the group `path` of a hierarchy and its ancestors, wherever it is mounted. */
 static void follow(const char *root, const char *controller, const char *path, int version,
                    visit_fn *visit, void *found)
 {
@@ -154,7 +154,7 @@ static void follow(const char *root, const char *controller, const char *path, i
             strcmp(type, types[version - 1]) != 0 ||
             (version == 1 && !has_word(rest + options, controller)))
             continue;
-        /* What is mounted may be a group itself. */
+        /* The mount may be of a group itself. */
         const size_t inside = strcmp(inner, "/") == 0 ? 0 : strlen(inner);
         const int is_below = strncmp(path, inner, inside) == 0 &&
                              strchr("/", path[inside]) != NULL && strstr(path, "/..") == NULL;
@@ -167,7 +167,7 @@ static void follow(const char *root, const char *controller, const char *path, i
         fclose(file);
 }
 
-/* Visits the groups of the controller's hierarchies, each from the process's own upwards. */
+/* Visits the groups of the controller's hierarchies, each from the process's own to the top. */
 static void visit_groups(const char *root, const char *controller, visit_fn *visit, void *found)
 {
     char *line = NULL;

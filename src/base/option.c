@@ -8,8 +8,8 @@
 
 /* ---- names ---- */
 
-/* Whether the text begins with the typed word of `length` characters, in which '_' stands for '-'
- * and either for ' '. */
+/* Whether the text begins with the word of `length` characters, where '_' stands for '-' and either
+ * for ' '. */
 static int begins_with(const char *text, const char *word, size_t length)
 {
     for (size_t i = 0; i < length; i++)
@@ -27,7 +27,7 @@ const dn_option *dn_option_find(const dn_option *table, int takers, const char *
     return NULL;
 }
 
-/* What other programs call an option. */
+/* The option that other programs give this name. */
 static const char *synonym(const char *word, const dn_option *table, int takers)
 {
     static const char *const pairs[][2] = {
@@ -48,7 +48,7 @@ const char *dn_option_hint(dn_nearest *nearest, const dn_option *table, int take
     const char *const word = nearest->word += no ? 3 : 0;
     const size_t length = strlen(word);
     char prefix[8];
-    int is_same = 0; /* then "no-" is what was too much */
+    int is_same = 0; /* 1: the name is right and "no-" is wrong */
     nearest->name = no ? NULL : synonym(word, table, takers);
     if (nearest->name)
         return dn_nearest_hint(nearest, dashes);
@@ -81,7 +81,7 @@ static int64_t most_of(const dn_option *o)
     return o->max < 0x1p63 ? (int64_t)o->max : INT64_MAX;
 }
 
-/* What the option's value has to be, of a choice "none|linear". */
+/* The values that the option accepts, for a choice as "none|linear". */
 static const char *expected_text(const dn_option *o, char text[TEXT_SIZE])
 {
     int used = 0;
@@ -104,14 +104,14 @@ static const char *expected_text(const dn_option *o, char text[TEXT_SIZE])
     return text;
 }
 
-/* Where "on" or "off" is among the choices, a switch's other words stand for it, too. */
+/* If "on" or "off" is a choice, a switch's other words for it are accepted, too. */
 static int is_same_truth(const char *name, const char *text)
 {
     const int is_switched = strcmp(name, "on") == 0 || strcmp(name, "off") == 0;
     return is_switched && dn_parse_truth(name) == dn_parse_truth(text);
 }
 
-/* A choice "norm,bias" may be typed the other way round. */
+/* A choice such as "norm,bias" may be typed in either order. */
 static int is_swapped(const char *name, const char *text)
 {
     const char *const comma = strchr(text, ',');
@@ -130,7 +130,7 @@ static int find_choice(const dn_option *o, dn_nearest *nearest)
     return -1;
 }
 
-/* A text may be empty where that is the default. */
+/* A text may be empty only if that is the default. */
 static int set_text(const dn_option *o, void *field, const char *text)
 {
     if (text[0] == '\0' && !(o->initial && o->initial[0] == '\0'))
@@ -199,7 +199,7 @@ void dn_option_text(const dn_option *o, const void *fields, char *text, size_t s
     if (o->kind == DN_TEXT || o->kind == DN_WORD) {
         snprintf(text, size, "%s",
                  o->kind == DN_TEXT ? (const char *)field : *(const char *const *)field);
-    } else if (o->kind == DN_REAL || o->kind == DN_BETWEEN) { /* in 17 digits at most */
+    } else if (o->kind == DN_REAL || o->kind == DN_BETWEEN) { /* at most 17 digits */
         const double value = *(const double *)field;
         int digits = 6;
         do
@@ -228,8 +228,8 @@ dn_status dn_option_refuse(const dn_option_reader *reader, const char *dashes, c
                    dn_option_hint(&nearest, reader->table, reader->takers, "--"));
 }
 
-/* Whether the word after an option that needs none is its value: any word but an option, where no
- * words of other use may follow. */
+/* Whether the word after an option with an optional value is its value: any word but an option,
+ * unless other words may follow. */
 static int is_value(const dn_option_reader *reader, const dn_option *o, const char *word)
 {
     const int fits =
@@ -237,7 +237,7 @@ static int is_value(const dn_option_reader *reader, const dn_option *o, const ch
     return o->kind != DN_FLAG && (fits || (!reader->has_words && word[0] != '-'));
 }
 
-/* The value of the option behind argv[*at], which it moves to where that is a word of its own. */
+/* The value of the option at argv[*at]; if it is a separate word, *at moves there. */
 static const char *find_value(const dn_option_reader *reader, const dn_option *o, int argc,
                               const char *const *argv, int *at)
 {
@@ -287,9 +287,9 @@ dn_status dn_option_take(const dn_option_reader *reader, int argc, const char *c
 
 /* ---- --help ---- */
 
-enum { COLUMN = 26, COLUMNS = 80 }; /* where help begins, and has to end */
+enum { COLUMN = 26, COLUMNS = 80 }; /* where the help text begins and ends */
 
-/* Prints the words in lines. */
+/* Prints the words, wrapped into lines. */
 static void print_words(FILE *file, const char *words)
 {
     for (int column = COLUMN; *words;) {

@@ -19,8 +19,8 @@ const char *dn_version(void)
 
 enum { LEAST_MEMORY = 512 }; /* MiB */
 
-/* OpenBLAS asks for its first memory as it is loaded, for ever where a limit of the user's refuses
- * it. So too narrow ones are refused before that. */
+/* OpenBLAS allocates memory when it is loaded, and retries forever if a user limit denies it. So
+ * limits that are too low are refused before that. */
 static void check_limits(int argc, char **argv)
 {
     static const struct {
@@ -46,7 +46,8 @@ static void (*const before_libraries)(int, char **)
 
 /* ---- standard streams ---- */
 
-/* The lowest free number is the closed stream's. Output to what is open to read only fails. */
+/* open returns the lowest free descriptor, that of the closed stream. Output to a read-only
+ * descriptor fails. */
 void dn_streams_open(void)
 {
     for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)

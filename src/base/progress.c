@@ -1,4 +1,4 @@
-/* A bar, or lines; see progress.h. */
+/* A progress bar, or plain lines; see progress.h. */
 #include "dn/progress.h"
 
 #include <inttypes.h>
@@ -13,7 +13,7 @@ static const double redraw_seconds = 0.2, line_seconds = 10;
 
 enum { LINE_SIZE = 256 };
 
-/* The time left follows from the speed so far. */
+/* The time left is extrapolated from the average speed. */
 static void write_line(const dn_progress *p, double now, int columns, char line[LINE_SIZE])
 {
     char place[96], rate[64], left[32], end[48], bar[DN_BAR_MOST + 3] = "";

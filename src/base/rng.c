@@ -1,4 +1,4 @@
-/* What is drawn from Philox4x32-10; see include/dn/rng.h. */
+/* Draws from Philox4x32-10; see include/dn/rng.h. */
 #include "dn/rng.h"
 
 #include <math.h>
@@ -31,7 +31,7 @@ void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_s
     }
 }
 
-/* Fisher-Yates; the draws have the numbers from `first` on. */
+/* Fisher-Yates; the draws are numbered starting at `first`. */
 static void permute(uint32_t *index, size_t count, uint64_t seed, uint64_t epoch, uint64_t first)
 {
     for (size_t i = count; i > 1; i--) {
@@ -50,8 +50,8 @@ void dn_random_permutation(uint32_t *index, size_t count, uint64_t seed, uint64_
     permute(index, count, seed, epoch, 0);
 }
 
-/* In place of the first elements, which number runs, the elements of these; from the last run on,
- * as what is written lies behind what is still to be read. */
+/* Replaces the run numbers at the start of the array by the elements of these runs; from the last
+ * run backwards, so that nothing is overwritten before it is read. */
 static void expand_runs(uint32_t *index, size_t count)
 {
     const size_t last = (count - 1) / DN_NEIGHBOURS;

@@ -11,8 +11,8 @@
 static _Thread_local char message[1024];
 static dn_log_level log_level = DN_INFO;
 
-/* Bytes of the control character that the text begins with, 0 where it begins with none. U+0080 to
- * U+009F in UTF-8 are some, too: to a terminal U+009B is ESC [. */
+/* Bytes of the control character that the text begins with; 0 if none. U+0080 to U+009F in UTF-8
+ * are control characters, too: a terminal takes U+009B for ESC [. */
 static size_t control_bytes(const char *text)
 {
     const unsigned char *const c = (const unsigned char *)text;
@@ -32,7 +32,7 @@ int dn_is_one_line(const char *text)
     return *find_control(text) == '\0';
 }
 
-/* Paths and files that the text quotes may hold what would end the line, or move the cursor. */
+/* Quoted paths and file contents may hold characters that end the line or move the cursor. */
 void dn_one_line(char *text)
 {
     while (*(text += find_control(text) - text)) {
@@ -51,7 +51,7 @@ char *dn_one_line_copy(char *copy, size_t size, const char *text)
 
 dn_status dn_fail(dn_status status, const char *format, ...)
 {
-    char text[sizeof message]; /* the former message may be one of the arguments */
+    char text[sizeof message]; /* the previous message may be an argument */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);

@@ -1,4 +1,4 @@
-/* Lines as terminals have room for; see include/dn/terminal.h. */
+/* Lines fitted to terminals; see include/dn/terminal.h. */
 #include "dn/terminal.h"
 
 #include <fcntl.h>
@@ -26,7 +26,7 @@ void dn_duration_text(double seconds, char text[32])
         snprintf(text, 32, "%lld:%02lld", s / 60, s % 60);
 }
 
-/* Whether a character begins with this byte. */
+/* Whether this byte begins a UTF-8 character. */
 static int begins_character(char byte)
 {
     return ((unsigned char)byte & 0xc0) != 0x80;
@@ -60,7 +60,7 @@ int dn_text_bytes(const char *text, int columns)
     return (int)(end - text);
 }
 
-/* The columns of the parts whose bits are set, and of the spaces between. */
+/* The columns of the parts whose bits are in `set`, with the spaces between them. */
 static int parts_columns(const dn_part *parts, int count, uint32_t set)
 {
     int columns = -1;
@@ -109,9 +109,9 @@ static int is_same_terminal(int a, int b)
     return fstat(a, &of_a) == 0 && fstat(b, &of_b) == 0 && of_a.st_rdev == of_b.st_rdev;
 }
 
-/* The terminal that `stream` ends at. Open MPI gives each rank a terminal of its own, wherever the
- * output goes in the end: there the launcher's standard output is the one to ask. A parent that
- * writes to the rank's own terminal is a wrapper, which does not know where that ends. */
+/* The terminal that `stream` goes to. Open MPI gives each rank a pseudo-terminal, wherever the
+ * output finally goes: then the launcher's standard output decides. A parent that writes to the
+ * rank's own terminal is a wrapper, which does not know where it goes. */
 static int open_terminal(FILE *stream)
 {
     char path[64];

@@ -1,12 +1,12 @@
 /*
- * The fixed summation tree of include/dn/tree.h: its shape, and the binary counter that adds up
- * one rank's leaves.
+ * The fixed summation tree of include/dn/tree.h: its shape, and the binary counter that adds up a
+ * rank's leaves.
  *
  * Every node is [k 2^j, min((k + 1) 2^j, V)). So a held subtree [lo, mid) of size 2^j and the next
- * one [mid, hi) are siblings exactly when lo is a multiple of 2^(j+1) and hi is where the parent
- * ends. The counter holds subtrees that tile the leaves pushed so far, none of which are siblings;
- * a new leaf first joins all the siblings that it completes, in its own array; the sum is then
- * copied to the leftmost one's slot, or a new one, unless it is the rank's last.
+ * one [mid, hi) are siblings if and only if lo is a multiple of 2^(j+1) and hi is the end of the
+ * parent. The counter holds subtrees that cover the leaves pushed so far, no two of them siblings.
+ * A new leaf is first added, in its own array, to all siblings that it completes. The sum is then
+ * copied to the slot of the leftmost one, or to a new slot, unless the leaf is the rank's last.
  */
 #include "dn/tree.h"
 
@@ -20,15 +20,15 @@
 enum { GRAIN = 1 << 15 };
 
 struct dn_tree {
-    int virtual_ranks, first, last;
+    int virtual_ranks, first, end;
     size_t count, rounded;
     float *leaf;
-    int next, held;           /* the leaf that is pushed next; subtrees held */
-    int lo[DN_TREE_SUBTREES]; /* where they begin */
+    int next, held;           /* next leaf to be pushed; subtrees held */
+    int lo[DN_TREE_SUBTREES]; /* their first leaves */
     float *memory;            /* their sums, `stride` floats apart */
     size_t stride, bytes;
     int finals;
-    dn_subtree final[DN_TREE_SUBTREES]; /* what the last leaf leaves */
+    dn_subtree final[DN_TREE_SUBTREES]; /* the subtrees after the last leaf */
 };
 
 int dn_tree_split(int lo, int hi)
@@ -75,7 +75,7 @@ void dn_tree_round(float *x, size_t count)
         x[i] = dn_round_to_bf16(x[i]);
 }
 
-/* Are [lo, middle), a node, and [middle, hi) the children of one? */
+/* Whether the nodes [lo, middle) and [middle, hi) are siblings. */
 static int are_siblings(int lo, int middle, int hi, int virtual_ranks)
 {
     const int64_t size = middle - lo, end = lo + 2 * size;
@@ -83,7 +83,7 @@ static int are_siblings(int lo, int middle, int hi, int virtual_ranks)
     return is_complete && hi == (end < virtual_ranks ? end : virtual_ranks);
 }
 
-/* How many of the held subtrees stay when the next leaf joins all that it completes. */
+/* Number of held subtrees that remain when the next leaf is added to all that it completes. */
 static int remaining(const dn_tree *tree)
 {
     const int hi = tree->next + 1;
@@ -93,7 +93,7 @@ static int remaining(const dn_tree *tree)
     return held;
 }
 
-/* The subtree that the next leaf completes becomes the last that is held. */
+/* Holds the subtree that the next leaf completes, as the last one. */
 static void hold_next(dn_tree *tree)
 {
     const int place = remaining(tree);
@@ -108,35 +108,35 @@ static float *sum_of(const dn_tree *tree, int place)
     return tree->memory + (size_t)place * tree->stride;
 }
 
-/* Notes what is held as what the last leaf leaves. */
+/* Records the subtrees that are left after the last leaf. */
 static void keep_finals(dn_tree *tree)
 {
     tree->finals = tree->held;
     for (int i = 0; i < tree->finals; i++) {
-        const int hi = i + 1 < tree->finals ? tree->lo[i + 1] : tree->last;
+        const int hi = i + 1 < tree->finals ? tree->lo[i + 1] : tree->end;
         tree->final[i] = (dn_subtree){tree->lo[i], hi, sum_of(tree, i)};
     }
     tree->final[tree->finals - 1].sum = tree->leaf;
 }
 
-dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int last, float *leaf,
+dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int end, float *leaf,
                          size_t count, size_t rounded)
 {
-    DN_CHECK(0 <= first && first < last && last <= virtual_ranks, DN_EINVAL,
+    DN_CHECK(0 <= first && first < end && end <= virtual_ranks, DN_EINVAL,
              "summation tree: leaves [%d, %d) of %d: expected a range that is not empty", first,
-             last, virtual_ranks);
+             end, virtual_ranks);
     dn_tree *tree = calloc(1, sizeof *tree);
     DN_CHECK(tree != NULL, DN_ENOMEM, "summation tree: out of memory");
     tree->virtual_ranks = virtual_ranks;
     tree->first = tree->next = first;
-    tree->last = last;
+    tree->end = end;
     tree->leaf = leaf;
     tree->count = count;
     tree->rounded = rounded;
 
     tree->stride = dn_whole_line_floats(count);
-    int slots = 0; /* held at a time before the last leaf */
-    for (; tree->next < last; hold_next(tree))
+    int slots = 0; /* most slots used before the last leaf */
+    for (; tree->next < end; hold_next(tree))
         slots = tree->held > slots ? tree->held : slots;
     tree->bytes = DN_LINE_BYTES + (size_t)slots * tree->stride * sizeof(float); /* never 0 */
     tree->memory = aligned_alloc(DN_LINE_BYTES, tree->bytes);
@@ -180,14 +180,14 @@ static void round_range(const dn_tree *tree, size_t begin, size_t end)
 
 void dn_tree_push(dn_tree *tree, size_t begin, size_t end)
 {
-    assert(tree->next < tree->last && begin <= end && end <= tree->count);
+    assert(tree->next < tree->end && begin <= end && end <= tree->count);
     const int place = remaining(tree);
     round_range(tree, begin, end);
     for (int i = tree->held; i-- > place;) {
         dn_tree_add(tree->leaf + begin, sum_of(tree, i) + begin, end - begin);
         round_range(tree, begin, end);
     }
-    if (tree->next == tree->last - 1)
+    if (tree->next == tree->end - 1)
         return;
     copy(sum_of(tree, place) + begin, tree->leaf + begin, end - begin);
     hold_next(tree);

@@ -1,4 +1,4 @@
-/* Numbers, switches and mistyped words; see include/dn/words.h. */
+/* Numbers, switches and misspelt words; see include/dn/words.h. */
 #include "dn/words.h"
 
 #include <ctype.h>
@@ -24,7 +24,7 @@ int dn_parse_whole(const char *text, int64_t min, int64_t max, int64_t *value)
            *value <= max;
 }
 
-/* strtod alone takes hexadecimal numbers, spaces and words, too. */
+/* strtod alone also accepts hexadecimal numbers, spaces and words. */
 int dn_take_real(const char *text, const char **behind, double *value)
 {
     const char *const digits = text + (*text == '-');
@@ -60,11 +60,11 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-/* Letters to insert, leave out, replace or exchange with their neighbour to make one word of the
- * other, whatever their case. */
+/* Letters to insert, delete, replace or transpose with their neighbour to change one word to the
+ * other, ignoring case (Damerau-Levenshtein distance). */
 static int edit_distance(const char *a, const char *b)
 {
-    int rows[3][MOST_LETTERS + 1]; /* of the last letters of a, in turn */
+    int rows[3][MOST_LETTERS + 1]; /* of the last three letters of a, in rotation */
     const int length = (int)strlen(b);
     for (int j = 0; j <= length; j++)
         rows[0][j] = j;
@@ -84,8 +84,8 @@ static int edit_distance(const char *a, const char *b)
     return rows[i % 3][length];
 }
 
-/* A word's beginning is near, and one that it begins with, and what differs from it in up to a
- * third of its letters. */
+/* A name is near if either is a prefix of the other, or if they differ in at most a third of the
+ * word's letters. */
 int dn_nearest_try(dn_nearest *nearest, const char *name)
 {
     const size_t letters = strlen(nearest->word);

@@ -1,9 +1,9 @@
 /*
- * The names of the files that a shard's encoded images were; see include/dn/shard.h and
+ * The original file names of a shard's encoded images; see include/dn/shard.h and
  * docs/shard-format.md.
  *
- * Training has no use for them, so they are read on demand, and those of one shard at a time. HDF5
- * says where they stand, in a child process; nothing of that is believed unchecked.
+ * Training does not need them, so they are read on demand, one shard at a time. HDF5 finds their
+ * place in the file, in a child process; what it returns is validated.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,10 +17,10 @@
 #include "dn/file.h"
 #include "dn/hdf5.h"
 
-/* What a child finds. */
+/* The result of the child process. */
 struct found {
     const char *path;       /* of the shard */
-    int64_t address, bytes; /* of the names; 0: there are none */
+    int64_t address, bytes; /* of the names; 0: none */
     char hash[17];
 };
 
@@ -41,7 +41,7 @@ static dn_status find_names(void *user)
     return DN_OK;
 }
 
-/* bytes = the names as they stand in the file. */
+/* bytes = the names as stored in the file. */
 static dn_status read_bytes(const char *path, const struct found *p, char *bytes)
 {
     const size_t size = (size_t)p->bytes;
@@ -64,7 +64,7 @@ static dn_status read_bytes(const char *path, const struct found *p, char *bytes
     return DN_OK;
 }
 
-/* name(count) = where each of bytes(size) begins: each ends with a zero. */
+/* name(count) = the beginnings of the names in bytes(size), each terminated by a zero. */
 static dn_status split_names(const char *path, char *bytes, int64_t size, int64_t count,
                              char **name)
 {
@@ -97,7 +97,7 @@ static dn_status load_names(const char *path, const struct found *p, dn_file_nam
     return split_names(path, bytes, p->bytes, count, names->name);
 }
 
-/* Takes the names of the shard in place of another's. */
+/* Replaces the names in memory by those of `shard`. */
 static dn_status open_names(const char *folder, const dn_manifest_shard *shard,
                             dn_file_names *names)
 {

@@ -1,11 +1,11 @@
 /*
- * Reading ahead; see include/dn/loader.h.
+ * The data loader; see include/dn/loader.h.
  *
- * Batch n is read into slot n % depth, at most `depth` batches ahead of `taken`, the one that the
- * caller asks for next. A thread takes image after image of the batch that is open; where none is,
- * it opens the next one. A slot belongs to the threads from then on until the last of its images is
- * read, and to the caller until `taken` has passed it. To begin elsewhere, the threads are started
- * anew.
+ * Batch n is read into slot n % depth, at most `depth` batches ahead of `taken`, the batch that the
+ * caller will ask for next. Threads take images one by one from the open batch; if none is open, a
+ * thread opens the next one. From then on a slot belongs to the threads until its last image is
+ * read, and then to the caller until `taken` has passed it. To begin elsewhere, the threads are
+ * restarted.
  */
 #include "dn/loader.h"
 
@@ -18,12 +18,12 @@
 #include "dn/rng.h"
 
 struct slot {
-    int64_t batch;               /* its number */
+    int64_t batch;               /* batch in this slot */
     int64_t epoch, position;     /* of its first image */
-    int count, handed_out, read; /* images: of the batch, those of a thread, those that are here */
-    int failed;                  /* the first that could not be read; count: none */
-    dn_failure failure;          /* of that one */
-    uint32_t *index;             /* (batch) of the images in the split */
+    int count, handed_out, read; /* images: in the batch, handed out to threads, read */
+    int failed;                  /* index of the first that failed; count: none */
+    dn_failure failure;          /* its failure */
+    uint32_t *index;             /* (batch) indices of the images in the split */
     float *images;               /* (batch, channels, height, width) */
     int32_t *labels;             /* (batch) */
 };
@@ -42,15 +42,15 @@ struct dn_loader {
     uint32_t *index;       /* of all slots */
     float *images;         /* of all slots */
     int32_t *labels;       /* of all slots */
-    uint32_t *order;       /* epoch `ordered`'s; NULL: stored order */
+    uint32_t *order;       /* the order of epoch `ordered`; NULL: stored order */
     int64_t ordered;
-    double waited; /* the caller, seconds */
+    double waited; /* by the caller, seconds */
     int running;   /* threads */
 
-    pthread_mutex_t lock;        /* of what follows, and of the slots but their images */
-    pthread_cond_t room, filled; /* for the threads, for the caller */
-    int64_t next, taken;         /* the batch to be opened next, and the caller's */
-    struct slot *open;           /* or NULL: all its images are handed out */
+    pthread_mutex_t lock;        /* protects what follows, and the slots except their images */
+    pthread_cond_t room, filled; /* signalled to the threads, to the caller */
+    int64_t next, taken;         /* next batch to open; next batch of the caller */
+    struct slot *open;           /* NULL: all its images are handed out */
     int closing;
 };
 
@@ -61,12 +61,12 @@ int64_t dn_sequence_position(const dn_sequence *s, int64_t step, int virtual_ran
 
 /* ---- the threads ---- */
 
-/* Says which images batch n holds. */
+/* Sets which images batch n holds. */
 static void open_batch(dn_loader *l, int64_t n)
 {
     const dn_loader_settings *const s = &l->settings;
     const dn_sequence *const q = &s->sequence;
-    const int own = q->last - q->first;
+    const int own = q->end - q->first;
     struct slot *const slot = l->open = &l->slot[n % s->depth];
     slot->batch = n;
     slot->epoch = n / own / q->steps;
@@ -86,7 +86,8 @@ static void open_batch(dn_loader *l, int64_t n)
     }
 }
 
-/* The slot of the next image to read, *image in its batch; waits for room. NULL: the end. */
+/* The slot of the next image to read, *image its index in the batch; waits for room. NULL: the end.
+ */
 static struct slot *take_image(dn_loader *l, int *image)
 {
     const dn_loader_settings *const s = &l->settings;
@@ -115,7 +116,8 @@ static dn_status read_image(struct reader *r, const struct slot *slot, int image
                         slot->images + (size_t)image * l->image_floats);
 }
 
-/* One image more is here, or failed; of several failures the batch's first image's is kept. */
+/* Records that an image was read or failed; of several failures that of the batch's first image is
+ * kept. */
 static void end_image(dn_loader *l, struct slot *slot, int image, dn_status status)
 {
     if (status != DN_OK && image < slot->failed) {

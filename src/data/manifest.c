@@ -1,4 +1,5 @@
-/* dataset.json in a folder of records, and the files that it names; see include/dn/manifest.h. */
+/* dataset.json of a folder of records, and checks of the files that it lists; see
+ * include/dn/manifest.h. */
 #include "data/manifest_text.h"
 
 #include <dirent.h>
@@ -62,7 +63,7 @@ int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
     return is_same;
 }
 
-/* Whether an entry of `folder` is a folder of records, whose path is then in `path`. */
+/* Whether `folder` contains a folder of records; `path` is then its path. */
 static int find_below(const char *folder, char path[PATH_MAX])
 {
     char file[PATH_MAX];
@@ -76,7 +77,7 @@ static int find_below(const char *folder, char path[PATH_MAX])
     return is_found;
 }
 
-/* `status` of reading the manifest, which is not there: what the folder may be instead. */
+/* Adds to `status`, the failure to read a missing manifest, what the folder may be instead. */
 static dn_status tell_missing(dn_status status, const char *folder)
 {
     char below[PATH_MAX], parent[PATH_MAX];
@@ -129,7 +130,7 @@ static json_t *file_to_json(const dn_manifest_file *file)
                      json_sprintf("%016" PRIx64, file->hash));
 }
 
-/* NULL: there is none. */
+/* NULL if the split is empty. */
 static json_t *split_to_json(const dn_manifest_split *split)
 {
     if (split->shards == 0)
@@ -171,7 +172,7 @@ dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)
     json_decref(root);
     DN_CHECK(text, DN_ENOMEM, "%s: out of memory", path);
     const size_t content = strlen(text);
-    memcpy(text + content - 2, ",\n", 2); /* in place of "\n}" */
+    memcpy(text + content - 2, ",\n", 2); /* replaces "\n}" */
     sealed = realloc(text, content + DN_MANIFEST_SEAL_BYTES + 1);
     if (sealed)
         snprintf(sealed + content, DN_MANIFEST_SEAL_BYTES + 1, DN_MANIFEST_SEAL,

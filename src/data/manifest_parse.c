@@ -1,9 +1,9 @@
 /*
  * The text of dataset.json, parsed with jansson.
  *
- * All of it is checked (members, ranges, sums, plain file names), so that its users need not: no
- * product of an image's bytes and a count overflows, and no count asks for more memory than the
- * files' sizes can account for.
+ * Everything is validated (members, ranges, sums, plain file names), so that users need not check:
+ * no product of an image's bytes and a count overflows, and no count requires more memory than the
+ * files' sizes justify.
  */
 #include "data/manifest_text.h"
 
@@ -17,10 +17,10 @@
 
 enum {
     MOST_NAME_BYTES = 255, /* of a class name */
-    ENCODED_BYTES = 27     /* the least of an image: one, its place, size, checksum and label */
+    ENCODED_BYTES = 27     /* least of an image: one byte, its offset, size, checksum and label */
 };
 
-/* Only lower-case digits, as they are written. */
+/* Accepts only lower-case digits, as written. */
 static dn_status parse_hash(uint64_t *hash, const char *what, const char *text)
 {
     DN_CHECK(strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16, DN_ECORRUPT,
@@ -49,8 +49,8 @@ static dn_status parse_file(dn_manifest_file *file, const char *name, json_int_t
     return parse_hash(&file->hash, name, hash);
 }
 
-/* The labels stand in the file as they are, the images as zstd frames, or encoded (`image` is 0).
- */
+/* Checks `count` against the file's size: labels are stored uncompressed, images as zstd frames or
+ * encoded (`image` is 0). */
 static dn_status check_count(const dn_manifest_shard *shard, json_int_t count, size_t image)
 {
     const char *const name = shard->hdf5.name;
@@ -91,7 +91,7 @@ static dn_status parse_split(dn_manifest_split *split, const json_t *shards, jso
         dn_manifest_shard *const shard = &split->shard[i];
         DN_TRY(parse_shard(shard, json_array_get(shards, (size_t)i), image));
         shard->first = split->count;
-        split->count += shard->count; /* of 2^23 shards at most */
+        split->count += shard->count; /* no overflow: at most 2^23 shards */
     }
     DN_CHECK(split->count == count, DN_ECORRUPT,
              "found shards with %" PRId64 " images, expected %" JSON_INTEGER_FORMAT
@@ -114,7 +114,7 @@ static dn_status parse_channels(double *x, const char *what, int channels, const
     return DN_OK;
 }
 
-/* Pixels are between 0 and 1, and are divided by std as a float. */
+/* Pixels are in [0, 1] and are divided by std as a float. */
 static dn_status check_statistics(const dn_data_info *info)
 {
     for (int c = 0; c < info->channels; c++) {
@@ -126,7 +126,7 @@ static dn_status check_statistics(const dn_data_info *info)
     return DN_OK;
 }
 
-/* Only the first two keys keep their meaning in every version. */
+/* Only the first two keys have the same meaning in every version. */
 static dn_status check_version(json_t *root)
 {
     const char *format = "";
@@ -142,7 +142,7 @@ static dn_status check_version(json_t *root)
     return DN_OK;
 }
 
-/* The bytes are those that create_records wrote. */
+/* Checks that the bytes are those that create_records wrote. */
 static dn_status check_seal(const char *text, size_t size)
 {
     char seal[DN_MANIFEST_SEAL_BYTES + 1];
@@ -157,7 +157,7 @@ static dn_status check_seal(const char *text, size_t size)
     return DN_OK;
 }
 
-/* The members of dataset.json, as jansson takes them apart. */
+/* The members of dataset.json as jansson unpacks them. */
 struct members {
     const char *format, *name, *source, *conversion, *seal;
     json_int_t version, channels, height, width, classes, level, count[DN_SPLITS];
@@ -207,7 +207,8 @@ static dn_status parse_info(dn_data_info *info, const struct members *m)
     return check_statistics(info);
 }
 
-/* The names are `classes` different ones; *bytes = of all, with their closing zeros. */
+/* Checks that the names are `classes` distinct ones; *bytes = their total size with closing zeros.
+ */
 static dn_status check_names(const json_t *names, int classes, size_t *bytes)
 {
     *bytes = 0;
@@ -233,7 +234,7 @@ static dn_status check_names(const json_t *names, int classes, size_t *bytes)
     return status;
 }
 
-/* The manifest with its class names behind the shards, in the one block. */
+/* Creates the manifest with its class names after the shards, in one block. */
 static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
                                const int shards[DN_SPLITS], const json_t *names)
 {
@@ -258,7 +259,7 @@ dn_status dn_manifest_describe(dn_manifest **manifest, const dn_data_info *info,
     return create_loaded(manifest, info, (const int[DN_SPLITS]){0}, names);
 }
 
-/* Only encoded images may have been converted. */
+/* Only encoded images can have been converted. */
 static dn_status parse_conversion(dn_manifest *manifest, const char *text)
 {
     DN_CHECK(strlen(text) < sizeof manifest->conversion && dn_is_one_line(text) &&

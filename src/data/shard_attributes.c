@@ -1,4 +1,4 @@
-/* The attributes of a shard, by which its writer and its reader agree; see include/dn/shard.h. */
+/* The attributes of a shard that its writer sets and its reader checks; see include/dn/shard.h. */
 #include <string.h>
 
 #include "dn/shard.h"

@@ -1,6 +1,6 @@
 /*
- * What the child process reads of shards, by HDF5: attributes, labels and the address of every
- * chunk or encoded image; and the check of what it leaves, the index. See include/dn/shard.h and
+ * The index of shards: a child process reads attributes, labels and the address of every chunk or
+ * encoded image with HDF5; the parent validates what it leaves. See include/dn/shard.h and
  * docs/security.md.
  */
 #include <errno.h>
@@ -18,14 +18,14 @@
 #include "dn/hdf5.h"
 #include "dn/image.h"
 
-enum { CHILD_VISITS = 100 * 1000 * 1000 }; /* of chunks: some 10 seconds */
+enum { CHILD_VISITS = 100 * 1000 * 1000 }; /* chunks that HDF5 scans in a child: some 10 seconds */
 
 static int is_encoded(const dn_shards *shards)
 {
     return dn_is_encoded(&shards->manifest->info);
 }
 
-/* A chunk has at least an image, and its entry in the file 13 bytes. */
+/* A chunk has at least one image, and its index entry in the file takes 13 bytes. */
 int64_t dn_shards_most_chunks(const dn_shards *shards, const dn_manifest_shard *shard)
 {
     if (is_encoded(shards))
@@ -39,7 +39,7 @@ static int64_t chunks_of(const dn_manifest_shard *shard, int64_t chunk_images)
     return (shard->count + chunk_images - 1) / chunk_images;
 }
 
-/* ---- in the child: what HDF5 says ---- */
+/* ---- in the child: reading with HDF5 ---- */
 
 static dn_status check_text(hid_t file, const char *path, const char *name, const char *expected)
 {
@@ -72,7 +72,7 @@ static dn_status check_channels(hid_t file, const char *path, const char *name,
     return DN_OK;
 }
 
-/* The shard is the one that dataset.json means. */
+/* Checks that the shard is the one that dataset.json describes. */
 static dn_status check_attributes(hid_t file, const char *path, const dn_shards *shards,
                                   const dn_manifest_shard *shard)
 {
@@ -91,7 +91,7 @@ static dn_status check_attributes(hid_t file, const char *path, const dn_shards 
     return DN_OK;
 }
 
-/* As dataset.json has them; stored with zeros after the shorter ones. */
+/* Checks that they equal dataset.json's; shorter ones are stored with trailing zeros. */
 static dn_status check_class_names(hid_t file, const char *path, const dn_manifest *manifest)
 {
     const unsigned classes = (unsigned)manifest->info.classes;
@@ -112,8 +112,8 @@ static dn_status check_class_names(hid_t file, const char *path, const dn_manife
     return status;
 }
 
-/* Whether the data set is uint8 of `shape`, in chunks of whole images with the zstd filter alone;
- * *chunk_images = the images of a chunk. */
+/* Whether the data set is uint8 of `shape`, in chunks of whole images with only the zstd filter;
+ * *chunk_images = images per chunk. */
 static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_images)
 {
     const hid_t space = H5Dget_space(images), type = H5Dget_type(images);
@@ -136,7 +136,7 @@ static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_
     return good;
 }
 
-/* Where the chunk that begins with image `first` of the shard stands. */
+/* The location of the chunk that begins with image `first` of the shard. */
 static dn_status find_chunk(hid_t images, const char *path, int64_t first, struct chunk *chunk)
 {
     const hsize_t corner[4] = {(hsize_t)first};
@@ -150,7 +150,7 @@ static dn_status find_chunk(hid_t images, const char *path, int64_t first, struc
     return DN_OK;
 }
 
-/* Enters the shard's chunks. */
+/* Adds the shard's chunks to the index. */
 static dn_status list_chunks(hid_t images, const char *path, const dn_shards *shards,
                              const dn_manifest_shard *shard)
 {
@@ -185,7 +185,7 @@ static dn_status read_images(hid_t file, const char *path, const dn_shards *shar
     return status;
 }
 
-/* Enters the shard's encoded images. */
+/* Adds the shard's encoded images to the index. */
 static dn_status list_encoded(hid_t file, const char *path, const dn_shards *shards,
                               const dn_manifest_shard *shard)
 {
@@ -248,7 +248,7 @@ done:
     return status;
 }
 
-/* HDF5 hides why the system refused it something; errno, 0 before, still says. */
+/* HDF5 hides the reason of a system error; errno, set to 0 before, still has it. */
 static dn_status explain(dn_status status, const char *path)
 {
     static const int refusals[] = {EIO, EACCES, EMFILE, ENFILE, ESTALE};
@@ -264,19 +264,19 @@ static dn_status explain(dn_status status, const char *path)
     return status;
 }
 
-/* What the parent sees of a child. */
+/* The progress of a child that the parent sees. */
 struct progress {
-    char path[PATH_MAX]; /* of the shard that is being read */
+    char path[PATH_MAX]; /* of the shard being read */
     int next;            /* shard */
 };
 
 struct child_work {
     const dn_shards *shards;
     struct progress *progress;
-    int end; /* reads the shards before it */
+    int end; /* the child reads the shards before it */
 };
 
-/* As many shards as a child has time for: HDF5 goes through all chunks to find one. */
+/* Reads as many shards as a child has time for: HDF5 scans all chunks to find one. */
 static dn_status read_some(void *user)
 {
     const struct child_work *const work = user;
@@ -320,7 +320,7 @@ static dn_status check_chunk(const char *path, const struct chunk *chunk, int64_
     return DN_OK;
 }
 
-/* What the index says of the shard is possible for the file as it is now. */
+/* Checks that the index of the shard is possible for the file in its present state. */
 static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *shard)
 {
     const struct chunk *const chunk = &shards->chunk[shards->first_chunk[shard->index]];
@@ -384,7 +384,7 @@ dn_status dn_shards_check_index(const dn_shards *shards, int first, int end)
     return DN_OK;
 }
 
-/* Children that read another split do not have what is checked. */
+/* Children that are forked later, for another split, do not inherit the validated index. */
 static void keep_from_children(const dn_shards *shards)
 {
     madvise(shards->chunk_images, dn_shards_index_bytes(shards), MADV_DONTFORK);

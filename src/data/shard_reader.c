@@ -1,10 +1,10 @@
 /*
  * Reader of HDF5 image shards; see include/dn/shard.h and docs/shard-format.md.
  *
- * Nobody vouches for a shard. The bytes of one with pixels are compared with the manifest's
- * checksum before HDF5 sees them, those of encoded images with their own whenever they are read;
- * what HDF5 says of either is in the index (shard_index.c). Reading is pread and zstd, by all
- * threads, without HDF5's global lock.
+ * Shards are not trusted. A shard of pixels is verified against the manifest's checksum before HDF5
+ * reads it, an encoded image against its own whenever it is read. What HDF5 returns about either is
+ * in the index (shard_index.c). Reading uses pread and zstd, in all threads, without HDF5's global
+ * lock.
  */
 #include "data/shard_reader.h"
 
@@ -23,8 +23,8 @@
 
 /* ---- opening ---- */
 
-/* Every parts-th file, from file `part` on. Encoded images have checksums of their own, which each
- * reading looks at. */
+/* Verifies every parts-th file, starting with file `part`. Encoded images have checksums of their
+ * own, which are verified when they are read. */
 static dn_status check_files(const dn_shards *shards, int part, int parts)
 {
     const int is_encoded = dn_is_encoded(&shards->manifest->info);
@@ -42,7 +42,7 @@ static dn_status load(dn_shards **shards, const char *folder, dn_split_id id)
 {
     dn_shards *const s = *shards = calloc(1, sizeof *s);
     DN_CHECK(s, DN_ENOMEM, "%s: out of memory", folder);
-    DN_TRY(dn_manifest_load(&s->manifest, folder)); /* so the folder's path is no longer */
+    DN_TRY(dn_manifest_load(&s->manifest, folder)); /* limits the length of the folder's path */
     strcpy(s->folder, folder);
     const dn_manifest_split *const split = s->split = &s->manifest->split[id];
     DN_CHECK(split->shards > 0, DN_EINVAL, "%s: found no %s split, expected one", folder,
@@ -132,7 +132,7 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
 
 /* ---- reading ---- */
 
-/* The shard that image `index` of the split is in. */
+/* The shard that holds image `index` of the split. */
 static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
 {
     const dn_manifest_shard *const shard = shards->split->shard;
@@ -147,18 +147,18 @@ static const dn_manifest_shard *shard_of(const dn_shards *shards, int64_t index)
     return &shard[low];
 }
 
-/* An open shard and the images [first, last) of the split that are wanted from it. */
-struct part {
+/* An open shard, and the images [first, end) of the split to read from it. */
+struct span {
     const dn_manifest_shard *shard;
     const char *path;
     int file;
-    size_t image;         /* bytes of one */
-    int64_t chunk_images; /* images of a chunk */
-    int64_t first, last;
+    size_t image;         /* bytes per image */
+    int64_t chunk_images; /* images per chunk */
+    int64_t first, end;
 };
 
-/* images(size) = the content of the chunk as it is stored: a zstd frame, or the images. */
-static dn_status unpack_chunk(const struct part *part, const struct chunk *chunk,
+/* images(size) = the content of a stored chunk: a zstd frame, or the images themselves. */
+static dn_status unpack_chunk(const struct span *span, const struct chunk *chunk,
                               const uint8_t *stored, uint8_t *images, size_t size)
 {
     size_t found = (size_t)chunk->bytes;
@@ -167,45 +167,45 @@ static dn_status unpack_chunk(const struct part *part, const struct chunk *chunk
     else if (found == size)
         memcpy(images, stored, size);
     DN_CHECK(!ZSTD_isError(found), DN_ECORRUPT, "%s: the chunk at byte %" PRId64 " is damaged: %s",
-             part->path, chunk->address, ZSTD_getErrorName(found));
+             span->path, chunk->address, ZSTD_getErrorName(found));
     DN_CHECK(found == size, DN_ECORRUPT,
-             "%s: the chunk at byte %" PRId64 " holds %zu bytes, expected %zu", part->path,
+             "%s: the chunk at byte %" PRId64 " holds %zu bytes, expected %zu", span->path,
              chunk->address, found, size);
     return DN_OK;
 }
 
-/* Those of the chunk's images that are wanted go to their places in pixels, which begin with the
- * part's first; the chunk begins with the split's image `at`. */
-static dn_status read_chunk(const struct part *part, const struct chunk *chunk, int64_t at,
+/* Copies the chunk's images that are wanted to their places in pixels, which begin with the span's
+ * first; the chunk begins with the split's image `at`. */
+static dn_status read_chunk(const struct span *span, const struct chunk *chunk, int64_t at,
                             uint8_t *pixels)
 {
-    const int64_t end = at + part->chunk_images;
-    const int64_t begin = at > part->first ? at : part->first;
-    const int64_t count = (end < part->last ? end : part->last) - begin;
-    const size_t size = (size_t)part->chunk_images * part->image; /* with the padding */
+    const int64_t end = at + span->chunk_images;
+    const int64_t begin = at > span->first ? at : span->first;
+    const int64_t count = (end < span->end ? end : span->end) - begin;
+    const size_t size = (size_t)span->chunk_images * span->image; /* including padding */
     uint8_t *const stored = malloc((size_t)chunk->bytes + size), *const whole =
                                                                      stored + chunk->bytes;
     dn_status status;
-    DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", part->path);
+    DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", span->path);
     DN_TRY_OR_DONE(
-        dn_file_read(part->file, part->path, stored, (size_t)chunk->bytes, chunk->address));
-    DN_TRY_OR_DONE(unpack_chunk(part, chunk, stored, whole, size));
-    memcpy(pixels + (size_t)(begin - part->first) * part->image,
-           whole + (size_t)(begin - at) * part->image, (size_t)count * part->image);
+        dn_file_read(span->file, span->path, stored, (size_t)chunk->bytes, chunk->address));
+    DN_TRY_OR_DONE(unpack_chunk(span, chunk, stored, whole, size));
+    memcpy(pixels + (size_t)(begin - span->first) * span->image,
+           whole + (size_t)(begin - at) * span->image, (size_t)count * span->image);
 done:
     free(stored);
     return status;
 }
 
-/* pixels = the part's images, by all threads. */
-static dn_status read_part(const struct part *part, const struct chunk *chunk, uint8_t *pixels)
+/* pixels = the span's images, read by all threads. */
+static dn_status read_span(const struct span *span, const struct chunk *chunk, uint8_t *pixels)
 {
-    const int64_t step = part->chunk_images, shard_first = part->shard->first;
+    const int64_t step = span->chunk_images, shard_first = span->shard->first;
     dn_failure failure = {0};
 #pragma omp parallel for schedule(dynamic)
-    for (int64_t i = (part->first - shard_first) / step; i <= (part->last - 1 - shard_first) / step;
+    for (int64_t i = (span->first - shard_first) / step; i <= (span->end - 1 - shard_first) / step;
          i++) {
-        const dn_status status = read_chunk(part, &chunk[i], shard_first + i * step, pixels);
+        const dn_status status = read_chunk(span, &chunk[i], shard_first + i * step, pixels);
 #pragma omp critical(dn_shards)
         dn_failure_keep(&failure, status);
     }
@@ -214,26 +214,26 @@ static dn_status read_part(const struct part *part, const struct chunk *chunk, u
 
 dn_status dn_shards_read(const dn_shards *shards, int64_t first, int64_t count, uint8_t *pixels)
 {
-    const int64_t last = first + count;
+    const int64_t limit = first + count;
     dn_status status = DN_OK;
-    assert(first >= 0 && last <= shards->split->count);
-    for (int64_t at = first; at < last && status == DN_OK;) {
+    assert(first >= 0 && limit <= shards->split->count);
+    for (int64_t at = first; at < limit && status == DN_OK;) {
         const dn_manifest_shard *const shard = shard_of(shards, at);
         const int64_t end = shard->first + shard->count;
         char path[PATH_MAX];
         int64_t bytes;
-        struct part part = {.shard = shard,
+        struct span span = {.shard = shard,
                             .path = path,
                             .image = dn_image_values(&shards->manifest->info),
                             .chunk_images = shards->chunk_images[shard->index],
                             .first = at,
-                            .last = end < last ? end : last};
+                            .end = end < limit ? end : limit};
         DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
-        DN_TRY(dn_file_open(path, &part.file, &bytes));
-        status = read_part(&part, &shards->chunk[shards->first_chunk[shard->index]],
-                           pixels + (size_t)(at - first) * part.image);
-        close(part.file);
-        at = part.last;
+        DN_TRY(dn_file_open(path, &span.file, &bytes));
+        status = read_span(&span, &shards->chunk[shards->first_chunk[shard->index]],
+                           pixels + (size_t)(at - first) * span.image);
+        close(span.file);
+        at = span.end;
     }
     return status;
 }
@@ -265,7 +265,7 @@ void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *foun
                               .height = c->height};
 }
 
-/* bytes = image `number` of the shard, from the file of its name in the folder. */
+/* bytes = image `number` of the shard, from the file of that name in `folder`. */
 static dn_status read_image(const char *folder, const dn_manifest_shard *shard, int64_t number,
                             const struct chunk *image, uint8_t *bytes)
 {

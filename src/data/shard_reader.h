@@ -1,5 +1,5 @@
-/* What the reader of shards (shard_reader.c), the maker of its index (shard_index.c), the one of
- * copies (stage.c) and the reader of files' names (file_names.c) share. */
+/* Shared by the shard reader (shard_reader.c), its index (shard_index.c), staging (stage.c) and the
+ * reader of file names (file_names.c). */
 #ifndef DN_SHARD_READER_H
 #define DN_SHARD_READER_H
 
@@ -8,11 +8,11 @@
 
 #include "dn/shard.h"
 
-/* A chunk of images, or one that is encoded. */
+/* A chunk of images, or an encoded image. */
 struct chunk {
     int64_t address, bytes; /* in the file */
     int64_t compressed;     /* of a chunk */
-    uint64_t hash;          /* of an encoded image, as are: */
+    uint64_t hash;          /* of an encoded image; likewise: */
     int32_t width, height;
 };
 
@@ -20,26 +20,27 @@ struct dn_shards {
     dn_manifest *manifest;
     const dn_manifest_split *split; /* the manifest's */
     char folder[PATH_MAX];
-    int64_t *first_chunk;  /* (split->shards + 1): each one's in `chunk`, and the chunks in all */
-    int64_t *chunk_images; /* (split->shards): images of its chunks; zeros fill the last one up. */
+    int64_t *first_chunk;  /* (split->shards + 1) first element of each shard in `chunk`, then their
+                              number */
+    int64_t *chunk_images; /* (split->shards) images per chunk of each; zeros fill the last chunk */
     struct chunk *chunk;   /* (first_chunk[split->shards]) */
-    uint16_t *labels;      /* (split->count); the three are the index, in this order */
-    void *own_index;       /* or NULL: where the index is somebody else's */
-    dn_failure *failure;   /* (split->shards) of dn_shards_try_index; or NULL */
-    char stage[PATH_MAX];  /* the folder of the copies, ... */
-    atomic_uchar *copied;  /* ... (split->shards) 1: it has one that is whole; NULL: no copies */
+    uint16_t *labels;      /* (split->count); the last three are the index, in this order */
+    void *own_index;       /* NULL if the index is owned by the caller */
+    dn_failure *failure;   /* (split->shards) set by dn_shards_try_index; or NULL */
+    char stage[PATH_MAX];  /* folder of the copies, ... */
+    atomic_uchar *copied;  /* ... (split->shards) 1: has a complete copy; NULL: no copies */
 };
 
-/* The most chunks that the shard can have, as far as the manifest says. */
+/* The most chunks that the shard can have according to the manifest. */
 int64_t dn_shards_most_chunks(const dn_shards *shards, const dn_manifest_shard *shard);
 
-/* Have children enter the shards [first, end) in the index; check what is there of them, when the
- * last child has ended, as one may write anywhere in it. */
+/* Have children add the shards [first, end) to the index; validate their entries after the last
+ * child has ended, since a child may write anywhere in it. */
 dn_status dn_shards_read_index(const dn_shards *shards, int first, int end);
 dn_status dn_shards_check_index(const dn_shards *shards, int first, int end);
 
-/* Makes as much of the index as can be, each shard's by a child, and keeps the failures.
- * DN_ENOMEM. */
+/* Builds as much of the index as possible, each shard in its own child, and stores the failures.
+ * Errors: DN_ENOMEM. */
 dn_status dn_shards_try_index(dn_shards *shards);
 
 #endif

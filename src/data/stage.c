@@ -1,4 +1,4 @@
-/* Copying shards in the background; see include/dn/stage.h. */
+/* Staging: copies shards in the background; see include/dn/stage.h. */
 #include "dn/stage.h"
 
 #include <dirent.h>
@@ -28,7 +28,7 @@ enum { PIECE = 1 << 20, PAUSE_US = 200 * 1000 };
 struct dn_stage {
     dn_shards *shards;
     int lock;       /* the open lock file */
-    uint8_t *piece; /* (PIECE) of the file that is being copied */
+    uint8_t *piece; /* (PIECE) buffer of the file being copied */
     XXH3_state_t *hash;
     pthread_t thread;
     atomic_int closing;
@@ -50,15 +50,15 @@ dn_status dn_stage_use(dn_shards *shards, const char *stage, void *copied)
 
 /* ---- files that are locked ---- */
 
-/* Whether it is a link, or another user's folder, whose links may lead to files of this user. */
+/* Whether it is a link, or another user's folder, whose links may lead to this user's files. */
 static int is_foreign(const char *folder)
 {
     struct stat info;
     return lstat(folder, &info) == 0 && (!S_ISDIR(info.st_mode) || info.st_uid != geteuid());
 }
 
-/* Opens the file, made where it is missing, with a lock of the kind; -1: that failed, with EAGAIN
- * where others have it. Another may remove the file between the two. */
+/* Opens or creates the file and locks it; `kind` is LOCK_SH or LOCK_EX. Retries if another process
+ * removes the file in between. Returns -1 on failure, with EAGAIN if others have it locked. */
 static int open_locked(const char *path, int kind)
 {
     for (;;) {
@@ -76,7 +76,8 @@ static int open_locked(const char *path, int kind)
     }
 }
 
-/* Removes what stages leave in their folder, the lock last, which the caller has for himself. */
+/* Removes the contents of a stage's folder, and last the lock, which the caller holds exclusively.
+ */
 static void remove_copies(const char *folder)
 {
     char path[PATH_MAX];
@@ -93,7 +94,7 @@ static void remove_copies(const char *folder)
     rmdir(folder);
 }
 
-/* Removes what killed runs left of other data sets. */
+/* Removes copies of other data sets that killed runs left. */
 static void remove_leftovers(const dn_shards *shards)
 {
     char stage[PATH_MAX], folder[PATH_MAX], path[PATH_MAX];
@@ -118,8 +119,8 @@ static void remove_leftovers(const dn_shards *shards)
 
 /* ---- copying ---- */
 
-/* The bytes of `from` have the checksum of the shard; writes them to the open file `to` unless it
- * is -1. DN_STOPPED when the stage closes. */
+/* Verifies the bytes of `from` against the shard's checksum, and writes them to the open file `to`
+ * unless it is -1. DN_STOPPED if the stage is closing. */
 static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from,
                             const char *from_path, int to, const char *to_path)
 {
@@ -141,7 +142,7 @@ static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from
     return DN_OK;
 }
 
-/* Opens the file, which is as long as it should be, and passes its bytes. */
+/* Opens the file, checks its size, and passes its bytes. */
 static dn_status pass_file(dn_stage *s, const dn_manifest_file *shard, const char *from_path,
                            int to, const char *to_path)
 {
@@ -157,7 +158,7 @@ static dn_status pass_file(dn_stage *s, const dn_manifest_file *shard, const cha
     return status;
 }
 
-/* Fills the locked file `partial` and gives it its name. All its room is asked for first: a disk
+/* Fills the locked file `partial` and renames it. All its space is allocated first, so that a disk
  * that is too small is not filled. */
 static dn_status fill_copy(dn_stage *s, const dn_manifest_file *shard, int file,
                            const char *partial, const char *copy)
@@ -173,7 +174,7 @@ static dn_status fill_copy(dn_stage *s, const dn_manifest_file *shard, int file,
     return DN_OK;
 }
 
-/* *is_busy = 1 where another run copies it now. */
+/* *is_busy = 1 if another run is copying it. */
 static dn_status copy_shard(dn_stage *s, const dn_manifest_shard *shard, int *is_busy)
 {
     char copy[PATH_MAX], partial[PATH_MAX];
@@ -191,14 +192,14 @@ static dn_status copy_shard(dn_stage *s, const dn_manifest_shard *shard, int *is
     if (!is_there && status != DN_STOPPED)
         status = fill_copy(s, f, file, partial, copy);
     if (is_there || status != DN_OK)
-        unlink(partial); /* once: the next of that name may be another run's */
+        unlink(partial); /* only once: a new file of that name may be another run's */
     if (status == DN_OK)
         atomic_store(&s->shards->copied[shard->index], 1);
     close(file);
     return status;
 }
 
-/* Copies all shards in turn; those that another run is at are looked at again. */
+/* Copies all shards in turn; revisits those that another run was copying. */
 static dn_status copy_all(dn_stage *s)
 {
     const dn_manifest_split *const split = s->shards->split;
@@ -228,8 +229,8 @@ static void *run_stage(void *user)
 
 /* ---- its life ---- */
 
-/* DN_ENOENT: another run is removing the folder or the lock. One that was made here just now is not
- * asked whose it is: a file system may give it to another user. */
+/* DN_ENOENT: another run is removing the folder or the lock. The owner of a folder created just now
+ * is not checked: a file system may assign it to another user. */
 static dn_status try_lock(dn_stage *s, const char *path)
 {
     const char *const folder = s->shards->stage;

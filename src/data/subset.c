@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What is left of a class while its images are gone through. */
+/* The remaining images of a class while they are visited. */
 typedef struct class_left {
     int64_t images, wanted, seen;
 } class_left;
@@ -38,7 +38,7 @@ static void add_image(dn_subset *s, int64_t image)
     s->labels[s->images.count++] = s->whole->labels[image];
 }
 
-/* How many images of each class are drawn. */
+/* Sets how many images of each class are drawn. */
 static void plan_classes(dn_selection *d, class_left *left)
 {
     int64_t images = 0;
@@ -52,7 +52,7 @@ static void plan_classes(dn_selection *d, class_left *left)
     }
 }
 
-/* Whether the next image of the class is one of those wanted: all choices are equally likely. */
+/* Whether the next image of the class is drawn: all selections are equally likely. */
 static uint8_t is_drawn(const dn_selection *d, class_left *left, int class)
 {
     class_left *const c = &left[class];
@@ -93,7 +93,7 @@ static dn_status split_images(dn_subset *kept, dn_subset *held_out, dn_selection
 dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source *whole,
                           double fraction)
 {
-    enum { SEED = 1 }; /* no run's: runs of several seeds are judged by the same images */
+    enum { SEED = 1 }; /* not the run's: all runs share these images */
     dn_selection draw = {.labels = whole->labels,
                          .count = whole->count,
                          .classes = whole->info.classes,

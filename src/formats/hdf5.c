@@ -56,14 +56,14 @@ int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const 
 hid_t dn_hdf5_open(const char *path)
 {
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail only */
     H5Pset_file_locking(access, 0, 1);
     const hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
     H5Pclose(access);
     return file;
 }
 
-/* Values of this type are stored as they are read, but that a text may be shorter. */
+/* Whether the stored type equals `type`, except that a text may be shorter. */
 static int is_stored_as(hid_t stored, hid_t type)
 {
     const int is_text = H5Tget_class(type) == H5T_STRING;
@@ -100,7 +100,7 @@ dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char 
     return status;
 }
 
-/* Neither the name nor a group in it is a link: behind that may stand any file of this machine. */
+/* Refuses links in the name or its groups: they may lead to any file of this machine. */
 static dn_status check_links(hid_t file, const char *path, const char *name)
 {
     char part[256]; /* "optimizer", "optimizer/momentum", ... */

@@ -72,7 +72,7 @@ static dn_status check_size(const dn_encoded *file, double width, double height)
     return DN_OK;
 }
 
-/* The box touches pixels of the image, and no others; NULL is all of it. */
+/* Checks that the box is within the image; NULL is all of it. */
 static dn_status check_part(const char *name, const dn_box *part, double width, double height)
 {
     DN_CHECK(!part || (part->left >= 0 && part->top >= 0 && part->width > 0 && part->height > 0 &&
@@ -84,17 +84,17 @@ static dn_status check_part(const char *name, const dn_box *part, double width, 
 
 /* ---- JPEG ---- */
 
-/* A decoder and where its failures go. */
+/* A decoder and its error handler. */
 typedef struct jpeg_reader {
     struct jpeg_decompress_struct decoder;
     struct jpeg_error_mgr errors;
     jmp_buf failed;
-    int is_short; /* the file ended too early */
+    int is_short; /* the file is truncated */
     struct jpeg_progress_mgr progress;
     int is_endless;
 } jpeg_reader;
 
-/* Each goes over the whole picture, and a file has room for millions. */
+/* Each scan processes the whole image, and a small file can hold millions. */
 enum { MOST_SCANS = 500 };
 
 static void jpeg_fail(j_common_ptr decoder)
@@ -102,7 +102,7 @@ static void jpeg_fail(j_common_ptr decoder)
     longjmp(((jpeg_reader *)decoder)->failed, 1);
 }
 
-/* What PIL passes over is passed over; a file that is cut short is not. */
+/* Ignores what PIL ignores, but not a truncated file. */
 static void jpeg_note(j_common_ptr decoder, int level)
 {
     if (level < 0 && decoder->err->msg_code == JWRN_JPEG_EOF)
@@ -141,7 +141,8 @@ static dn_status jpeg_check(const jpeg_reader *r, const dn_encoded *file)
     return check_size(file, d->image_width, d->image_height);
 }
 
-/* to(width, 3) = a row of `components` each: grey, RGB, or CMYK as Adobe writes it, inverted. */
+/* to(width, 3) = a row of pixels with `components` each: grey, RGB, or CMYK inverted as Adobe
+ * writes it. */
 static void jpeg_row(const uint8_t *row, int width, int components, uint8_t *to)
 {
     for (int x = 0; x < width; x++, row += components, to += 3)
@@ -153,7 +154,8 @@ static void jpeg_row(const uint8_t *row, int width, int components, uint8_t *to)
         }
 }
 
-/* Scales the box, decodes the rows and, as far as libjpeg can, the columns that it covers. */
+/* Scales the box, and decodes the rows that it covers and, as far as libjpeg can, only its columns.
+ */
 static dn_status jpeg_pixels(jpeg_reader *r, dn_box *part, double shrink, dn_pixels *pixels)
 {
     struct jpeg_decompress_struct *const d = &r->decoder;
@@ -191,7 +193,7 @@ static dn_status jpeg_pixels(jpeg_reader *r, dn_box *part, double shrink, dn_pix
     return DN_OK;
 }
 
-/* What libjpeg could not go on with. */
+/* The failure that stopped libjpeg. */
 static dn_status jpeg_failure(const jpeg_reader *r, const char *name)
 {
     char reason[JMSG_LENGTH_MAX];
@@ -203,7 +205,7 @@ static dn_status jpeg_failure(const jpeg_reader *r, const char *name)
     return dn_fail(DN_ECORRUPT, "%s: not a sound JPEG: %s", name, reason);
 }
 
-/* Either the header alone (pixels NULL) or the pixels. */
+/* Reads the header alone (pixels NULL) or the pixels. */
 static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *part, double shrink,
                            dn_pixels *pixels)
 {
@@ -234,7 +236,7 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
 typedef struct png_reader {
     const dn_encoded *file;
     size_t at;
-    int is_starved; /* there was no memory for it: the file may be sound */
+    int is_starved; /* out of memory: the file may be intact */
     char reason[128];
 } png_reader;
 
@@ -273,7 +275,7 @@ static void png_take(png_structp png, png_bytep to, size_t size)
     r->at += size;
 }
 
-/* All that is not 8-bit RGB becomes it; transparency is dropped, not applied. */
+/* Converts everything to 8-bit RGB; transparency is dropped, not applied. */
 static void png_set_rgb(png_structp png, png_infop info)
 {
     const int type = png_get_color_type(png, info);

@@ -33,7 +33,7 @@ dn_status dn_png_encode(const uint8_t *pixels, int height, int width, int channe
                    *shape.message ? shape.message : "out of memory");
 }
 
-/* libpng tells a lack of memory, which says nothing of the file, in words alone. */
+/* libpng reports a lack of memory, which is no fault of the file, only as text. */
 static dn_status png_fault(const png_image *png)
 {
     return strcasestr(png->message, " memory") ? DN_ENOMEM : DN_ECORRUPT;

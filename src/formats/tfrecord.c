@@ -9,7 +9,7 @@
 
 uint32_t dn_crc32c(const void *bytes, size_t size)
 {
-    /* The remainders of half a byte: a small table is enough beside the PNG that is compressed. */
+    /* Remainders of half a byte: a small table is fast enough next to the PNG compression. */
     static const uint32_t remainder[16] = {0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
                                            0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
                                            0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
@@ -23,7 +23,7 @@ uint32_t dn_crc32c(const void *bytes, size_t size)
     return ~crc;
 }
 
-/* As TFRecord stores it, so that a CRC of data that hold CRCs is no weaker. */
+/* Masked as TFRecord stores it, so that a CRC of data that contain CRCs is not weakened. */
 static uint32_t masked_crc(const void *bytes, size_t size)
 {
     const uint32_t crc = dn_crc32c(bytes, size);
@@ -43,7 +43,7 @@ dn_status dn_tfrecord_append(FILE *stream, const void *data, size_t size)
     return DN_OK;
 }
 
-/* The masked CRC that stands after the bytes. */
+/* The masked CRC stored at `bytes`. */
 static uint32_t stored_crc(const uint8_t *bytes, size_t size)
 {
     uint32_t crc;

@@ -1,6 +1,5 @@
-/* Looks for numbers that no checkpoint may hold, as its reader refuses them: the loss and the
- * gradient of a step are finite, what an update makes of them need not be. Without OpenMP's
- * threads, which a child has not. */
+/* Detects values that a checkpoint's reader refuses: a step's loss and gradient are finite, but the
+ * update may overflow. Without OpenMP, because a child has no OpenMP threads. */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -17,7 +16,7 @@ int dn_are_finite(const float *x, size_t count)
     return !bad;
 }
 
-/* The tensors of `parameters` and, unless it is NULL, of `running`. */
+/* Checks the tensors of `parameters` and, unless it is NULL, of `running`. */
 static dn_status check_group(const dn_view *net, int64_t step, const char *group,
                              const float *parameters, const float *running)
 {

@@ -1,4 +1,4 @@
-/* The checkpoints of a folder: names, leftovers, the oldest and the newest. */
+/* The checkpoints in a folder: names, temporary files, oldest and newest. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -41,7 +41,7 @@ void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, 
         if (keep > 0)
             continue;
         snprintf(path, sizeof path, CHECKPOINT_PATH, folder, step, suffix);
-        if (unlink(path) != 0 && errno != ENOENT) /* a rescue prunes beside the run */
+        if (unlink(path) != 0 && errno != ENOENT) /* a rescue may prune concurrently */
             dn_warn("%s: cannot delete: %s", path, strerror(errno));
     }
 }
@@ -60,7 +60,7 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
         const dn_status status = dn_checkpoint_open(file, path, state);
         if (status == DN_OK)
             break;
-        DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* no fault of the file's */
+        DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* not the file's fault */
         dn_failure_keep(&newest, status);
     }
     DN_CHECK(step != DN_NO_FOLDER || errno == ENOENT, DN_EIO, "%s: cannot read the folder: %s",

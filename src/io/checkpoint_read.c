@@ -1,10 +1,10 @@
 /*
  * Reads a checkpoint; see include/dn/checkpoint.h.
  *
- * The checksum proves that a file is as it was written, not that dn_dist wrote it. So the HDF5
- * library, which crashes on metadata that nobody honest wrote, sees a file in a child process only
- * (dn/child.h), and storage, types, shapes and tensors are checked there; the state in the parent.
- * The child's end closes what it has opened.
+ * The checksum proves that a file is as it was written, not that dn_dist wrote it. The HDF5 library
+ * crashes on crafted metadata, so it reads files only in a child process (dn/child.h). Storage,
+ * types, shapes and tensors are checked there, the state in the parent. The child's exit closes
+ * what it opened.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #include "dn/file.h"
 #include "weights_file.h"
 
-/* The bytes of the open file are those that were sealed. */
+/* Checks that the bytes of the open file match its checksum. */
 static dn_status check_seal(int file, int64_t size, const char *path)
 {
     char found[DN_SEAL_BYTES + 1] = "", expected[DN_SEAL_BYTES + 1];
@@ -63,7 +63,7 @@ static void space_text(char text[DN_SHAPE_TEXT], hid_t space)
     dn_shape_text(text, rank, (const int64_t *)shape);
 }
 
-/* The file has the tensor under that name, in its shape. */
+/* Checks that the file has the tensor under that name, in its shape. */
 static dn_status check_tensor(const dn_checkpoint_file *f, hid_t file, const char *name,
                               const dn_tensor *tensor, const char *model)
 {
@@ -86,7 +86,7 @@ static dn_status check_tensor(const dn_checkpoint_file *f, hid_t file, const cha
     return DN_OK;
 }
 
-/* What a norm counts beside its running variance is the step, which a forger may have forgotten. */
+/* A batch norm's number of batches, beside its running variance, must equal the step. */
 static dn_status check_batches_tracked(const dn_checkpoint_file *f, hid_t file, char *running_var)
 {
     int64_t found;
@@ -98,8 +98,8 @@ static dn_status check_batches_tracked(const dn_checkpoint_file *f, hid_t file, 
     return DN_OK;
 }
 
-/* A group's tensors, 0 or more where they are of squares, into `parameters` and, unless it is NULL,
- * into `running`. */
+/* Reads a group's tensors into `parameters` and, unless it is NULL, into `running`; those that are
+ * averages of squares must not be negative. */
 static dn_status read_group(const dn_checkpoint_file *f, hid_t file, const char *group,
                             int is_squares, const dn_view *net, float *parameters, float *running)
 {
@@ -120,14 +120,15 @@ static dn_status read_group(const dn_checkpoint_file *f, hid_t file, const char 
     return DN_OK;
 }
 
-/* A model with more tensors than the net, every one of whose tensors fits, is another model. */
+/* Reads the model's tensors. If all tensors of the net fit but the file has more, it is another
+ * model. */
 static dn_status read_model(const dn_checkpoint_file *f, hid_t file, const char *group,
                             const dn_view *net, float *parameters, float *running)
 {
     H5G_info_t info = {0};
     int expected = net->tensor_count;
     for (int i = 0; i < net->tensor_count; i++)
-        expected += net->tensors[i].kind == DN_RUNNING_VAR; /* its num_batches_tracked */
+        expected += net->tensors[i].kind == DN_RUNNING_VAR; /* and its num_batches_tracked */
     DN_TRY(read_group(f, file, group, 0, net, parameters, running));
     H5Gget_info_by_name(file, group, &info, H5P_DEFAULT);
     DN_CHECK((int)info.nlinks == expected, DN_ESHAPE,
@@ -138,12 +139,12 @@ static dn_status read_model(const dn_checkpoint_file *f, hid_t file, const char 
 
 typedef struct loading {
     const dn_checkpoint_file *f;
-    dn_view net;              /* whose parameters and statistics are to go to pages */
-    dn_optimizer_state state; /* the same; zeroed: none is wanted */
-    int is_average;           /* averaged weights are wanted as the net's */
+    dn_view net;              /* its parameters and statistics are in shared pages */
+    dn_optimizer_state state; /* likewise; zeroed: not wanted */
+    int is_average;           /* 1: read averaged weights as the net's */
 } loading;
 
-/* Averaged weights, or the net's where the file has none. */
+/* Reads the averaged weights, or the net's if the file has none. */
 static dn_status read_average(const loading *l, hid_t file)
 {
     const size_t parameters = l->net.parameter_count;
@@ -174,7 +175,7 @@ static dn_status read_vectors(void *user)
     return l->state.average != NULL ? read_average(l, file) : DN_OK;
 }
 
-typedef struct data_set { /* in pages that a child fills */
+typedef struct data_set { /* in shared pages that a child fills */
     const dn_checkpoint_file *f;
     size_t size;
     uint8_t text[DN_MANIFEST_BYTES];
@@ -209,7 +210,7 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     dn_status status = dn_child_run(path, read_state, pages);
     dn_checkpoint_file *const f = *file = status == DN_OK ? malloc(sizeof *f) : NULL;
     if (f)
-        *f = *pages; /* which a later child cannot change */
+        *f = *pages; /* where no later child can change it */
     else if (status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
     dn_child_pages_free(pages, sizeof *pages);
@@ -239,7 +240,7 @@ dn_status dn_checkpoint_data_set(const dn_checkpoint_file *f, dn_manifest **mani
     DN_CHECK(d, DN_ENOMEM, "%s: out of memory", f->path);
     d->f = f;
     dn_status status = dn_child_run(f->path, read_data_set, d);
-    const size_t size = d->size; /* once: a child that went astray may have left anything */
+    const size_t size = d->size; /* read once: a crashed child may have left anything */
     snprintf(what, sizeof what, "%s: data_set", f->path);
     if (status == DN_OK && size > DN_MANIFEST_BYTES)
         status = dn_fail(DN_ECORRUPT, "%s: found %zu bytes", what, size);
@@ -249,7 +250,8 @@ dn_status dn_checkpoint_data_set(const dn_checkpoint_file *f, dn_manifest **mani
     return status;
 }
 
-/* The net's and the optimizer's vectors from the pages; the weights are those that were hashed. */
+/* Copies the net's and the optimizer's vectors from the pages, and checks the hash of the weights.
+ */
 static dn_status take_vectors(const loading *l, dn_net *net, dn_optimizer_state *state)
 {
     const dn_view view = dn_net_view(net);

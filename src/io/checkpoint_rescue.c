@@ -1,5 +1,5 @@
-/* A child that saves what a process that may be killed any moment has; see include/dn/checkpoint.h.
- */
+/* A child that saves the state of a process that may be killed at any moment; see
+ * include/dn/checkpoint.h. */
 #include "checkpoint_saver.h"
 
 #include <errno.h>
@@ -13,9 +13,9 @@
 #include "dn/child.h"
 #include "dn/file.h"
 
-enum { CHILD_SECONDS = 600 }; /* after which the child gives up */
+enum { CHILD_SECONDS = 600 }; /* then the child gives up */
 
-/* The net's state itself, which in a child nobody changes. */
+/* Writes the net's own vectors, which nothing in a child changes. */
 static dn_status write_rescued(dn_saver *s, const char *path)
 {
     char *bytes;
@@ -32,8 +32,8 @@ static dn_status write_rescued(dn_saver *s, const char *path)
     return DN_OK;
 }
 
-/* Says what was saved. mpirun may have ended, and what this process had for standard error with it:
- * then mpirun's own is where its user looks. */
+/* Reports what was saved. mpirun may have ended, and this process's standard error with it: then
+ * the user looks at mpirun's own. */
 static void say_rescued(const char *line, int launcher)
 {
     if (dprintf(STDERR_FILENO, "%s", line) < 0 && launcher >= 0)

@@ -1,5 +1,5 @@
-/* What checkpoint_write.c, which writes while training goes on, and checkpoint_rescue.c, whose
- * child writes when it is about to end, share. */
+/* Shared by checkpoint_write.c, which writes during training, and checkpoint_rescue.c, whose child
+ * writes before the process is killed. */
 #ifndef DN_CHECKPOINT_SAVER_H
 #define DN_CHECKPOINT_SAVER_H
 
@@ -7,10 +7,10 @@
 
 #include "dn/checkpoint.h"
 
-/* What a child's file ends in until it is whole: the parent may be writing, too. */
+/* Suffix of a child's file until it is complete: the parent may be writing the same step. */
 #define DN_RESCUED ".rescued"
 
-/* What was told of a write's failure. */
+/* Whether a write's failure was reported. */
 typedef enum dn_told { DN_NO_FAILURE, DN_UNTOLD, DN_WARNED_OF } dn_told;
 
 struct dn_saver {
@@ -21,19 +21,20 @@ struct dn_saver {
     dn_checkpoint state;
     pthread_t thread;
     int is_writing;          /* the thread has to be joined */
-    double seconds, longest; /* of the last write; of those that were joined */
-    dn_failure failure;      /* of the last write, until it was reported */
-    _Atomic dn_told told; /* of it: not DN_NO_FAILURE once the thread has ended, or will at once */
-    _Atomic int64_t written; /* the step of the last file that is on the disk, -1 before */
-    pthread_mutex_t library; /* HDF5's: no child is forked while a thread is inside */
-    const float *parameters, *running, *vectors; /* what is written: in `copy`, but in a child */
-    float copy[]; /* of parameters, running statistics, the optimizer's vectors */
+    double seconds, longest; /* of the last write; the longest of those joined */
+    dn_failure failure;      /* of the last write, until it is returned */
+    _Atomic dn_told told;    /* of `failure`: final once the thread has ended, or is about to */
+    _Atomic int64_t written; /* step of the last file on disk, -1: none yet */
+    pthread_mutex_t library; /* HDF5's lock: no child is forked while a thread holds it */
+    const float *parameters, *running, *vectors; /* what is written: in `copy`, except in a child */
+    float copy[]; /* parameters, running statistics, the optimizer's vectors */
 };
 
-/* bytes(count) = the checkpoint's file, sealed; the caller frees it. DN_ENOMEM. */
+/* *bytes(*count) = the checkpoint's file with its checksum; the caller frees it. Errors: DN_ENOMEM.
+ */
 dn_status dn_saver_build(const dn_saver *saver, char **bytes, size_t *count);
 
-/* As dn_checkpoint_check_finite, of what is written. */
+/* dn_checkpoint_check_finite for what is written. */
 dn_status dn_saver_check_finite(const dn_saver *saver);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * What a checkpoint holds beside vectors and data set: one table, by which it is written, read and
- * checked. A new field is a row, a member of dn_checkpoint, and a line in
+ * The fields of a checkpoint besides vectors and data set: one table, by which they are written,
+ * read and checked. A new field is a row, a member of dn_checkpoint, and a line in
  * docs/checkpoint-format.md.
  */
 #include <inttypes.h>
@@ -43,7 +43,7 @@ static const field fields[] = {
     FIELD("schedule", TEXT, state.schedule),
     FIELD("schedule_state", DOUBLES, state.schedule_state),
     FIELD("monitor", DOUBLES, state.monitor),
-    FIELD("epoch_scores", DOUBLES, state.scores),
+    FIELD("epoch_scores", DOUBLES, state.epoch_sums),
 };
 
 enum { FIELDS = sizeof fields / sizeof *fields };
@@ -127,7 +127,7 @@ dn_status dn_checkpoint_read_state(dn_checkpoint_file *f, hid_t file)
 
 /* ---- checking ---- */
 
-/* Texts end, and numbers are finite. */
+/* Checks that texts are terminated and numbers are finite. */
 static dn_status check_field(const dn_checkpoint_file *f, const field *d, void *value)
 {
     const double *const doubles = value;

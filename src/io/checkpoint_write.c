@@ -1,13 +1,12 @@
 /*
- * Writes checkpoints in the background; see include/dn/checkpoint.h. What saves for a process that
- * is about to be killed is in checkpoint_rescue.c.
+ * Writes checkpoints in the background; see include/dn/checkpoint.h. Saving before the process is
+ * killed is in checkpoint_rescue.c.
  *
- * The calling thread copies the vectors; a thread of its own for each file builds and writes it
- * from there. The copy is written only while no such thread runs: dn_saver_start joins the one
- * before.
+ * The calling thread copies the vectors; a thread per file builds and writes it from the copy. The
+ * copy is only overwritten while no such thread runs: dn_saver_start joins the previous one.
  *
- * The HDF5 library crashes when the disk is full, so it writes into memory, from which
- * dn_file_write takes the bytes to the disk.
+ * The HDF5 library crashes when the disk is full, so it builds the file in memory, and
+ * dn_file_write writes it to disk.
  */
 #include "checkpoint_saver.h"
 
@@ -25,11 +24,11 @@
 #include "weights_file.h"
 
 enum {
-    GROWTH = 4 << 20, /* bytes by which the file in memory grows */
-    PIECE = 1 << 18   /* floats that one OpenMP thread copies at a time */
+    GROWTH = 4 << 20, /* growth increment of the file in memory, bytes */
+    PIECE = 1 << 18   /* floats per OpenMP chunk of a copy */
 };
 
-/* ---- the file; these return 0 when HDF5 fails, which in memory only its lack can cause ---- */
+/* ---- the file; these return 0 if HDF5 fails, in memory only for lack of it ---- */
 
 static int write_batches_tracked(hid_t file, char *running_var, int64_t step)
 {
@@ -37,7 +36,7 @@ static int write_batches_tracked(hid_t file, char *running_var, int64_t step)
     return dn_hdf5_write(file, running_var, H5T_STD_I64LE, H5Screate(H5S_SCALAR), &step);
 }
 
-/* The tensors of `parameters` and, unless it is NULL, of `running`. */
+/* Writes the tensors of `parameters` and, unless it is NULL, of `running`. */
 static int write_group(const dn_saver *s, hid_t file, const char *group, const float *parameters,
                        const float *running)
 {
@@ -90,7 +89,7 @@ static int write_content(const dn_saver *s, hid_t file)
 
 dn_status dn_saver_build(const dn_saver *s, char **bytes, size_t *count)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail only */
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_fapl_core(access, GROWTH, 0);
     const hid_t file = H5Fcreate("checkpoint", H5F_ACC_TRUNC, H5P_DEFAULT, access);
@@ -111,8 +110,8 @@ dn_status dn_saver_build(const dn_saver *s, char **bytes, size_t *count)
     return DN_OK;
 }
 
-/* The file under the name of the best, too: as a link, or where the file system has none as a copy.
- */
+/* Gives the file the name of the best checkpoint, too: as a hard link or, if the file system has
+ * none, as a copy. */
 static dn_status name_best(const dn_saver *s, const char *path, const char *bytes, size_t count)
 {
     char best[PATH_MAX], link_path[PATH_MAX];
@@ -120,7 +119,7 @@ static dn_status name_best(const dn_saver *s, const char *path, const char *byte
     DN_TRY(dn_join_path(link_path, s->folder, DN_CHECKPOINT_BEST DN_PARTIAL));
     unlink(link_path);
     const int is_linked = link(path, link_path) == 0 && dn_file_rename(link_path, best) == DN_OK;
-    unlink(link_path); /* rename leaves it where both are the same file */
+    unlink(link_path); /* rename does nothing if both are the same file */
     return is_linked ? DN_OK : dn_file_write(best, bytes, count);
 }
 
@@ -166,7 +165,7 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
     return DN_OK;
 }
 
-/* Returns the end of the copy. */
+/* Copies; returns the end of the copy. */
 static float *copy_floats(float *to, const float *from, size_t count)
 {
 #pragma omp parallel for schedule(static)
@@ -209,8 +208,8 @@ static void *save_copy(void *user)
     return NULL;
 }
 
-/* Warns of a failure that was met before, and waits for what is written after it: what lasts is
- * told at the second save, and what passed cost only the first. */
+/* Warns of the previous write's failure and waits for the next one: a persistent failure is
+ * reported at the second save, a transient one costs only the first. */
 dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
 {
     if (s == NULL)
@@ -226,7 +225,7 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     if (!is_copy_finite(s, (size_t)(to - s->copy)))
         return dn_saver_check_finite(s);
     s->is_writing = pthread_create(&s->thread, NULL, save_copy, s) == 0;
-    if (!s->is_writing) /* the system is short of threads, not of disks */
+    if (!s->is_writing) /* no thread could be started: write in this one */
         save_copy(s);
     return had_failed ? dn_saver_wait(s) : DN_OK;
 }

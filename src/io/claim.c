@@ -16,13 +16,13 @@
 
 enum {
     HOST_BYTES = 65,
-    ATTEMPTS = 100, /* each but the last ends with another process's, which fails at its start */
+    ATTEMPTS = 100, /* retries, each after another process failed at its start */
     PATIENCE = 100  /* seconds: an NFS server keeps the locks of a dead host for 90 */
 };
 
 typedef struct holder {
     char host[HOST_BYTES];
-    int process;    /* 0: not known */
+    int process;    /* 0: unknown */
     uint64_t token; /* 0: none */
 } holder;
 
@@ -51,7 +51,7 @@ static dn_claim_life life_of(const holder *found)
     return kill(found->process, 0) != 0 && errno == ESRCH ? DN_CLAIM_ENDED : DN_CLAIM_LIVES;
 }
 
-/* Of the lock at `path`; not known where it cannot be read. */
+/* Reads the lock at `path`; unknown if it cannot be read. */
 static holder look_at(const char *path)
 {
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -70,8 +70,8 @@ dn_claim_life dn_claim_look(const char *folder)
     return life_of(&found);
 }
 
-/* Whether the lock will go away by itself: a rank was lost, as the others wrote
- * (mpi/job/heartbeat.h), perhaps this one; or it has ended, and what it forked will. */
+/* Whether the lock will be released soon: a rank was lost, according to the survivors' record
+ * (mpi/job/heartbeat.h); or the process has ended, and its children will. */
 static int is_ending(const holder *found, const char *folder)
 {
     char record[PATH_MAX];
@@ -97,8 +97,9 @@ static int lock_file(int file, const char *folder)
     return 0;
 }
 
-/* Opens the file of the lock; another user's, who may be at work, to read alone: then *denied is
- * the errno of writing, else 0. -1 where neither can be. */
+/* Opens the lock's file. That of another user, who may be running, is opened read-only; then
+ * *denied is the errno of opening it for writing, otherwise 0. Returns -1 if neither is possible.
+ */
 static int open_lock(const char *path, int *denied)
 {
     const int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -106,23 +107,23 @@ static int open_lock(const char *path, int *denied)
     return *denied ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : file;
 }
 
-/* Whether dn_claim_abandon of another process removed the file, or its folder before there was
- * one. */
+/* Whether another process's dn_claim_abandon removed the file, or its folder before the file was
+ * created. */
 static int is_removed(int file, int denied)
 {
     struct stat info;
     return file < 0 ? denied == ENOENT : fstat(file, &info) == 0 && info.st_nlink == 0;
 }
 
-/* The file of a lock, as it was opened last. */
+/* The lock's file as last opened. */
 struct attempt {
     char path[PATH_MAX];
-    int file;          /* -1: not even to read */
-    int denied, error; /* errno of opening it to write, and of locking it; 0 */
-    int made;          /* folders */
+    int file;          /* -1: cannot be opened */
+    int denied, error; /* errno of opening it for writing, and of locking it; or 0 */
+    int made;          /* folders created */
 };
 
-/* Until it is not removed meanwhile. */
+/* Opens and locks the file; retries if it is removed meanwhile. */
 static dn_status lock_folder(struct attempt *a, const char *folder)
 {
     for (int i = 0; i == 0 || (i < ATTEMPTS && is_removed(a->file, a->denied)); i++) {
@@ -135,7 +136,7 @@ static dn_status lock_folder(struct attempt *a, const char *folder)
     return DN_OK;
 }
 
-/* It is this process's, as far as the file system knows of locks. */
+/* Checks that this process holds the lock, as far as the file system supports locks. */
 static dn_status check_lock(const struct attempt *a, const char *folder)
 {
     if (a->error == EWOULDBLOCK) {
@@ -154,7 +155,7 @@ static dn_status check_lock(const struct attempt *a, const char *folder)
     return DN_OK;
 }
 
-/* Returns the token that it wrote. */
+/* Writes the owner to the lock; returns its token. */
 static uint64_t write_holder(int file)
 {
     const holder own = own_name();
@@ -183,9 +184,9 @@ dn_status dn_claim_take(dn_claim *claim, const char *folder)
     return DN_OK;
 }
 
-/* Whether nobody has taken the folder whose lock is at `path` since this claim did, though it is
- * another file: a copy of the folder, as from a backup. Another process would have written its own
- * token; host and process alone may be alike in two containers. */
+/* Whether the lock at `path` is a copy of this claim's, as in a folder restored from a backup.
+ * Another process would have written its own token; host and process ID alone may be equal in two
+ * containers. */
 static int is_copy(const dn_claim *claim, const char *path)
 {
     return claim->token != 0 && look_at(path).token == claim->token;
@@ -197,7 +198,7 @@ dn_status dn_claim_keep(dn_claim *claim)
     dn_claim anew = {.folder = ""};
     DN_TRY(dn_join_path(path, claim->folder, DN_LOCK_NAME));
     if (dn_file_is_at(claim->file, path) || (errno && errno != ENOENT))
-        return DN_OK; /* where it cannot be seen, writing there will tell */
+        return DN_OK; /* if it cannot be seen, writing there will report why */
     const int is_gone = errno == ENOENT;
     DN_CHECK(is_gone || is_copy(claim, path), DN_EINVAL,
              "%s: found another run's lock, expected this run's: the folder was deleted or moved "

@@ -18,7 +18,7 @@
 struct dn_events {
     char path[PATH_MAX];
     FILE *file;
-    dn_buffer buffer; /* of a message */
+    dn_buffer buffer; /* of an encoded message */
 };
 
 static dn_status events_failure(const dn_events *e)
@@ -26,7 +26,7 @@ static dn_status events_failure(const dn_events *e)
     return dn_fail(DN_EIO, "%s: cannot write: %s", e->path, strerror(errno));
 }
 
-/* Appends the event, as of now. */
+/* Appends the event with the current time. */
 static dn_status append_event(dn_events *e, Tensorflow__Event event)
 {
     struct timespec now;
@@ -54,7 +54,7 @@ static dn_status append_scalar(dn_events *e, int64_t step, char *tag, double num
     return append_event(e, event);
 }
 
-/* TensorBoard shows together what has the same word before the slash. */
+/* TensorBoard groups tags with the same prefix before the slash. */
 static void name_scalar(char *tag, size_t size, const char *kind, const char *key)
 {
     const char *const part = strrchr(key, '_');
@@ -82,8 +82,8 @@ dn_status dn_events_add(dn_events *e, int64_t step, const char *kind, json_t *ob
     return fflush(e->file) == 0 ? DN_OK : events_failure(e);
 }
 
-/* The version that a file must begin with, and the start of a session: TensorBoard then drops what
- * it has read of that step and later ones. */
+/* The required file version, and the start of a session, at which TensorBoard discards what it has
+ * read of that step and later ones. */
 static dn_status append_head(dn_events *e, int64_t done)
 {
     Tensorflow__Event version = TENSORFLOW__EVENT__INIT, start = TENSORFLOW__EVENT__INIT;
@@ -99,7 +99,7 @@ static dn_status append_head(dn_events *e, int64_t done)
     return fflush(e->file) == 0 ? DN_OK : events_failure(e);
 }
 
-/* A second start within a second is given the next one. */
+/* A second start within the same second uses the next second. */
 static dn_status open_file(dn_events *e, const char *folder)
 {
     char host[HOST_NAME_MAX + 1] = "localhost", name[HOST_NAME_MAX + 64];

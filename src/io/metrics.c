@@ -1,7 +1,7 @@
 /*
- * What metrics.jsonl and standard output tell of a run; see include/dn/metrics.h.
+ * Reports a run in metrics.jsonl and on standard output; see include/dn/metrics.h.
  *
- * Two tallies run along: one since the last interval object, one since the last epoch object.
+ * Two tallies are kept: since the last interval object, and since the last epoch object.
  */
 #include "dn/metrics.h"
 
@@ -25,8 +25,8 @@ typedef struct tally {
     double start;                     /* seconds of omp_get_wtime */
     double loss, data_wait, sum_wait; /* summed over steps */
     int64_t correct, steps;
-    int64_t before; /* steps of earlier processes, of which there are loss and correct alone */
-    double *late;   /* (ranks) seconds that others waited for each */
+    int64_t before; /* steps of earlier processes, known only by loss and correct */
+    double *late;   /* (ranks) seconds that others waited for each rank */
 } tally;
 
 struct dn_metrics {
@@ -34,11 +34,11 @@ struct dn_metrics {
     dn_metrics_file file;
     dn_live progress;
     double start, last_draw, last_step_end;
-    int64_t steps; /* of this process */
-    int64_t step;  /* of the run: the last one */
-    double rate;   /* of that step; NaN before the process's first */
+    int64_t steps; /* done by this process */
+    int64_t step;  /* last step of the run */
+    double rate;   /* its learning rate; NaN before the process's first step */
     tally interval, epoch;
-    double late[]; /* (2, ranks) of these */
+    double late[]; /* (2, ranks) for the two tallies */
 };
 
 /* The epoch of the last step, from 1. */
@@ -66,7 +66,7 @@ static void restart_tally(const dn_metrics *m, tally *t, double start)
 }
 
 typedef struct summary {
-    double loss, top1, speed, seconds; /* mean, percent, images/s, since the tally's start */
+    double loss, top1, speed, seconds; /* mean, percent, images/s, duration */
 } summary;
 
 static summary summarize(const dn_metrics *m, const tally *t)
@@ -78,7 +78,8 @@ static summary summarize(const dn_metrics *m, const tally *t)
     return (summary){t->loss / scored, 100 * (double)t->correct / (scored * batch), speed, seconds};
 }
 
-/* The "run" object as a line, NULL where there is no memory; lines "key = value" become members. */
+/* The "run" object as a line, NULL if out of memory. Lines "key = value" of the configuration
+ * become members. */
 static char *run_line(const dn_metrics *m)
 {
     json_t *const config = json_object();
@@ -111,9 +112,9 @@ static char *run_line(const dn_metrics *m)
 
 enum { LINE_SIZE = 512 };
 
-/* "epoch 3/300 [###...] 120/780 loss ..."; waiting for images shows from 5 % of the time on; where
- * the columns are too few for a bar, "step" stands in its place. The time left follows from this
- * process's steps, evaluations included. */
+/* "epoch 3/300 [###...] 120/780 loss ..."; time spent waiting for images is shown from 5 % on. If
+ * the columns are too few for a bar, "step" takes its place. The time left is extrapolated from
+ * this process's steps, evaluations included. */
 static void progress_line(const dn_metrics *m, const tally *t, int columns, char line[LINE_SIZE])
 {
     enum { WAIT_SHOWN = 5 };
@@ -136,7 +137,7 @@ static void progress_line(const dn_metrics *m, const tally *t, int columns, char
                              {speed, 6}, {wait, 1},  {end, 7}};
     const int count = sizeof parts / sizeof *parts;
     dn_fit_line(line, LINE_SIZE, 0, parts, count);
-    const int bar_room = columns - (int)strlen(line) + 2; /* in place of "step" */
+    const int bar_room = columns - (int)strlen(line) + 2; /* replaces "step" */
     if (bar_room >= DN_BAR_LEAST) {
         char bar[DN_BAR_MOST + 3];
         dn_bar_text((double)step / (double)per_epoch, bar_room, bar);
@@ -162,7 +163,7 @@ __attribute__((format(printf, 2, 3))) static void print_line(dn_metrics *m, cons
     dn_live_print(&m->progress, line);
 }
 
-/* Of the last step; takes `values`. */
+/* Writes an object of the last step; takes `values`. */
 static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
 {
     return dn_metrics_file_add(&m->file, kind, last_epoch(m), m->step, values);
@@ -170,7 +171,7 @@ static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
 
 /* ---- the objects ---- */
 
-/* Adds how fast the steps of a tally were, and what they waited for. */
+/* Adds the speed and waiting times of a tally. */
 static void add_times(json_t *object, const dn_metrics *m, const tally *t)
 {
     const summary s = summarize(m, t);
@@ -222,12 +223,12 @@ dn_status dn_metrics_step(dn_metrics *m, int64_t step, const dn_metrics_values *
     return end_interval(m, !dn_live_is_terminal(&m->progress));
 }
 
-dn_epoch_scores dn_metrics_scores(const dn_metrics *m)
+dn_epoch_sums dn_metrics_epoch_sums(const dn_metrics *m)
 {
     if (!m)
-        return (dn_epoch_scores){0};
+        return (dn_epoch_sums){0};
     const tally *t = &m->epoch;
-    return (dn_epoch_scores){(double)(t->before + t->steps), t->loss, (double)t->correct};
+    return (dn_epoch_sums){(double)(t->before + t->steps), t->loss, (double)t->correct};
 }
 
 const dn_score_row *dn_score_row_get(int index)
@@ -279,7 +280,7 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     char train[64] = "", test[LINE_SIZE] = "", speed[32] = "", text[DN_SCORES_TEXT];
     m->step = step;
     const summary s = summarize(m, &m->epoch);
-    if (m->epoch.steps > 0) { /* none where the run was stopped before this evaluation */
+    if (m->epoch.steps > 0) { /* none if the run was stopped before this evaluation */
         snprintf(train, sizeof train, "  train loss %.4f  top-1 %.2f %%", s.loss, s.top1);
         snprintf(speed, sizeof speed, "  %.1f images/s", s.speed);
     }
@@ -340,11 +341,11 @@ dn_status dn_metrics_fail(dn_metrics *m, int64_t step, const char *message)
                                   "reason", DN_METRICS_FAILED, "error", dn_json_path(message)));
 }
 
-/* What a checkpoint tells of its epoch, if it does: one that was saved as the run was killed may be
- * a step ahead of its scores. */
+/* Restores the epoch's scores from a checkpoint if it has them: one saved while the run was being
+ * killed may be a step ahead of them. */
 static void resume_epoch(dn_metrics *m)
 {
-    const dn_epoch_scores *s = &m->settings.scores;
+    const dn_epoch_sums *s = &m->settings.epoch_sums;
     const int64_t steps = m->settings.done % m->settings.steps_per_epoch;
     if (s->steps != (double)steps || !isfinite(s->loss) ||
         !(s->correct >= 0 && s->correct <= (double)(steps * m->settings.images)))

@@ -20,9 +20,9 @@ static int is_kind(const json_t *object, const char *kind)
     return own && strcmp(own, kind) == 0;
 }
 
-/* Whether the line is an object of a step that is done; the configuration is written anew. What
- * others say of it goes into `before`: the options that the run was started with last, and
- * `undone`: what they were before the changes that are not kept, which come in their order. */
+/* Whether the line is an object of a step that is done. The configuration is rewritten: `before`
+ * receives the options of the last start, and `undone` their values before the changes that are not
+ * kept, in order. */
 static int is_done(const char *line, size_t length, int64_t done, json_t *before, json_t *undone)
 {
     json_t *object = json_loadb(line, length, 0, NULL);
@@ -37,7 +37,7 @@ static int is_done(const char *line, size_t length, int64_t done, json_t *before
     return good;
 }
 
-/* {from, to} of the options in which the lines `run` and `before` differ, or NULL. */
+/* {from, to} of the options that differ between `before` and the line `run`, or NULL. */
 static json_t *find_change(json_t *before, const char *run)
 {
     json_t *const object = run ? json_loads(run, 0, NULL) : NULL;
@@ -57,7 +57,7 @@ static json_t *find_change(json_t *before, const char *run)
     return change;
 }
 
-/* Leaves the lines of steps that are done in the file, behind the run's configuration. */
+/* Keeps only the lines of steps that are done, after the run's configuration. */
 static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *run, json_t **change)
 {
     json_t *const before = json_object(), *const undone = json_object();
@@ -121,7 +121,7 @@ dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoc
     return status;
 }
 
-/* Copies the open file, which the folder may have lost, to its path. */
+/* Copies the open file, which may have been removed from the folder, to its path. */
 static dn_status write_again(const dn_metrics_file *f, size_t size)
 {
     char *const bytes = malloc(size + 1);

@@ -1,9 +1,9 @@
 /*
- * A net as an ONNX graph, encoded by protobuf-c; see include/dn/weights.h.
+ * Writes a net as an ONNX graph, encoded by protobuf-c; see include/dn/weights.h.
  *
- * Follows the net's layers, so whatever a specification says is written: each reads the value that
- * holds its input map so far, and what it adds to a dense block's map is concatenated to that. All
- * operators are the same from opset 13 to 17.
+ * The graph follows the net's layers, so every specification can be written: a layer reads the
+ * value that holds its input map so far, and its outputs are concatenated to the value of its
+ * output map. All operators used are identical in opsets 13 to 17.
  */
 #include <assert.h>
 #include <math.h>
@@ -20,7 +20,7 @@
 enum {
     NODE_INPUTS = 5,
     NODE_ATTRIBUTES = 4,
-    LAYER_NODES = 5, /* the most that a layer becomes */
+    LAYER_NODES = 5, /* most nodes of a layer */
     FLOAT_DATA = 1   /* TensorProto's FLOAT */
 };
 
@@ -29,7 +29,7 @@ typedef struct attribute {
     int64_t ints[4];
 } attribute;
 
-/* A message with room for what it points to. */
+/* A message with storage for what it points to. */
 typedef struct node {
     Onnx__NodeProto proto;
     char name[128], *input[NODE_INPUTS], *output[1];
@@ -41,7 +41,7 @@ typedef struct tensor {
     Onnx__TensorProto proto;
     char name[96];
     int64_t dims[4];
-    float *own; /* values that are not the net's, or NULL */
+    float *own; /* values not owned by the net, or NULL */
 } tensor;
 
 typedef struct graph {
@@ -51,8 +51,8 @@ typedef struct graph {
     int node_count;
     tensor *tensors;
     int tensor_count;
-    char **map;       /* (maps) the value that holds each so far */
-    dn_status status; /* of memory */
+    char **map;       /* (maps) name of the value that holds each map so far */
+    dn_status status; /* DN_OK or DN_ENOMEM */
 } graph;
 
 /* ---- parts ---- */
@@ -114,7 +114,7 @@ static void add_window(node *n, int kernel, int stride, int pad)
     add_integers(n, "pads", 4, pad);
 }
 
-/* An initializer of t's shape, which is named after it; values(t->count) are not copied. */
+/* Adds an initializer of t's shape and name; values(t->count) are not copied. */
 static const char *add_tensor(graph *g, const dn_tensor *t, const float *values)
 {
     tensor *const x = &g->tensors[g->tensor_count++];
@@ -126,7 +126,7 @@ static const char *add_tensor(graph *g, const dn_tensor *t, const float *values)
     x->proto.raw_data.data = (uint8_t *)values;
     x->proto.raw_data.len = t->count * sizeof *values;
     x->proto.dims = x->dims;
-    for (int i = 0; i < t->rank; i++)
+    for (int i = 0; i < t->dims; i++)
         x->dims[x->proto.n_dims++] = t->shape[i];
     return x->name;
 }
@@ -137,7 +137,8 @@ static const char *add_own(graph *g, const dn_tensor *t)
                       (dn_is_parameter(t) ? g->net->parameters : g->net->running) + t->offset);
 }
 
-/* The same with zeroed values of the graph's, to be set by the caller; NULL: no memory. */
+/* As add_tensor, with zeroed values owned by the graph, to be set by the caller; NULL: out of
+ * memory. */
 static float *add_new(graph *g, const dn_tensor *t, const char **name)
 {
     float *const values = calloc(t->count, sizeof *values);
@@ -150,8 +151,9 @@ static float *add_new(graph *g, const dn_tensor *t, const char **name)
 
 /* ---- layers ---- */
 
-/* The layer whose batch norm alone reads what `writer`, a convolution, alone writes; or NULL. A
- * norm of averages of pixels is the average of the norm, so one may stand between. */
+/* The layer whose batch norm is the only reader of the output of `writer`, a convolution that is
+ * its only writer; or NULL. An average pool may be in between, since batch norm commutes with
+ * averages. */
 static const dn_layer *folded_reader(const graph *g, const dn_layer *writer)
 {
     const dn_layer *reader = NULL;
@@ -173,7 +175,7 @@ static int is_folded(const graph *g, const dn_layer *reader)
     return 0;
 }
 
-/* The convolution's weight and bias with the norm of what reads it. */
+/* Adds the convolution's weight and bias with the reader's batch norm folded in. */
 static void add_folded(graph *g, node *conv, const dn_layer *l, const dn_layer *norm)
 {
     const float *p = g->net->parameters, *r = g->net->running;
@@ -245,7 +247,7 @@ static char *add_head(graph *g, const dn_layer *l, char *x)
     return n->name;
 }
 
-/* What the layer makes of x, or NULL: a kind that is not known here. */
+/* The value that the layer computes from x; NULL: an unknown kind. */
 static char *add_operation(graph *g, const dn_layer *l, char *x)
 {
     const dn_layer_kind *const kind = l->kind;
@@ -292,7 +294,7 @@ typedef struct value {
     Onnx__TensorShapeProto__Dimension dim[4], *dims[4];
 } value;
 
-/* A tensor of floats (N, side[0], ...). */
+/* A float tensor (N, side[0], ...). */
 static void make_value(value *v, const char *name, int sides, const int *side)
 {
     onnx__value_info_proto__init(&v->proto);
@@ -330,7 +332,7 @@ static dn_status write_model(const char *path, const Onnx__ModelProto *model)
 
 enum { TEXTS = 16 };
 
-/* The file's message, with room for what it points to. */
+/* The file's message, with storage for what it points to. */
 typedef struct model {
     Onnx__ModelProto proto;
     Onnx__GraphProto graph;
@@ -339,7 +341,7 @@ typedef struct model {
     value in, out;
 } model;
 
-/* `nodes` and `tensors` become the addresses of the graph's. */
+/* `nodes` and `tensors` receive the addresses of the graph's. */
 static void set_graph(model *m, graph *g, Onnx__NodeProto **nodes, Onnx__TensorProto **tensors)
 {
     const dn_spec *spec = &g->net->spec;
@@ -367,12 +369,12 @@ static void set_operators(model *m, int opset)
     m->set.domain = "";
     m->set.has_version = m->proto.has_ir_version = 1;
     m->set.version = opset;
-    m->proto.ir_version = opset < 15 ? 7 : 8; /* those that came with the opsets */
+    m->proto.ir_version = opset < 15 ? 7 : 8; /* released with these opsets */
     m->proto.n_opset_import = 1;
     m->proto.opset_import = m->sets;
 }
 
-/* Points to the members of `texts`. */
+/* Sets the metadata to the members of `texts`. */
 static void set_texts(model *m, json_t *texts)
 {
     const char *key;
@@ -389,7 +391,7 @@ static void set_texts(model *m, json_t *texts)
     }
 }
 
-/* The graph as a model. `texts` go with it, one a member. */
+/* Writes the graph as a model, with the members of `texts` as metadata. */
 static dn_status save_graph(const char *path, graph *g, json_t *texts, int opset)
 {
     model m = {.proto = ONNX__MODEL_PROTO__INIT};

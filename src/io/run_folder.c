@@ -1,4 +1,4 @@
-/* What an earlier run left is set aside, and runs are found; see include/dn/run_folder.h. */
+/* Moves aside what an earlier run left, and finds runs; see include/dn/run_folder.h. */
 #include "dn/run_folder.h"
 
 #include <dirent.h>
@@ -16,8 +16,8 @@
 #include "dn/metrics.h"
 #include "io/events.h"
 
-/* Moves a file of the folder into `old`, a folder in it, which is made for the first one: old-1,
- * old-2, ..., whichever is not there yet. */
+/* Moves a file of the folder into its subfolder `old`, which is created for the first file: the
+ * first of old-1, old-2, ... that does not exist. */
 static dn_status move_aside(const char *folder, const char *name, char old[PATH_MAX])
 {
     char path[PATH_MAX], to[PATH_MAX];
@@ -36,7 +36,7 @@ static dn_status move_aside(const char *folder, const char *name, char old[PATH_
     return DN_OK;
 }
 
-/* Moves all of TensorBoard's event files. */
+/* Moves all TensorBoard event files. */
 static dn_status move_events(const char *folder, char old[PATH_MAX])
 {
     DIR *const directory = opendir(folder);
@@ -49,7 +49,7 @@ static dn_status move_events(const char *folder, char old[PATH_MAX])
     return status;
 }
 
-/* *is_later where the folder's best is of a later step, or damaged. */
+/* *is_later = 1 if the folder's best.h5 is of a later step, or damaged. */
 static dn_status check_best(const char *path, int64_t step, int *is_later)
 {
     struct stat best;
@@ -59,7 +59,7 @@ static dn_status check_best(const char *path, int64_t step, int *is_later)
     if (!*is_later || step < 0)
         return DN_OK;
     const dn_status status = dn_checkpoint_open(&file, path, &state);
-    DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* no fault of the file's */
+    DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* not the file's fault */
     *is_later = status != DN_OK || state.step > step;
     dn_checkpoint_close(&file);
     return DN_OK;
@@ -81,12 +81,12 @@ dn_status dn_run_set_aside(const char *folder, int64_t step)
         DN_TRY(move_aside(folder, DN_CHECKPOINT_BEST, old));
     DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
     if (step < 0 && lstat(name, &metrics) == 0 &&
-        (metrics.st_size > 0 || !S_ISREG(metrics.st_mode))) /* one that cannot be read, too */
+        (metrics.st_size > 0 || !S_ISREG(metrics.st_mode))) /* also one that cannot be read */
         DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
     if (step < 0)
         DN_TRY(move_events(folder, old));
     DN_TRY(dn_join_path(name, folder, DN_EVALUATION_NAME));
-    if (old[0] != '\0' && access(name, F_OK) == 0) /* of what is moved, as likely as not */
+    if (old[0] != '\0' && access(name, F_OK) == 0) /* probably of what was moved */
         DN_TRY(move_aside(folder, DN_EVALUATION_NAME, old));
     if (old[0] != '\0')
         dn_warn("%s: what %s there%s, %d checkpoints among it, is now in %s", folder,

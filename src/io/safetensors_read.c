@@ -1,8 +1,8 @@
 /*
  * Reads safetensors; see include/dn/weights.h, and weights_file.h for the format.
  *
- * Nobody vouches for a file that is read: no number of it is used before it was compared with the
- * file's size. jansson takes the header apart, which it does for any bytes.
+ * Input files are not trusted: no number is used before it has been checked against the file's
+ * size. jansson, which is safe for any bytes, parses the header.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -17,7 +17,7 @@
 enum {
     MOST_HEADER = 16 << 20, /* a DenseNet's takes less than a MiB */
     MOST_TENSORS = 1 << 16,
-    MOST_RANK = 64
+    MOST_DIMS = 64
 };
 
 /* ---- dtypes ---- */
@@ -54,7 +54,7 @@ static float from_f16(const uint8_t *bytes)
 static const struct dtype {
     const char *name;
     int bytes;
-    float (*value)(const uint8_t *bytes); /* NULL: no weights */
+    float (*value)(const uint8_t *bytes); /* NULL: not a type of weights */
 } dtypes[] = {{"F32", 4, from_f32}, {"F16", 2, from_f16}, {"BF16", 2, from_bf16}, {"F64", 8, NULL},
               {"I64", 8, NULL},     {"U64", 8, NULL},     {"I32", 4, NULL},       {"U32", 4, NULL},
               {"I16", 2, NULL},     {"U16", 2, NULL},     {"I8", 1, NULL},        {"U8", 1, NULL},
@@ -68,28 +68,28 @@ enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 typedef struct entry {
     const char *name; /* the header's */
     const struct dtype *dtype;
-    int rank;
-    int64_t shape[4]; /* of a rank up to 4 */
+    int dims;
+    int64_t shape[4]; /* (dims) if dims <= 4 */
     int64_t begin, end, count;
 } entry;
 
-/* A whole number of the header, 0 or more. */
+/* A nonnegative integer of the header. */
 static int get_size(const json_t *value, int64_t *size)
 {
     *size = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
     return *size >= 0;
 }
 
-/* Sets shape and count; no product is more than `most`, the bytes of all tensors. */
+/* Sets shape and count; no product exceeds `most`, the bytes of all tensors. */
 static dn_status parse_shape(entry *e, const json_t *shape, int64_t most)
 {
-    const size_t rank = json_array_size(shape);
+    const size_t dims = json_array_size(shape);
     int is_empty = 0;
-    DN_CHECK(json_is_array(shape) && rank <= MOST_RANK, DN_ECORRUPT,
-             "%s: found no shape, expected a list of at most %d numbers", e->name, MOST_RANK);
-    e->rank = (int)rank;
+    DN_CHECK(json_is_array(shape) && dims <= MOST_DIMS, DN_ECORRUPT,
+             "%s: found no shape, expected a list of at most %d numbers", e->name, MOST_DIMS);
+    e->dims = (int)dims;
     e->count = 1;
-    for (size_t i = 0; i < rank; i++) {
+    for (size_t i = 0; i < dims; i++) {
         int64_t side;
         DN_CHECK(get_size(json_array_get(shape, i), &side), DN_ECORRUPT,
                  "%s: shape: expected whole numbers of 0 or more", e->name);
@@ -136,7 +136,7 @@ static int compare_places(const void *a, const void *b)
                                 : (x->end > y->end) - (x->end < y->end);
 }
 
-/* The tensors' bytes follow one another from the header's end to the file's. */
+/* Checks that the tensors' bytes are contiguous from the header's end to the file's. */
 static dn_status check_places(entry *list, int count, int64_t bytes)
 {
     int64_t end = 0;
@@ -164,7 +164,7 @@ static dn_status check_metadata(const json_t *metadata)
     return DN_OK;
 }
 
-/* list(json_object_size(header)) = its tensors; `bytes` follow the header. */
+/* list(json_object_size(header)) = the header's tensors; `bytes` follow the header. */
 static dn_status parse_entries(entry *list, int *count, json_t *header, int64_t bytes)
 {
     const char *key;
@@ -184,17 +184,17 @@ static dn_status parse_entries(entry *list, int *count, json_t *header, int64_t 
 
 /* ---- the tensors ---- */
 
-/* *t = the tensor with its values as floats(e->count); `data` is what follows the header. */
+/* *t = the tensor, its values as floats(e->count); `data` follows the header. */
 static dn_status take_entry(dn_named_tensor *t, const char *path, const entry *e,
                             const uint8_t *data, float *values)
 {
     DN_CHECK(e->dtype->value, DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,
              e->name, e->dtype->name);
-    DN_CHECK(e->rank <= 4 && strlen(e->name) < sizeof t->name, DN_ESHAPE,
+    DN_CHECK(e->dims <= 4 && strlen(e->name) < sizeof t->name, DN_ESHAPE,
              "%s: %s: found a tensor of rank %d, expected 1 to 4 and a shorter name", path, e->name,
-             e->rank);
+             e->dims);
     strcpy(t->name, e->name);
-    t->rank = e->rank;
+    t->dims = e->dims;
     memcpy(t->shape, e->shape, sizeof t->shape);
     t->values = values;
     for (int64_t n = 0; n < e->count; n++)
@@ -202,7 +202,7 @@ static dn_status take_entry(dn_named_tensor *t, const char *path, const entry *e
     return DN_OK;
 }
 
-/* All that are learnt or measured, into the net. */
+/* Copies all parameters and statistics into the net. */
 static dn_status take_entries(dn_net *net, const char *path, const entry *list, int count,
                               const uint8_t *data, int *classes)
 {
@@ -226,7 +226,7 @@ static dn_status take_entries(dn_net *net, const char *path, const entry *list, 
     return status;
 }
 
-/* The header's length, which is within the file. */
+/* The header's length, checked to be within the file. */
 static dn_status header_length(const uint8_t *bytes, size_t size, size_t *length)
 {
     uint64_t found = 0;
@@ -245,7 +245,7 @@ static dn_status header_length(const uint8_t *bytes, size_t size, size_t *length
     return DN_OK;
 }
 
-/* The tensors that the header tells of, into the net. */
+/* Copies the tensors that the header lists into the net. */
 static dn_status take_header(dn_net *net, const char *path, json_t *header, const uint8_t *data,
                              int64_t bytes, int *classes)
 {

@@ -8,8 +8,8 @@
 
 enum { ALIGNMENT = 8 };
 
-/* Tensors in the order of the file: its own reader's writer has those of wide elements first, then
- * sorts by name. */
+/* Order of the tensors in the file: like the safetensors library, by decreasing element size, then
+ * by name. */
 static int compare_tensors(const void *a, const void *b)
 {
     const dn_tensor *x = *(const dn_tensor *const *)a, *y = *(const dn_tensor *const *)b;
@@ -25,7 +25,7 @@ static void add_entry(json_t *header, const char *name, const char *dtype, json_
     *end += bytes;
 }
 
-/* *end = the tensors' bytes. */
+/* *end = size of the tensors in bytes. */
 static json_t *make_header(const dn_net *net, const dn_weights_about *about,
                            const dn_tensor *const *list, size_t *end)
 {
@@ -42,14 +42,15 @@ static json_t *make_header(const dn_net *net, const dn_weights_about *about,
         }
     for (int i = 0; i < count; i++) {
         json_t *const shape = json_array();
-        for (int d = 0; d < list[i]->rank; d++)
+        for (int d = 0; d < list[i]->dims; d++)
             json_array_append_new(shape, json_integer(list[i]->shape[d]));
         add_entry(header, list[i]->name, "F32", shape, list[i]->count * sizeof(float), end);
     }
     return header;
 }
 
-/* Behind `to` what make_header tells of; the numbers are little-endian as the machine's. */
+/* Writes the tensors that make_header lists to `to`; numbers are little-endian, like the machine's.
+ */
 static void put_tensors(uint8_t *to, const dn_view *net, int64_t step, const dn_tensor *const *list)
 {
     for (int i = 0; i < net->tensor_count; i++)

@@ -1,4 +1,5 @@
-/* Tensors by name into a net, and what is told beside them; see include/dn/weights.h. */
+/* Copies tensors into a net by name, and describes weights in metadata; see include/dn/weights.h.
+ */
 #include "dn/weights.h"
 
 #include <ctype.h>
@@ -14,7 +15,8 @@
 
 /* ---- in ---- */
 
-/* "denselayer1.norm.1.weight", as torchvision's first files have it, becomes "norm1.weight". */
+/* "denselayer1.norm.1.weight", as in torchvision's first files, becomes "denselayer1.norm1.weight".
+ */
 static void rename_key(char *name)
 {
     static const char *const parts[] = {".norm.", ".conv."};
@@ -25,10 +27,10 @@ static void rename_key(char *name)
     }
 }
 
-const char *dn_shape_text(char text[DN_SHAPE_TEXT], int rank, const int64_t *shape)
+const char *dn_shape_text(char text[DN_SHAPE_TEXT], int dims, const int64_t *shape)
 {
     int used = snprintf(text, DN_SHAPE_TEXT, "(");
-    for (int i = 0; i < rank && used < DN_SHAPE_TEXT; i++)
+    for (int i = 0; i < dims && used < DN_SHAPE_TEXT; i++)
         used += snprintf(text + used, (size_t)(DN_SHAPE_TEXT - used), "%s%" PRId64, i ? ", " : "",
                          shape[i]);
     if (used < DN_SHAPE_TEXT)
@@ -38,9 +40,9 @@ const char *dn_shape_text(char text[DN_SHAPE_TEXT], int rank, const int64_t *sha
 
 static dn_named_tensor named(const dn_tensor *t, const float *values)
 {
-    dn_named_tensor n = {.rank = t->rank, .values = values};
+    dn_named_tensor n = {.dims = t->dims, .values = values};
     snprintf(n.name, sizeof n.name, "%s", t->name);
-    for (int i = 0; i < t->rank; i++)
+    for (int i = 0; i < t->dims; i++)
         n.shape[i] = t->shape[i];
     return n;
 }
@@ -50,23 +52,23 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const dn_named_tensor *)a)->name, ((const dn_named_tensor *)b)->name);
 }
 
-/* `found` is the net's tensor; *classes as of dn_weights_take. */
+/* Checks that `found` has the shape of the net's tensor; *classes as in dn_weights_take. */
 static dn_status check_shape(const char *path, const char *model, const dn_named_tensor *found,
                              const dn_tensor *t, int64_t *classes)
 {
     char ours[DN_SHAPE_TEXT], theirs[DN_SHAPE_TEXT];
     dn_named_tensor expected = named(t, NULL);
     const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
-    if (is_head && *classes != 0) /* as many as the other tensor of the head has */
+    if (is_head && *classes != 0) /* must equal the head's other tensor */
         expected.shape[0] = *classes;
-    const size_t body = sizeof *found->shape * (size_t)(t->rank - is_head);
+    const size_t body = sizeof *found->shape * (size_t)(t->dims - is_head);
     DN_CHECK(
-        found->rank == t->rank &&
+        found->dims == t->dims &&
             memcmp(found->shape + is_head, expected.shape + is_head, body) == 0 &&
             (!is_head || (found->shape[0] >= 1 && (*classes == 0 || *classes == found->shape[0]))),
         DN_ESHAPE, "%s: %s: found shape %s, expected %s (model %s)", path, t->name,
-        dn_shape_text(theirs, found->rank, found->shape),
-        dn_shape_text(ours, t->rank, expected.shape), model);
+        dn_shape_text(theirs, found->dims, found->shape),
+        dn_shape_text(ours, t->dims, expected.shape), model);
     if (is_head)
         *classes = found->shape[0];
     return DN_OK;
@@ -92,7 +94,7 @@ static dn_status take_values(const dn_view *net, const char *path, const dn_name
     return DN_OK;
 }
 
-/* Every name of the file is one of the net's. */
+/* Checks that every name in the file is one of the net's. */
 static dn_status check_known(const dn_view *net, const char *path, const dn_named_tensor *tensors,
                              int count)
 {
@@ -150,7 +152,7 @@ dn_status dn_weights_copy(dn_net *net, const char *path, const dn_net *from, int
 
 /* ---- out ---- */
 
-/* object[key] = the list as JSON text; takes the list. */
+/* object[key] = the list as JSON text; takes `list`. */
 static void put_list(json_t *object, const char *key, json_t *list)
 {
     char *const text = json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(17));

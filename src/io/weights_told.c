@@ -1,4 +1,4 @@
-/* What a safetensors file tells beside its tensors; see include/dn/weights.h. */
+/* Reads what a safetensors file says besides its tensors; see include/dn/weights.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,14 +6,14 @@
 
 #include "weights_file.h"
 
-/* The text of that key, "" where there is none. */
+/* The text of a key, "" if there is none. */
 static const char *told_text(const json_t *metadata, const char *key)
 {
     const char *const text = json_string_value(json_object_get(metadata, key));
     return text && dn_is_one_line(text) ? text : "";
 }
 
-/* The list that the text of that key is, NULL where it is none. */
+/* The list in the text of a key, NULL if it is none. */
 static json_t *told_list(const json_t *metadata, const char *key)
 {
     json_t *const list = json_loads(told_text(metadata, key), 0, NULL);
@@ -23,7 +23,7 @@ static json_t *told_list(const json_t *metadata, const char *key)
     return NULL;
 }
 
-/* value(count) = the list's numbers, each more than `least`. */
+/* value(count) = the list's numbers, each greater than `least`. */
 static int told_numbers(const json_t *metadata, const char *key, int count, double least,
                         double *value)
 {
@@ -48,7 +48,7 @@ static int told_image(const json_t *metadata, const char *key, int size[3])
            size[1] <= DN_MAX_SIDE && size[2] <= DN_MAX_SIDE && !size[1] == !size[2];
 }
 
-/* The data set, or NULL where a part of it is not told as it should be. */
+/* The data set, NULL if a part of it is missing or invalid. */
 static dn_manifest *told_data(const json_t *metadata)
 {
     dn_data_info info = {.dataset = ""};
@@ -71,7 +71,7 @@ static dn_manifest *told_data(const json_t *metadata)
     return data;
 }
 
-/* Side `axis` of a tensor's shape, 0 where it has none of 1 to `most`. */
+/* Side `axis` of a tensor's shape; 0 if that is not in [1, most]. */
 static int side_of(const json_t *header, const char *name, size_t axis, int most)
 {
     const json_t *const shape = json_object_get(json_object_get(header, name), "shape");

@@ -1,13 +1,13 @@
 /*
- * Tiles of 16 rows of 64 bytes: AMX's instructions where the compiler was told that they exist,
- * else the same in plain C.
+ * AMX tile registers, 16 rows of 64 bytes: AMX instructions if the compiler targets them, otherwise
+ * the same in plain C.
  *
  *                     B6  B7      A: 16 rows x 16 pairs a tile
  *     rows  0-15  A4  C0  C1      B: 16 pairs x 16 columns; row k: b[2k], b[2k+1] interleaved
  *     rows 16-31  A5  C2  C3      C: 16 rows x 16 columns of floats
  *
- * An instruction holds the number of its tile, so what takes one is a macro there. The compiler
- * does not know what memory a tile load reads: hence the fences.
+ * The tile number is part of an instruction, so functions that take one are macros. The compiler
+ * does not know which memory a tile load reads: hence the fences.
  */
 #ifndef DN_KERNELS_AMX_TILE_H
 #define DN_KERNELS_AMX_TILE_H
@@ -19,15 +19,16 @@
 
 enum { AMX_ROWS = 16, AMX_BYTES = 64, AMX_TILES = 8 };
 
-/* What LDTILECFG reads: palette 1, bytes of a row and rows of each tile. */
+/* The operand of LDTILECFG: palette 1, and bytes per row and rows of each tile. */
 typedef struct amx_config {
     uint8_t palette, start_row, reserved[14];
     uint16_t row_bytes[16];
     uint8_t rows[16];
 } amx_config;
 
-/* How many rows tiles have, in two layouts of a block of sums; `pairs` of the inner dimension in a
- * row of A and a column of B:
+/*
+ * Rows of the tiles in two arrangements of the sums; `pairs` of the inner dimension in a row of A
+ * and a column of B:
  *
  *     lower > 0: 2 x 2 tiles, as drawn above      lower = 0: 1 x 4     B5  B6  B7  B5
  *                                                                  A4  C0  C1  C2  C3
@@ -78,7 +79,7 @@ static inline void amx_zero(amx_tiles *t, int n)
     memset(t->tile[n], 0, sizeof t->tile[n]);
 }
 
-/* Rows past the configured ones become 0. */
+/* Rows after the configured ones become 0. */
 static inline void amx_load(amx_tiles *t, int n, const void *from, size_t stride)
 {
     amx_zero(t, n);
@@ -112,8 +113,8 @@ static inline void amx_dot(amx_tiles *t, int c, int a, int b)
 }
 #endif
 
-/* Configures the tiles where they have another shape; they become 0. `tiles` begins as zeros
- * and ends with amx_release. */
+/* Configures the tiles if their shape differs; they become 0. `tiles` is zeroed first, and
+ * amx_release ends its use. */
 static inline void amx_use(amx_tiles *tiles, amx_shape s)
 {
     const amx_shape now = tiles->shape;

@@ -1,15 +1,15 @@
 /*
- * Matrix products of operands in bf16, compiled once a backend:
+ * Matrix products of operands in bf16, compiled once per backend:
  *
  *     DN_ISA  the name of the instance      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
  *
- * Operands are made once, in the forms that are read here (bf16.h). A tap is an offset in a row.
+ * Operands are read in the forms of bf16.h. A tap is an offset in a row.
  *
  * Packed weights: (tiles of PACK_ROWS outputs, taps, steps of up to 16 pairs of inputs, outputs of
- * the tile, 16 pairs, 2). Which pairs a step has is the backend's (step_pairs, first_pair); what is
- * past the last output or input, and what another step has too, is 0.
+ * the tile, 16 pairs, 2). The backend decides which pairs a step has (step_pairs, first_pair).
+ * Weights after the last output or input, and those that an overlapping step has as well, are 0.
  *
- * The order of every sum follows from the shape; each backend has its own.
+ * The order of every sum depends on the shape alone; each backend has its own.
  */
 #include "tables.h"
 #include "bf16.h"
@@ -24,13 +24,13 @@ static int count_steps(int pairs)
     return (pairs + DN_LANES - 1) / DN_LANES;
 }
 
-/* Pairs of a packed tile of so many outputs, of all taps. */
+/* Pairs in a packed tile of `outputs` outputs, all taps. */
 static size_t tile_pairs(int outputs, int pairs, int taps)
 {
     return (size_t)count_steps(pairs) * (size_t)taps * (size_t)outputs * DN_LANES;
 }
 
-/* A backend defines PACK_ROWS, step_pairs, first_pair, gemm_block, wgrad_taps and peak. */
+/* A backend defines PACK_ROWS, step_pairs, first_pair, gemm_loops, wgrad_taps and peak. */
 #if DN_AMX
 #include "bf16_amx.h"
 #else
@@ -43,14 +43,14 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return tiles * tile_pairs(PACK_ROWS, count_pairs(inputs), taps);
 }
 
-/* A step of a tile: its first input, how many of its inputs another step has, and where those of
- * the layer end. */
+/* A step of a tile: its first input, how many of its inputs the step before has as well, and the
+ * end of the layer's inputs. */
 typedef struct pack_step {
     int first, skipped, end;
 } pack_step;
 
-/* One whose outputs stand side by side, as those of the input's gradient of a 1x1 do: pairs of
- * inputs, turned. */
+/* A step whose outputs are contiguous, as for the input's gradient of a 1x1: pairs of inputs,
+ * transposed. */
 INLINE void pack_turned(uint16_t *packed, const dn_weight_view *from, int o, const pack_step *s)
 {
     const size_t left = (size_t)(from->outputs - o);
@@ -69,7 +69,7 @@ INLINE void pack_turned(uint16_t *packed, const dn_weight_view *from, int o, con
         store((float *)(packed + i * STEP), m[i]);
 }
 
-/* One whose inputs stand side by side, as those of a 1x1 do. */
+/* A step whose inputs are contiguous, as in a 1x1. */
 INLINE void pack_straight(uint16_t *packed, const dn_weight_view *from, int o, const pack_step *s)
 {
     const float *w = from->w + o * from->out_step + s->first;
@@ -77,7 +77,7 @@ INLINE void pack_straight(uint16_t *packed, const dn_weight_view *from, int o, c
         store_words(packed, o + i < from->outputs ? planar_step(w, (size_t)s->end) : (words){0});
 }
 
-/* Any, of one tap. */
+/* Any step, for one tap. */
 static void ISA(pack_any)(uint16_t *packed, const dn_weight_view *from, int o, const pack_step *s,
                           int tap)
 {
@@ -91,7 +91,7 @@ static void ISA(pack_any)(uint16_t *packed, const dn_weight_view *from, int o, c
         store_words(packed, planar_step(rows[i], STEP));
 }
 
-/* One step of the weights of PACK_ROWS outputs from `o` on. */
+/* One step of the weights of PACK_ROWS outputs, starting at `o`. */
 static void ISA(pack_step)(uint16_t *packed, const dn_weight_view *from, int o, int step, int tap)
 {
     const int pairs = count_pairs(from->inputs), length = step_pairs(pairs);
@@ -119,7 +119,7 @@ static void ISA(pack)(float *packed, const dn_weight_view *weights)
 static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                       const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    ISA(gemm_block)
+    ISA(gemm_loops)
     (&(gemm_args){.outputs = outputs,
                   .rows = count_pairs(inputs),
                   .taps = taps->count,
@@ -140,8 +140,8 @@ static size_t ISA(packed_dy_floats)(int outputs, size_t n)
     return dn_round_lanes((size_t)outputs) * round_step(n) / 2;
 }
 
-/* Packed form: panels (pairs of pixels, DN_LANES outputs, 2); past the last output and the last
- * pixel, up to whole registers, are zeros. */
+/* Packed format: columns (pairs of pixels, DN_LANES outputs, 2); zeros after the last output, and
+ * after the last pixel up to whole registers. */
 static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     for (int o = 0; o < outputs; o += DN_LANES)
@@ -161,7 +161,7 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
 {
     const wgrad_args g = {.inputs = inputs,
                           .dy = (const factor *)packed,
-                          .panel_stride = round_step(n) / 2 * DN_LANES,
+                          .column_stride = round_step(n) / 2 * DN_LANES,
                           .pixels = round_step(n) / 2,
                           .x = (const factor *)x,
                           .x_ld = x_ld,
@@ -185,7 +185,7 @@ static void ISA(norm_relu)(dn_form form, int rows, const dn_padded *padded, cons
     }
 }
 
-/* 16 pixels of two rows, those from `left` on 0; b NULL: zeros beside a. */
+/* 16 pixels of two rows, those from `left` on 0; b NULL: zeros instead. */
 INLINE words round_paired(const float *a, const float *b, size_t left)
 {
     return paired(load_some(a, left), b != NULL ? load_some(b, left) : (vec){0});

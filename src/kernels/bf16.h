@@ -1,12 +1,12 @@
 /*
- * Operands in bf16: how rows of maps and of floats become what a dot product of pairs reads
- * (dn_form in dn/kernels.h). Included by bf16.c, before the backend.
+ * Operands in bf16: converts rows of maps and of floats into the forms that dot products of pairs
+ * read (dn_form in dn/kernels.h). Included by bf16.c, before the backend.
  *
  *     DN_PLANAR    [row][pixel]                pairs along pixels, for sums over pixels
  *     DN_PAIRED    [row / 2][pixel][row % 2]   pairs of rows, for sums over rows
  *
  * A dot product of pairs is lane += a0 * b0 + a1 * b1, products and sums in fp32. It and the
- * conversion are instructions where the compiler was told that they exist, else plain C.
+ * conversion are single instructions if the compiler targets them, otherwise plain C.
  */
 #include <string.h>
 
@@ -17,7 +17,7 @@
 
 enum {
     STEP = 2 * DN_LANES, /* values in a register, or in a row of an AMX tile */
-    ROWS_AHEAD = 2       /* of a map that are prefetched, counted in rows of the form */
+    ROWS_AHEAD = 2       /* prefetch distance in a map, in rows of the form */
 };
 
 static inline size_t round_step(size_t n)
@@ -52,7 +52,7 @@ INLINE vec dot(vec sum, words a, words b)
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
 
-/* max(0, v) that keeps NaN: the instruction returns its second operand then. */
+/* max(0, v) that keeps NaN: the instruction returns its second operand for NaN. */
 INLINE vec relu(vec v)
 {
     return (vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)v);
@@ -83,7 +83,7 @@ INLINE vec dot(vec sum, words a, words b)
 }
 #endif
 
-/* The first `count` of up to 16 floats, then zeros; nothing else is read. */
+/* The first `count` of up to 16 floats, then zeros; reads nothing else. */
 INLINE vec load_some(const float *p, size_t count)
 {
     if (count >= DN_LANES)
@@ -93,7 +93,7 @@ INLINE vec load_some(const float *p, size_t count)
     return load(some);
 }
 
-/* 32 pixels rounded, those from `count` on 0. */
+/* 32 rounded pixels; those from `count` on are 0. */
 INLINE words planar_step(const float *x, size_t count)
 {
     if (count >= STEP)
@@ -102,7 +102,7 @@ INLINE words planar_step(const float *x, size_t count)
     return (words)round_pairs(load_some(x, count), load_some(x + DN_LANES, second));
 }
 
-/* 16 pixels of two rows rounded and interleaved. */
+/* 16 pixels of two rows, rounded and interleaved. */
 INLINE words paired(vec a, vec b)
 {
     const halves both = round_pairs(a, b);
@@ -111,14 +111,14 @@ INLINE words paired(vec a, vec b)
                                           14, 30, 15, 31);
 }
 
-/* ---- what operands are made of ---- */
+/* ---- sources of operands ---- */
 
-/* A row of an operand: of one row of the source, or of two, or of the last one of an odd number. */
+/* The source of one row of an operand: one row of a map, two rows, or the last of an odd number. */
 typedef struct source_row {
-    const uint16_t *x[2]; /* a map's, ld elements to the next row */
+    const uint16_t *x[2]; /* rows of a map, ld x_ld elements */
     size_t x_ld;
     float scale[2], shift[2];
-    uint32_t kept; /* bits of a pair: all, or without the second row's */
+    uint32_t kept; /* mask of a pair: all bits, or without the missing second row's */
 } source_row;
 
 INLINE vec normalised(const source_row *s, const int row, size_t p)
@@ -126,7 +126,7 @@ INLINE vec normalised(const source_row *s, const int row, size_t p)
     return relu(load_bf16(s->x[row] + p) * s->scale[row] + s->shift[row]);
 }
 
-/* 16 pixels of the source from p on, to `to`. */
+/* Writes 16 pixels of the source, starting at p, to `to`. */
 INLINE void put_pixels(const dn_form form, const source_row *s, size_t p, uint16_t *to)
 {
     if (form == DN_PAIRED) {
@@ -139,7 +139,7 @@ INLINE void put_pixels(const dn_form form, const source_row *s, size_t p, uint16
     }
 }
 
-/* Asks for 32 pixels from p on of a row that follows soon. */
+/* Prefetches 32 pixels, starting at p, of a row that follows soon. */
 INLINE void prefetch_step(const dn_form form, const source_row *s, size_t p)
 {
     const size_t ahead = ROWS_AHEAD * (form == DN_PAIRED ? 2 : 1) * s->x_ld;
@@ -148,7 +148,7 @@ INLINE void prefetch_step(const dn_form form, const source_row *s, size_t p)
         __builtin_prefetch(s->x[1] + ahead + p);
 }
 
-/* A row without border, n pixels. */
+/* A row of n pixels without border. */
 INLINE void put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
 {
     const size_t width = form == DN_PAIRED ? 2 : 1;
@@ -175,7 +175,7 @@ INLINE void zero_pixels(const dn_form form, uint16_t *to, size_t count)
 /* One row in the padded layout, with its zeros. */
 INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *padded, uint16_t *to)
 {
-    const size_t e = form == DN_PAIRED ? 2 : 1; /* halves a pixel */
+    const size_t e = form == DN_PAIRED ? 2 : 1; /* 16-bit values per pixel */
     const size_t width = (size_t)padded->width, pitch = padded->pitch;
     const size_t n = dn_padded_floats(padded);
     zero_pixels(form, to - e, 1);

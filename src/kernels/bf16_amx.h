@@ -1,20 +1,20 @@
 /*
- * The loops of bf16.c in AMX tiles: blocks of sums of 2 x 2 tiles, for which four loads feed four
- * tile products of 8192 multiply-adds, or of 1 x 4 where a single row or column of tiles is left
- * (drawn in amx_tile.h). Tiles are configured again only where another shape follows.
+ * The loops of bf16.c in AMX tiles. Sums are in squares of 2 x 2 tiles, where four loads feed four
+ * tile products of 8192 multiply-adds, or in rows of 1 x 4 if a single row or column of tiles is
+ * left (drawn in amx_tile.h). Tiles are reconfigured only if the shape changes.
  *
- * gemm: rows are outputs, columns pixels, the inner dimension (tap, pairs of inputs). B is a
- * DN_PAIRED operand as it is, and a tap is an offset in it.
+ * gemm: rows are outputs, columns are pixels, the inner dimension is (tap, pairs of inputs). B is a
+ * DN_PAIRED operand, read in place; a tap is an offset in it.
  *
- * wgrad: rows are inputs, columns outputs, the inner dimension pairs of pixels. A is a DN_PLANAR
- * operand as it is, and a tap is an offset in it; B is packed dy.
+ * wgrad: rows are inputs, columns are outputs, the inner dimension is pairs of pixels. A is a
+ * DN_PLANAR operand, read in place; a tap is an offset in it. B is packed dy.
  */
 #include "amx_tile.h"
 
 enum {
-    PACK_ROWS = AMX_ROWS, /* outputs of a packed tile */
-    BLOCK = 2 * AMX_ROWS, /* rows and columns of a block of 2 x 2 tiles */
-    WIDE = 4 * AMX_ROWS   /* columns of one of 1 x 4 */
+    PACK_ROWS = AMX_ROWS,  /* outputs of a packed tile */
+    SQUARE = 2 * AMX_ROWS, /* rows and columns of a square of 2 x 2 tiles */
+    WIDE = 4 * AMX_ROWS    /* columns of a row of 1 x 4 tiles */
 };
 
 INLINE int at_most(int n, int most)
@@ -22,23 +22,24 @@ INLINE int at_most(int n, int most)
     return n < most ? n : most;
 }
 
-/* Every step is as long, and as short as their number allows: 24 pairs are 12 and 12. */
+/* Pairs in a step. Steps have equal lengths, the shortest that their number allows: 24 pairs are 12
+ * and 12. */
 static int step_pairs(int pairs)
 {
     const int steps = count_steps(pairs);
     return (pairs + steps - 1) / steps;
 }
 
-/* Where the last step would be shorter it begins among the pairs of the one before, for which its
- * weights are 0. */
+/* First pair of a step. If the last step would be shorter, it overlaps the one before, and its
+ * weights for those pairs are 0. */
 INLINE int first_pair(int pairs, int length, int step)
 {
     return at_most(step * length, pairs - length);
 }
 
-/* Loads or stores, as `move` does one of them, the tiles of C that there are: 2 x 2, the right ones
- * unless that is NULL, or `count` in a row. */
-#define MOVE_BLOCK(move, t, left, right, ld)                                                       \
+/* Loads or stores (`move`) the tiles of C that are used: 2 x 2, without the right ones if `right`
+ * is NULL, or `count` in a row. */
+#define MOVE_SQUARE(move, t, left, right, ld)                                                      \
     do {                                                                                           \
         move(t, 0, left, 4 * (ld));                                                                \
         move(t, 2, (left) + AMX_ROWS * (ld), 4 * (ld));                                            \
@@ -58,7 +59,7 @@ INLINE int first_pair(int pairs, int length, int step)
             move(t, 3, (c)[3], 4 * (ld));                                                          \
     } while (0)
 
-INLINE void zero_block(amx_tiles *t)
+INLINE void zero_tiles(amx_tiles *t)
 {
     amx_zero(t, 0);
     amx_zero(t, 1);
@@ -68,7 +69,7 @@ INLINE void zero_block(amx_tiles *t)
 
 /* ---- gemm ---- */
 
-/* Where a step's pairs of inputs are, of one tap of a pixel. */
+/* The pairs of inputs of a step, for one tap of a pixel. */
 INLINE const factor *pairs_at(const amx_tiles *t, const gemm_args *a, int tap, int step,
                               size_t pixel)
 {
@@ -76,16 +77,16 @@ INLINE const factor *pairs_at(const amx_tiles *t, const gemm_args *a, int tap, i
     return a->x + a->shift[tap] + pixel + (size_t)first * a->x_ld;
 }
 
-/* Up to 32 outputs, more than 16, of up to 32 pixels; `tile`: pairs of a packed tile of outputs. */
-INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, size_t tile, float *y,
-                       size_t pixel)
+/* 17 to 32 outputs of up to 32 pixels; `tile`: pairs in a packed tile of outputs. */
+INLINE void gemm_square(amx_tiles *t, const gemm_args *a, const factor *w, size_t tile, float *y,
+                        size_t pixel)
 {
     float *const right = a->pixels - pixel > DN_LANES ? y + pixel + DN_LANES : NULL;
     y += pixel;
     if (a->accumulate)
-        MOVE_BLOCK(amx_load, t, y, right, a->y_ld);
+        MOVE_SQUARE(amx_load, t, y, right, a->y_ld);
     else
-        zero_block(t);
+        zero_tiles(t);
     for (int tap = 0; tap < a->taps; tap++)
         for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
             const factor *x = pairs_at(t, a, tap, step, pixel);
@@ -100,7 +101,7 @@ INLINE void gemm_tiles(amx_tiles *t, const gemm_args *a, const factor *w, size_t
                 amx_dot(t, 3, 5, 7);
             }
         }
-    MOVE_BLOCK(amx_store, t, y, right, a->y_ld);
+    MOVE_SQUARE(amx_store, t, y, right, a->y_ld);
 }
 
 /* Up to 16 outputs of up to 64 pixels. */
@@ -112,7 +113,7 @@ INLINE void gemm_row(amx_tiles *t, const gemm_args *a, const factor *w, float *y
     if (a->accumulate)
         MOVE_ROW(amx_load, t, to, a->y_ld, count);
     else
-        zero_block(t);
+        zero_tiles(t);
     for (int tap = 0; tap < a->taps; tap++)
         for (int step = 0; step * DN_LANES < a->rows; step++, w += PACK_ROWS * DN_LANES) {
             const factor *x = pairs_at(t, a, tap, step, pixel);
@@ -135,19 +136,19 @@ INLINE void gemm_row(amx_tiles *t, const gemm_args *a, const factor *w, float *y
     MOVE_ROW(amx_store, t, to, a->y_ld, count);
 }
 
-static void ISA(gemm_block)(const gemm_args *a)
+static void ISA(gemm_loops)(const gemm_args *a)
 {
     amx_tiles t = {0};
     const int pairs = step_pairs(a->rows);
     const size_t tile = tile_pairs(PACK_ROWS, a->rows, a->taps);
-    for (int first = 0; first < a->outputs; first += BLOCK) {
-        const int rows = at_most(a->outputs - first, BLOCK);
+    for (int first = 0; first < a->outputs; first += SQUARE) {
+        const int rows = at_most(a->outputs - first, SQUARE);
         const factor *w = a->packed + (size_t)(first / AMX_ROWS) * tile;
         float *y = a->y + (size_t)first * a->y_ld;
         if (rows > AMX_ROWS) {
             amx_use(&t, (amx_shape){AMX_ROWS, rows - AMX_ROWS, pairs});
-            for (size_t p = 0; p < a->pixels; p += BLOCK)
-                gemm_tiles(&t, a, w, tile, y, p);
+            for (size_t p = 0; p < a->pixels; p += SQUARE)
+                gemm_square(&t, a, w, tile, y, p);
         } else {
             amx_use(&t, (amx_shape){rows, 0, pairs});
             for (size_t p = 0; p < a->pixels; p += WIDE)
@@ -160,22 +161,22 @@ static void ISA(gemm_block)(const gemm_args *a)
 /* ---- wgrad ---- */
 
 /* 17 to 32 inputs x 17 to 32 outputs. */
-INLINE void wgrad_tiles(amx_tiles *t, const wgrad_args *g, const uint16_t *x, const factor *dy,
-                        float *dw)
+INLINE void wgrad_square(amx_tiles *t, const wgrad_args *g, const uint16_t *x, const factor *dy,
+                         float *dw)
 {
     float *const right = dw + DN_LANES;
-    MOVE_BLOCK(amx_load, t, dw, right, g->dw_ld);
+    MOVE_SQUARE(amx_load, t, dw, right, g->dw_ld);
     for (size_t p = 0; p < g->pixels; p += DN_LANES, x += STEP, dy += DN_LANES * DN_LANES) {
         amx_load(t, 6, dy, AMX_BYTES);
         amx_load(t, 4, x, 4 * g->x_ld);
         amx_dot(t, 0, 4, 6);
         amx_load(t, 5, x + 2 * AMX_ROWS * g->x_ld, 4 * g->x_ld);
         amx_dot(t, 2, 5, 6);
-        amx_load(t, 7, dy + g->panel_stride, AMX_BYTES);
+        amx_load(t, 7, dy + g->column_stride, AMX_BYTES);
         amx_dot(t, 1, 4, 7);
         amx_dot(t, 3, 5, 7);
     }
-    MOVE_BLOCK(amx_store, t, dw, right, g->dw_ld);
+    MOVE_SQUARE(amx_store, t, dw, right, g->dw_ld);
 }
 
 /* Up to 16 inputs x up to 64 outputs. */
@@ -189,23 +190,23 @@ INLINE void wgrad_row(amx_tiles *t, const wgrad_args *g, const uint16_t *x, cons
         amx_load(t, 5, dy, AMX_BYTES);
         amx_dot(t, 0, 4, 5);
         if (count > 1) {
-            amx_load(t, 6, dy + g->panel_stride, AMX_BYTES);
+            amx_load(t, 6, dy + g->column_stride, AMX_BYTES);
             amx_dot(t, 1, 4, 6);
         }
         if (count > 2) {
-            amx_load(t, 7, dy + 2 * g->panel_stride, AMX_BYTES);
+            amx_load(t, 7, dy + 2 * g->column_stride, AMX_BYTES);
             amx_dot(t, 2, 4, 7);
         }
         if (count > 3) {
-            amx_load(t, 5, dy + 3 * g->panel_stride, AMX_BYTES);
+            amx_load(t, 5, dy + 3 * g->column_stride, AMX_BYTES);
             amx_dot(t, 3, 4, 5);
         }
     }
     MOVE_ROW(amx_store, t, to, g->dw_ld, count);
 }
 
-/* One column of up to 16 outputs: up to 16 inputs, a tile a tap, of up to four taps, whose are `x`
- * and `dw`. */
+/* One column of up to 16 outputs x up to 16 inputs: one tile per tap, for up to four taps; `x` and
+ * `dw` are per tap. */
 INLINE void wgrad_column(amx_tiles *t, const wgrad_args *g, const uint16_t *const x[4],
                          const factor *dy, float *const dw[4], int count)
 {
@@ -230,13 +231,13 @@ INLINE void wgrad_column(amx_tiles *t, const wgrad_args *g, const uint16_t *cons
     MOVE_ROW(amx_store, t, dw, g->dw_ld, count);
 }
 
-/* The same of 17 to 32 inputs, two tiles a tap, of up to two taps. */
+/* The same for 17 to 32 inputs: two tiles per tap, for up to two taps. */
 INLINE void wgrad_high_column(amx_tiles *t, const wgrad_args *g, const uint16_t *const x[2],
                               const factor *dy, float *const dw[2], int count)
 {
     const size_t down = 2 * AMX_ROWS * g->x_ld;
     float *const right = count > 1 ? dw[1] : NULL;
-    MOVE_BLOCK(amx_load, t, dw[0], right, g->dw_ld);
+    MOVE_SQUARE(amx_load, t, dw[0], right, g->dw_ld);
     for (size_t p = 0; p < g->pixels; p += DN_LANES, dy += DN_LANES * DN_LANES) {
         amx_load(t, 6, dy, AMX_BYTES);
         amx_load(t, 4, x[0] + 2 * p, 4 * g->x_ld);
@@ -250,16 +251,16 @@ INLINE void wgrad_high_column(amx_tiles *t, const wgrad_args *g, const uint16_t 
             amx_dot(t, 3, 5, 6);
         }
     }
-    MOVE_BLOCK(amx_store, t, dw[0], right, g->dw_ld);
+    MOVE_SQUARE(amx_store, t, dw[0], right, g->dw_ld);
 }
 
-/* The last column of outputs, from `o` on, of all taps. */
-static void ISA(wgrad_last)(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c, size_t o,
-                            int lower)
+/* The last column of outputs, starting at `o`, for all taps. */
+static void ISA(wgrad_last_column)(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c,
+                                   size_t o, int lower)
 {
     const size_t matrix = (size_t)g->inputs * g->dw_ld;
     const uint16_t *row = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
-    const factor *dy = g->dy + o / DN_LANES * g->panel_stride;
+    const factor *dy = g->dy + o / DN_LANES * g->column_stride;
     for (int tap = 0, count; tap < taps->count; tap += count) {
         const uint16_t *x[4] = {row, row, row, row};
         float *dw[4] = {g->dw, g->dw, g->dw, g->dw};
@@ -275,34 +276,34 @@ static void ISA(wgrad_last)(amx_tiles *t, const wgrad_args *g, const dn_taps *ta
     }
 }
 
-/* A block of inputs at a time: tap by tap the pairs of columns, then the odd column of all taps. */
+/* SQUARE inputs at a time: pairs of columns tap by tap, then the odd column for all taps. */
 static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
 {
     amx_tiles t = {0};
     const size_t matrix = (size_t)g->inputs * g->dw_ld;
-    for (int c = 0; c < g->inputs; c += BLOCK) {
-        const int rows = at_most(g->inputs - c, BLOCK), lower = rows > AMX_ROWS;
-        const size_t width = lower ? BLOCK : WIDE;
-        const size_t last = g->dw_ld % BLOCK; /* columns of an odd tile */
+    for (int c = 0; c < g->inputs; c += SQUARE) {
+        const int rows = at_most(g->inputs - c, SQUARE), lower = rows > AMX_ROWS;
+        const size_t width = lower ? SQUARE : WIDE;
+        const size_t last = g->dw_ld % SQUARE; /* outputs of an odd column */
         amx_use(&t, (amx_shape){at_most(rows, AMX_ROWS), lower ? rows - AMX_ROWS : 0, DN_LANES});
         for (int tap = 0; tap < taps->count; tap++)
             for (size_t o = 0; o < g->dw_ld - last; o += width) {
                 const uint16_t *x = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
-                const factor *dy = g->dy + o / DN_LANES * g->panel_stride;
+                const factor *dy = g->dy + o / DN_LANES * g->column_stride;
                 float *dw = g->dw + (size_t)tap * matrix + (size_t)c * g->dw_ld + o;
                 const int tiles = (int)((g->dw_ld - last - o) / DN_LANES);
                 if (lower)
-                    wgrad_tiles(&t, g, x + taps->shift[tap], dy, dw);
+                    wgrad_square(&t, g, x + taps->shift[tap], dy, dw);
                 else
                     wgrad_row(&t, g, x + taps->shift[tap], dy, dw, at_most(tiles, 4));
             }
         if (last > 0)
-            ISA(wgrad_last)(&t, g, taps, c, g->dw_ld - last, lower);
+            ISA(wgrad_last_column)(&t, g, taps, c, g->dw_ld - last, lower);
     }
     amx_release(&t);
 }
 
-/* The tile products of a block, on zeros. */
+/* The tile products of a square, on zeros. */
 static double ISA(peak)(size_t rounds)
 {
     amx_tiles t = {0};
@@ -314,5 +315,5 @@ static double ISA(peak)(size_t rounds)
         amx_dot(&t, 3, 5, 7);
     }
     amx_release(&t);
-    return 2.0 * BLOCK * BLOCK * STEP * (double)rounds;
+    return 2.0 * SQUARE * SQUARE * STEP * (double)rounds;
 }

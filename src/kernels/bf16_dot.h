@@ -1,5 +1,5 @@
 /*
- * The loops of bf16.c in dot products of pairs, lane by lane, in the tiles of vector_tile.h: gemm
+ * The loops of bf16.c as dot products of pairs, lane by lane, in the tiles of vector_tile.h: gemm
  * takes two inputs at a time, wgrad two pixels.
  */
 typedef words factors;
@@ -20,11 +20,11 @@ INLINE vec multiply_add(vec sums, uint32_t a, words b)
 
 enum {
     PACK_ROWS = MR,    /* outputs of a packed tile */
-    WGRAD_PAIRS = 128, /* of pixels, whose operands stay in the first-level cache */
-    WGRAD_INPUTS = 32  /* the same */
+    WGRAD_PAIRS = 128, /* of pixels, whose operands fit in the L1 cache */
+    WGRAD_INPUTS = 32  /* likewise */
 };
 
-/* Steps follow one another; the last one is as long as what is left. */
+/* Steps are adjacent; the last one has what remains. */
 static int step_pairs(int pairs)
 {
     (void)pairs;
@@ -52,7 +52,7 @@ INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_
     return w;
 }
 
-/* Some inputs at a time, all taps of which find their pixels in the cache. */
+/* WGRAD_INPUTS inputs at a time, so that all taps find their pixels in the cache. */
 static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
 {
     const size_t matrix = (size_t)g->inputs * g->dw_ld;
@@ -66,6 +66,6 @@ static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
                 part.dy = g->dy + p * DN_LANES;
                 part.pixels = g->pixels - p < WGRAD_PAIRS ? g->pixels - p : WGRAD_PAIRS;
                 part.dw = g->dw + (size_t)t * matrix + (size_t)c * g->dw_ld;
-                ISA(wgrad_block)(part);
+                ISA(wgrad_loops)(part);
             }
 }

@@ -1,6 +1,6 @@
 /*
- * Which tables there are, and which one a run uses: generic first, then each level that the build
- * and the processor have, up to the first one missing. Feature bits decide, never the model number,
+ * Which tables exist and which one a run uses: generic first, then each level that the build and
+ * the processor support, up to the first one missing. Feature bits decide, not the model number,
  * which virtual machines report wrongly.
  *
  *     generic    avx2    avx512    avx512_bf16            amx_bf16
@@ -34,8 +34,8 @@ static void add_table(const dn_kernels *table)
 }
 
 #if DN_X86_TABLES
-/* Features that clang 14 knows no names of, as CPUID's leaf 7 gives them. Their registers are those
- * of AVX-512, or the operating system is asked for them. */
+/* Features that clang 14 has no names for, from CPUID leaf 7. Their registers are those of AVX-512,
+ * or have to be requested from the operating system. */
 static int has_bf16_products(void)
 {
     unsigned a, b, c, d;
@@ -49,8 +49,8 @@ static int has_amx_bf16(void)
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (BF16 | TILE)) == (BF16 | TILE);
 }
 
-/* Asks the operating system for the tile registers, without which the first AMX instruction is a
- * fault. */
+/* Requests the tile registers from the operating system; otherwise the first AMX instruction
+ * faults. */
 static int tiles_permitted(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };

@@ -20,7 +20,7 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return (size_t)outputs * (size_t)inputs * (size_t)taps;
 }
 
-/* Packed form: (outputs, taps, inputs). */
+/* Packed format: (outputs, taps, inputs). */
 static void ISA(pack)(float *packed, const dn_weight_view *weights)
 {
     for (int o = 0; o < weights->outputs; o++)
@@ -43,7 +43,7 @@ static size_t ISA(packed_dy_floats)(int outputs, size_t n)
     return dn_round_lanes((size_t)outputs) * n;
 }
 
-/* Packed form: (n, outputs and zeros up to a multiple of DN_LANES). */
+/* Packed format: (n, outputs, padded with zeros to a multiple of DN_LANES). */
 static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     const int ld = (int)dn_round_lanes((size_t)outputs);
@@ -91,7 +91,7 @@ static void clear_padded(float *to, const dn_padded *padded)
 #define TO_ELEMENT(value) dn_float_to_bf16(value)
 #include "generic_maps.h"
 
-/* The peak of plain C; OpenBLAS, which computes the products, may do better. */
+/* The peak of plain C; OpenBLAS, which computes the products, may exceed it. */
 static double ISA(peak)(size_t rounds)
 {
     enum { CHAINS = 64 };

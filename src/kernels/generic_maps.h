@@ -1,7 +1,7 @@
 /*
- * The kernels of `generic` that read or write maps; included once an element type:
+ * The kernels of `generic` that read or write maps; included once per element type:
  *
- *     ELEMENT        how a map's element is stored
+ *     ELEMENT        a map's element as stored
  *     NAMED(name)    a kernel's name for that type
  *     TO_FLOAT(element), TO_ELEMENT(value)    conversions; the latter rounds to nearest even
  */

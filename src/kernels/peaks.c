@@ -1,6 +1,6 @@
 /*
  * Timing of the peak loops; see dn/peaks.h. All threads run a loop for the same time, and their
- * rates add up; the best of several runs counts.
+ * rates are added; the best of several runs is taken.
  */
 #include "dn/peaks.h"
 
@@ -13,7 +13,7 @@ enum { RUNS = 4, ROUNDS = 10000 };
 
 typedef enum roof { FLOPS, READ, SCALE, ROOFS } roof;
 
-/* One call of a loop: its operations, or its bytes. */
+/* Runs a loop once; returns its operations or bytes. */
 static double work(const dn_kernels *kernels, dn_dtype dtype, roof which, float *x, size_t n)
 {
     const double bytes = (double)(n * sizeof *x);
@@ -37,7 +37,7 @@ static double rate(const dn_kernels *kernels, dn_dtype dtype, roof which, float 
     return done / elapsed;
 }
 
-/* On huge pages where it fills some, as the maps of a net are. */
+/* Uses huge pages if the array fills any, like a net's maps. */
 static float *array_create(size_t bytes)
 {
     void *x = NULL;
@@ -58,7 +58,7 @@ dn_status dn_peaks_measure(dn_peaks *peaks, const dn_kernels *kernels, dn_dtype 
     {
         float *x = array_create(bytes);
         for (size_t i = 0; x != NULL && i < n; i++)
-            x[i] = 1; /* this thread's memory from now on */
+            x[i] = 1; /* first touch: places the page near this thread */
         if (x == NULL) {
 #pragma omp atomic write
             failed = 1;

@@ -1,7 +1,7 @@
 /*
- * The kernel tables of this build, for dispatch.c and the tests that compare them; and how a file
- * (of src/train and src/transforms, too) that is compiled for one of them (DN_ISA: avx2, generic,
- * dot, ...) names and collects its kernels.
+ * The kernel tables of this build, for dispatch.c and the tests that compare them; and macros by
+ * which a file that is compiled once per table (DN_ISA: avx2, generic, dot, ...; also in src/train
+ * and src/transforms) names and collects its kernels.
  */
 #ifndef DN_KERNELS_TABLES_H
 #define DN_KERNELS_TABLES_H
@@ -12,12 +12,12 @@ extern const dn_kernels dn_kernels_generic;
 extern const dn_kernels dn_kernels_avx2;
 extern const dn_kernels dn_kernels_avx512;
 
-/* Products that round their operands to bf16: in dot products of pairs (avx512_bf16), and in AMX
+/* Products that round their operands to bf16: as dot products of pairs (avx512_bf16), and in AMX
  * tiles. */
 extern const dn_product_kernels dn_products_dot;
 extern const dn_product_kernels dn_products_amx;
 
-/* The table `base` under another name, with other products for DN_BF16. */
+/* Copy of the table `base` with another name and other products for DN_BF16. */
 static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *name,
                                             const dn_product_kernels *bf16)
 {
@@ -28,8 +28,8 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
     return table;
 }
 
-/* A name of this instance's own, so that profilers and debuggers tell the instances apart: gemm is
- * gemm_avx512 there. */
+/* A name with the instance's suffix, so that profilers and debuggers can tell instances apart: gemm
+ * becomes gemm_avx512. */
 #define ISA(name)               ISA_EXPANDED(name, DN_ISA)
 #define ISA_EXPANDED(name, isa) ISA_PASTED(name, isa)
 #define ISA_PASTED(name, isa)   name##_##isa
@@ -37,8 +37,8 @@ static inline dn_kernels dn_kernels_overlay(const dn_kernels *base, const char *
 #define ISA_STRING(isa)         ISA_QUOTED(isa)
 #define ISA_QUOTED(isa)         #isa
 
-/* Parts of this instance's table: products, whose arguments are members that only some have;
- * kernels on maps of `type`, fp32 or bf16; those with a stride of 2. */
+/* Initialisers of this instance's table: products, whose arguments are members that only some
+ * instances have; kernels on maps of `type`, fp32 or bf16; kernels with a stride of 2. */
 #define PRODUCTS(...)                                                                              \
     {                                                                                              \
         .name = ISA_NAME, .packed_floats = ISA(packed_floats), .pack = ISA(pack),                  \

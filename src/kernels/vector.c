@@ -1,15 +1,15 @@
 /*
- * The kernels in GCC/Clang vector types, compiled once an instruction set:
+ * The kernels in GCC/Clang vector types, compiled once per instruction set:
  *
  *     DN_ISA    the name of the instance and its table
  *     DN_VL     floats in a register: 8 or 16
  *     DN_LEVEL  the table's dn_level
  *
- * Only ordinary `*` and `+` are used, and the compiler contracts them to fused multiply-adds (gcc:
- * -ffp-contract=fast, clang: =on). A product stands in the expression that adds it, as far as clang
- * looks, unless a mask keeps them apart; and no addition has two products as operands. So there is
- * one way to contract each, and every sum has one order set by the shape: see dn/kernels.h. Hence
- * all instances agree to the bit, whichever compiler made them.
+ * The code uses only ordinary `*` and `+`, which the compiler contracts to fused multiply-adds
+ * (gcc: -ffp-contract=fast, clang: =on). A product is in the same expression as its addition, which
+ * is as far as clang contracts, unless a mask separates them; and no addition has two products as
+ * operands. So there is only one way to contract each, and every sum has one order that depends on
+ * the shape (dn/kernels.h): all instances give the same bits with every compiler.
  */
 #include "tables.h"
 #include "vector_types.h"
@@ -36,7 +36,7 @@ INLINE vec splat(float x)
 /* g where v is above 0 or NaN, else 0. */
 INLINE vec where_open(vec v, vec g)
 {
-#if DN_VL == 16 && defined(__AVX512F__) /* gcc 12 makes a register of a comparison's mask first */
+#if DN_VL == 16 && defined(__AVX512F__) /* gcc 12 expands the mask otherwise */
     const __mmask16 open = _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NLE_UQ);
     return (vec)_mm512_maskz_mov_ps(open, (__m512)g);
 #else
@@ -50,7 +50,7 @@ INLINE vec relu(vec v)
     return where_open(v, v);
 }
 
-/* All bits set in those lanes of the half-th register of DN_LANES that are below `count`. */
+/* All bits set in the lanes below `count` of register `half` of DN_LANES lanes. */
 INLINE mask lanes_below(int half, int count)
 {
     int_mask lane;
@@ -59,7 +59,7 @@ INLINE mask lanes_below(int half, int count)
     return (mask)(lane < count);
 }
 
-/* Lanes merge l with l+8. */
+/* Merges lanes l and l+8. */
 INLINE vec8 sum_halves(const vec a[HALVES])
 {
 #if DN_VL == 16
@@ -69,7 +69,7 @@ INLINE vec8 sum_halves(const vec a[HALVES])
 #endif
 }
 
-/* The sums of four accumulators; lanes merge l with l+8, then l+4, l+2, l+1. */
+/* The sums of four accumulators; merges lanes l and l+8, then l+4, l+2, l+1. */
 INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], const vec d[HALVES])
 {
     const vec8 eight[4] = {sum_halves(a), sum_halves(b), sum_halves(c), sum_halves(d)};
@@ -90,9 +90,10 @@ INLINE vec4 sum4(const vec a[HALVES], const vec b[HALVES], const vec c[HALVES], 
 
 /* ---- kernels on maps ---- */
 
-enum { PREFETCH_ROWS = 2 }; /* how many rows ahead: one is too short to arrive in time */
+enum { PREFETCH_ROWS = 2 }; /* prefetch distance in rows: one row ahead would arrive too late */
 
-/* Clears `count` floats, and up to a register more that the caller writes next; returns the end. */
+/* Zeroes `count` floats, and up to a register more, which the caller writes next; returns the end.
+ */
 INLINE float *clear(float *p, size_t count)
 {
     for (size_t i = 0; i < count; i += DN_VL)

@@ -1,18 +1,18 @@
 /*
- * The kernels of vector.c that read or write maps, and at the end the product that goes on as one
- * of them (dgrad_norm_relu); included once an element type, after vector_tile.h:
+ * The kernels of vector.c that read or write maps, and the product that is fused with one of them
+ * (dgrad_norm_relu). Included once per element type, after vector_tile.h:
  *
- *     ELEMENT         how a map's element is stored
+ *     ELEMENT         a map's element as stored
  *     NAMED(name)     a function's name for that type
  *     LOAD, STORE     a register of elements, widened from or rounded to that type
  *
- * Rows are written in ascending order, whole registers at a time: what a register spills past the
- * end of a row of pixels is overwritten by the border and the next row, and what the border's zeros
- * spill by the next row.
+ * Rows are written in ascending order, in whole registers: what a register writes beyond the end of
+ * a row of pixels is overwritten by the border and the next row, and what the border's zeros
+ * overrun by the next row.
  */
 
-/* Source pixels from p on as a register: of affine k[0] * g + (k[1] * x + k[2]), else of norm_relu,
- * which is max(0, k[1] * x + k[2]) and has no g. */
+/* A register of source pixels starting at p: for affine k[0] * g + (k[1] * x + k[2]); for
+ * norm_relu, which has no g, max(0, k[1] * x + k[2]). */
 INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const ELEMENT *g, const ELEMENT *x,
                              size_t p)
 {
@@ -20,7 +20,7 @@ INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const ELEMENT *g,
     return affine ? k[0] * LOAD(g + p) + value : relu(value);
 }
 
-/* Fills one channel's row as `padded` lays it out, from its source g and x. */
+/* Fills one channel's row in the layout `padded` from its sources g and x. */
 INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const vec k[3],
                                const ELEMENT *g, size_t g_ld, const ELEMENT *x, size_t x_ld,
                                float *to)
@@ -74,7 +74,7 @@ static void NAMED(affine)(int rows, const dn_padded *padded, const void *gradien
     }
 }
 
-/* The first `count` elements of a register. */
+/* Stores the first `count` elements of a register. */
 INLINE void NAMED(store_some)(ELEMENT *to, vec v, size_t count)
 {
     ELEMENT all[DN_VL];
@@ -105,8 +105,8 @@ static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, 
     }
 }
 
-/* The sums over n pixels of four rows, or with `squares` of (x - mean)^2: side by side, as each
- * addition to a row's sum waits for the one before. */
+/* The sums over n pixels of four rows or, with `squares`, of (x - mean)^2. Four rows at once hide
+ * the latency of the additions. */
 INLINE vec4 NAMED(sum_rows)(const ELEMENT *const x[4], size_t n, const int squares, vec4 mean)
 {
     const size_t whole = n / DN_LANES * DN_LANES;
@@ -144,8 +144,8 @@ static void NAMED(moments)(int rows, size_t n, const void *map, size_t x_ld, flo
     }
 }
 
-/* One register of norm_relu_grad: g is the gradient, x and `to` are where its pixels are. Unless
- * `whole`, only the first `count` of them are used. */
+/* One register of norm_relu_grad: g is the gradient; x and `to` point at its pixels. Unless
+ * `whole`, only the first `count` are used. */
 INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, ELEMENT *to,
                                   const int whole, int count, vec *sum, vec *moment)
 {
@@ -153,8 +153,10 @@ INLINE void NAMED(norm_grad_step)(const norm_row *r, vec g, const ELEMENT *x, EL
     const mask used = whole ? ~(mask){0} : lanes_below(0, count);
     const vec masked = (vec)((mask)where_open(r->scale * v + r->shift, g) & used);
     *sum += masked;
-    *moment += masked * (vec)((mask)(v - r->mean) & used);  /* a pad may hold anything */
-    const vec before = r->accumulate ? LOAD(to) : (vec){0}; /* one expression, one contraction */
+    *moment += masked * (vec)((mask)(v - r->mean) & used); /* a pad may hold any value */
+    const vec before = r->accumulate
+                           ? LOAD(to)
+                           : (vec){0}; /* one expression, so that compilers contract it alike */
     const vec result = r->gamma * masked + before;
     if (whole || count >= DN_VL)
         STORE(to, result);
@@ -189,7 +191,7 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
     }
 }
 
-/* One row of a gemm tile; `left` pixels to the end of the channel's row. */
+/* One row of a gemm tile; `left`: pixels up to the end of the channel's row. */
 INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VECTORS],
                              const dn_norm_grad *a, int c, const ELEMENT *x, ELEMENT *to, int left,
                              lane_sums *lanes)
@@ -204,8 +206,8 @@ INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VEC
     lanes[c] = l;
 }
 
-/* Asks for what a tile will be added to, into the first-level cache; and for the next pixels' of
- * it, which may come from memory, into the second. */
+/* Prefetches what a tile will be added to into the L1 cache, and the same of the next pixels, which
+ * may come from memory, into the L2 cache. */
 INLINE void NAMED(prefetch_tile)(const int nv, const dn_norm_grad *a, int rows, const ELEMENT *to)
 {
     const int step = DN_LINE_BYTES / (int)sizeof *to;
@@ -216,8 +218,8 @@ INLINE void NAMED(prefetch_tile)(const int nv, const dn_norm_grad *a, int rows, 
         }
 }
 
-/* A gemm tile of rows from `first` on and pixels from `p` on, whose sums go on as the gradient of
- * norm_relu_grad. The products' time covers that of the prefetches. */
+/* A gemm tile of the rows from `first` and pixels from `p`, whose sums are the gradient that
+ * norm_relu_grad takes. The products hide the latency of the prefetches. */
 INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const float *w,
                               int inputs, const float *dy, size_t dy_ld, const dn_norm_grad *a,
                               int first, size_t p, lane_sums *lanes)
@@ -237,10 +239,10 @@ INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const
      (int)(a->n - p), lanes);
 }
 
-/* All rows over one tile's width of pixels. */
-INLINE void NAMED(dgrad_strip)(const int nv, const int whole, const float *w, int inputs,
-                               const float *dy, size_t dy_ld, const dn_norm_grad *a, size_t p,
-                               lane_sums *lanes)
+/* A column of tiles: all rows over a tile's width of pixels. */
+INLINE void NAMED(dgrad_column)(const int nv, const int whole, const float *w, int inputs,
+                                const float *dy, size_t dy_ld, const dn_norm_grad *a, size_t p,
+                                lane_sums *lanes)
 {
     for (int first = 0, mr; first < a->rows; first += mr) {
         mr = tile_rows(a->rows, first);
@@ -260,9 +262,9 @@ static void NAMED(dgrad_norm_relu)(const float *packed, int inputs, const float 
     lane_sums lanes[DN_PACK_OUTPUTS] = {0};
     size_t p = 0;
     for (; p + NV * DN_VL <= a->n; p += NV * DN_VL)
-        NAMED(dgrad_strip)(NV, 1, packed, inputs, dy, dy_ld, a, p, lanes);
+        NAMED(dgrad_column)(NV, 1, packed, inputs, dy, dy_ld, a, p, lanes);
     for (; p < a->n; p += DN_LANES)
-        NAMED(dgrad_strip)(HALVES, 0, packed, inputs, dy, dy_ld, a, p, lanes);
+        NAMED(dgrad_column)(HALVES, 0, packed, inputs, dy, dy_ld, a, p, lanes);
     for (int c = 0; c < a->rows; c++)
         store_lane_sums(a, c, &lanes[c]);
 }

@@ -1,6 +1,6 @@
 /*
- * The matrix products of fp32 operands, included by vector.c. Their loops over tiles are those of
- * vector_tile.h, which bf16_dot.h shares: ISA(gemm) calls its ISA(gemm_block), and that gemm_tap
+ * The matrix products of fp32 operands, included by vector.c. Their loops over tiles are in
+ * vector_tile.h, which bf16_dot.h shares: ISA(gemm) calls its ISA(gemm_loops), which calls gemm_tap
  * here for each tile.
  */
 
@@ -32,8 +32,9 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return (size_t)rows * (size_t)inputs * (size_t)taps;
 }
 
-/* `mr` outputs of all inputs, of one tap. Where the outputs are neighbours, as they are backward, a
- * row of them is short and the next one far: those of two blocks further on are asked for. */
+/* `mr` outputs of all inputs, for one tap. If the outputs are contiguous, as in the backward pass,
+ * a row of them is short and the next one far away: prefetches the weights one DN_PACK_OUTPUTS
+ * ahead. */
 INLINE float *pack_tile(float *to, const int mr, const float *w, int inputs,
                         const ptrdiff_t out_step, const ptrdiff_t in_step)
 {
@@ -56,7 +57,8 @@ INLINE float *pack_some(float *to, int rows, const float *w, int outputs,
     return to;
 }
 
-/* Packed form: (taps, inputs, tile rows) a tile of outputs; rows past the last output are 0. */
+/* Packed format: (taps, inputs, tile rows) for each tile of outputs; rows after the last output are
+ * 0. */
 static void ISA(pack)(float *packed, const dn_weight_view *weights)
 {
     const ptrdiff_t out_step = weights->out_step, in_step = weights->in_step;
@@ -75,7 +77,7 @@ static void ISA(pack)(float *packed, const dn_weight_view *weights)
     }
 }
 
-/* The products of one tile with one tap of x(inputs, pixels). */
+/* The products of one tile for one tap of x(inputs, pixels). */
 INLINE void gemm_products(tile sums, const int mr, const int nv, const float *w, int inputs,
                           const float *x, size_t x_ld)
 {
@@ -96,7 +98,7 @@ INLINE const float *gemm_tap(tile sums, const int mr, const int nv, const gemm_a
 static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                       const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    ISA(gemm_block)
+    ISA(gemm_loops)
     (&(gemm_args){.outputs = outputs,
                   .rows = inputs,
                   .taps = taps->count,
@@ -112,14 +114,14 @@ static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_tap
 
 /* ---- wgrad ---- */
 
-enum { WGRAD_PIXELS = 128 }; /* whose operands stay in the first-level cache */
+enum { WGRAD_PIXELS = 128 }; /* whose operands fit in the L1 cache */
 
 static size_t ISA(packed_dy_floats)(int outputs, size_t n)
 {
     return dn_round_lanes((size_t)outputs) * dn_round_lanes(n);
 }
 
-/* Packed form: panels (pixels and pad, DN_VL outputs); past the last output are zeros. */
+/* Packed format: columns (pixels and pad, DN_VL outputs), zeros after the last output. */
 static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
     const size_t pixels = dn_round_lanes(n), columns = dn_round_lanes((size_t)outputs);
@@ -145,10 +147,10 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
     const size_t dw_ld = dn_round_lanes((size_t)outputs);
     for (int t = 0; t < taps->count; t++, dw += (size_t)inputs * dw_ld)
         for (size_t p = 0; p < n; p += WGRAD_PIXELS)
-            ISA(wgrad_block)
+            ISA(wgrad_loops)
     ((wgrad_args){.inputs = inputs,
                   .dy = packed + p * DN_VL,
-                  .panel_stride = dn_round_lanes(n) * DN_VL,
+                  .column_stride = dn_round_lanes(n) * DN_VL,
                   .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
                   .x = x + taps->shift[t] + p,
                   .x_ld = x_ld,

@@ -1,13 +1,13 @@
 /*
- * The kernels of vector.c that work with a stride of 2; see dn_stride_kernels.
+ * The kernels of vector.c with a stride of 2; see dn_stride_kernels.
  *
- * Two registers of inputs make one of outputs: a shuffle separates the even columns from the odd,
- * and another interleaves the gradients of even and odd columns again.
+ * Two registers of inputs give one of outputs: a shuffle separates even from odd columns, and
+ * another interleaves the gradients of even and odd columns again.
  *
  *     load, load + VL    c0 c1 c0 c1 ..    even  c0 c0 ..    odd  c1 c1 ..
  *
- * Rows are written in ascending order: what a register spills past the end of a row is overwritten
- * by the next row, or is 0 and added.
+ * Rows are written in ascending order: what a register writes beyond the end of a row is
+ * overwritten by the next row, or is 0 and added.
  */
 
 INLINE vec even(const float *p)
@@ -42,8 +42,8 @@ static void ISA(im2col)(int height, int width, const float *x, int row, int rows
     }
 }
 
-/* The pixels of windows that begin at x, row by row, and their maxima. A ReLU's outputs compare as
- * their bits do, and those of NaN are the largest. */
+/* The pixels of the windows that begin at x, row by row, and their maxima. Outputs of a ReLU
+ * compare like their bits, with NaN as the largest. */
 INLINE mask window_maxima(const float *x, size_t pitch, mask window[9])
 {
     mask best = {0};
@@ -92,7 +92,7 @@ static void ISA(max_pool_grad)(const dn_padded *padded, const float *x, const fl
     const size_t width = (size_t)padded->width, pitch = padded->pitch, columns = pitch / 2;
     memset(dx, 0, (size_t)padded->rows * width * sizeof *dx);
     for (int r = 0; r < padded->image_rows / 2; r++, x += 2 * pitch, dy += columns) {
-        vec right[3] = {{0}}; /* what the windows on the left add to their third columns */
+        vec right[3] = {{0}}; /* what the left neighbours add to their third columns */
         for (size_t c = 0; 2 * c <= width; c += DN_VL) {
             mask window[9];
             const mask best = window_maxima(x + 2 * c - 1, pitch, window);

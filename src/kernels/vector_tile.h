@@ -1,5 +1,5 @@
 /*
- * Matrix products in register tiles, for vector_products.h and bf16_dot.h, which define
+ * Matrix products in register tiles, included by vector_products.h and bf16_dot.h, which define
  *
  *     factor, factors           a float or a pair of bf16, and a register of them
  *     PER_FACTOR                multiplications a factor: 1 or 2
@@ -7,17 +7,17 @@
  *     multiply_add(sums, a, b)  sums + a * b lane by lane, the factor `a` broadcast
  *     gemm_tap                  declared below
  *
- * gemm: MR outputs x NV registers of pixels; per input and tap, NV loads and MR broadcasts feed
- * MR * NV multiply-adds.
+ * A tile of gemm is MR outputs x NV registers of pixels; per input and tap, NV loads and MR
+ * broadcasts feed MR * NV multiply-adds.
  *
  *         pixels ->                              DN_VL = 16: 12 x 2 = 24 accumulators of 32
  *     w0  [acc00][acc01]                         DN_VL =  8:  6 x 2 = 12 accumulators of 16
  *     w1  [acc10][acc11]
  *     ..      MR rows
  *
- * wgrad: inputs x registers of outputs; per pixel, a load of each register of packed dy and a
- * broadcast from each row of x. The same sums in tiles of three shapes, so that 16, 32 and 48
- * outputs fill the registers:
+ * A tile of wgrad is inputs x registers of outputs; per pixel, it loads each register of packed dy
+ * and broadcasts from each row of x. There are tiles of three shapes, so that 16, 32 and 48 outputs
+ * all fill the registers:
  *
  *         outputs ->                             DN_VL = 16: 8 x 3, 12 x 2, 12 x 1
  *     x0  [acc00][acc01][acc02]                  DN_VL =  8: 4 x 3,  6 x 2, 12 x 1
@@ -35,13 +35,13 @@ enum {
     WGRAD_FEW = 4,
     TILE_ROWS = 12,
     TILE_VECTORS = 3,
-    CHAINS = 8 /* multiply-adds under way: two ports, four cycles */
+    CHAINS = 8 /* multiply-adds in flight: two ports x four cycles of latency */
 };
 
-/* Accumulators, of which the constants `mr` and `nv` below say how many are used. */
+/* Accumulators; the constants `mr` and `nv` below say how many are used. */
 typedef vec tile[TILE_ROWS][TILE_VECTORS];
 
-/* Loads the accumulators, or sets them to 0; rows from `rows` on are 0, and are not stored. */
+/* Loads the accumulators, or zeroes them. Rows from `rows` on are 0 and are not stored. */
 INLINE void open_tile(tile sums, const int mr, const int nv, int rows, const float *from, size_t ld,
                       int accumulate)
 {
@@ -65,8 +65,8 @@ INLINE void close_tile(tile sums, const int mr, const int nv, int rows, float *t
     }
 }
 
-/* sums[i][v] += over steps k < count, a[i][k * a_step] * the register at
- * b + v * b_vector + k * b_step. */
+/* sums[i][v] += the sum over steps k < count of a[i][k * a_step] * the register at b + v * b_vector
+ * + k * b_step. */
 INLINE void add_products(tile sums, const int mr, const int nv, size_t count,
                          const factor *const a[TILE_ROWS], const size_t a_step, const factor *b,
                          const size_t b_vector, const size_t b_step)
@@ -87,13 +87,13 @@ INLINE void add_products(tile sums, const int mr, const int nv, size_t count,
 
 /* ---- gemm ---- */
 
-/* Adds one tap's products with the pixels from x on; returns where the next tap's weights begin. */
+/* Adds the products of one tap with the pixels at x; returns the next tap's weights. */
 INLINE const factor *gemm_tap(tile sums, const int mr, const int nv, const gemm_args *a,
                               const factor *w, const factor *x);
 
-/* Rows of the tile that begins at output `first`: MR, or what is left rounded up to MR_STEP. Where
- * that many rows would wait for their own sums, the last two tiles are alike instead, unless
- * DN_PACK_OUTPUTS parts them. */
+/* Rows of the tile that begins at output `first`: MR, or the remainder rounded up to MR_STEP. If so
+ * few rows could not hide the latency of their multiply-adds, the last two tiles get equal sizes
+ * instead, unless a boundary of DN_PACK_OUTPUTS separates them. */
 INLINE int tile_rows(int outputs, int first)
 {
     const int left = outputs - first, leaves_step = left > MR && left <= MR + MR_STEP;
@@ -102,7 +102,7 @@ INLINE int tile_rows(int outputs, int first)
     return left >= MR ? MR : (left + MR_STEP - 1) / MR_STEP * MR_STEP;
 }
 
-/* Returns where the next tile's weights begin. */
+/* Returns the next tile's weights. */
 INLINE const factor *gemm_tile(const int mr, const int nv, const gemm_args *a, const factor *w,
                                int rows, size_t pixel, float *y)
 {
@@ -114,8 +114,9 @@ INLINE const factor *gemm_tile(const int mr, const int nv, const gemm_args *a, c
     return w;
 }
 
-/* All outputs over one tile's width of pixels, whose inputs stay in the first-level cache. */
-INLINE void gemm_strip(const int nv, const gemm_args *a, size_t pixel)
+/* A column of tiles: all outputs over a tile's width of pixels, whose inputs stay in the L1 cache.
+ */
+INLINE void gemm_column(const int nv, const gemm_args *a, size_t pixel)
 {
     const factor *w = a->packed;
     for (int first = 0, mr; first < a->outputs; first += mr) {
@@ -133,19 +134,19 @@ INLINE void gemm_strip(const int nv, const gemm_args *a, size_t pixel)
     }
 }
 
-static void ISA(gemm_block)(const gemm_args *a)
+static void ISA(gemm_loops)(const gemm_args *a)
 {
     size_t p = 0;
     for (; p + NV * DN_VL <= a->pixels; p += NV * DN_VL)
-        gemm_strip(NV, a, p);
+        gemm_column(NV, a, p);
     for (; p < a->pixels; p += DN_VL)
-        gemm_strip(1, a, p);
+        gemm_column(1, a, p);
 }
 
 /* ---- wgrad ---- */
 
-/* `mr` inputs from `first` on x `nv` registers of outputs. Rows past the last input repeat it and
- * are not stored. */
+/* `mr` inputs starting at `first` x `nv` registers of outputs. Rows after the last input repeat it
+ * and are not stored. */
 INLINE void wgrad_tile(const int mr, const int nv, const wgrad_args *g, int first)
 {
     const int rows = g->inputs - first < mr ? g->inputs - first : mr;
@@ -156,12 +157,13 @@ INLINE void wgrad_tile(const int mr, const int nv, const wgrad_args *g, int firs
     for (int i = 0; i < mr; i++)
         x[i] = g->x + (size_t)(first + (i < rows ? i : rows - 1)) * g->x_ld;
     open_tile(sums, mr, nv, rows, dw, g->dw_ld, 1);
-    add_products(sums, mr, nv, g->pixels, x, 1, g->dy, g->panel_stride, DN_VL);
+    add_products(sums, mr, nv, g->pixels, x, 1, g->dy, g->column_stride, DN_VL);
     close_tile(sums, mr, nv, rows, dw, g->dw_ld);
 }
 
-/* All inputs x `nv` registers of outputs; the last few inputs in a small tile. */
-INLINE void wgrad_strip(const int mr, const int nv, const wgrad_args *g)
+/* A column of tiles: all inputs x `nv` registers of outputs, the last few inputs in a small tile.
+ */
+INLINE void wgrad_column(const int mr, const int nv, const wgrad_args *g)
 {
     int c = 0;
     for (; g->inputs - c > WGRAD_FEW; c += mr)
@@ -170,24 +172,24 @@ INLINE void wgrad_strip(const int mr, const int nv, const wgrad_args *g)
         wgrad_tile(WGRAD_FEW, nv, g, c);
 }
 
-static void ISA(wgrad_block)(wgrad_args g)
+static void ISA(wgrad_loops)(wgrad_args g)
 {
     const int vectors = (int)(g.dw_ld / DN_VL);
     for (int v = 0, wide; v < vectors; v += wide) {
         const int left = vectors - v;
         wide = left == 3 || left > 4 ? 3 : left > 1 ? 2 : 1;
         if (wide == 3)
-            wgrad_strip(WGRAD_WIDE, 3, &g);
+            wgrad_column(WGRAD_WIDE, 3, &g);
         else if (wide == 2)
-            wgrad_strip(WGRAD_MIDDLE, 2, &g);
+            wgrad_column(WGRAD_MIDDLE, 2, &g);
         else
-            wgrad_strip(WGRAD_NARROW, 1, &g);
-        g.dy += (size_t)wide * g.panel_stride;
+            wgrad_column(WGRAD_NARROW, 1, &g);
+        g.dy += (size_t)wide * g.column_stride;
         g.dw += wide * DN_VL;
     }
 }
 
-/* As many chains of multiply-adds as a tile of gemm has. */
+/* Runs as many independent chains of multiply-adds as a tile of gemm has. */
 static double ISA(peak)(size_t rounds)
 {
     const volatile factor none = 0;

@@ -1,6 +1,6 @@
 /*
- * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: what vector.c and the bf16 products
- * share.
+ * Registers of DN_VL words, 8 or 16, in GCC/Clang vector types: shared by vector.c and the bf16
+ * products.
  */
 #ifndef DN_KERNELS_VECTOR_TYPES_H
 #define DN_KERNELS_VECTOR_TYPES_H
@@ -23,8 +23,8 @@ typedef float vec_in_memory __attribute__((vector_size(4 * DN_VL), aligned(4), m
 typedef float half_vec __attribute__((vector_size(2 * DN_VL)));
 typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), may_alias));
 
-/* The even and the odd lanes of two registers, and their inverse: the lanes of both interleaved.
- * The lower and the upper half of a register, and both again. */
+/* Even and odd lanes of two registers, and the inverse, the lanes of both interleaved. Lower and
+ * upper half of a register, and their concatenation. */
 #if DN_VL == 16
 #define EVEN(a, b)                                                                                 \
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
@@ -35,7 +35,7 @@ typedef float half_in_memory __attribute__((vector_size(2 * DN_VL), aligned(4), 
 #define ZIP_HIGH(a, b)                                                                             \
     __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 #define LOW(v) __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
-#ifdef __AVX512DQ__ /* with memory as an operand, where gcc 12 loads and shuffles */
+#ifdef __AVX512DQ__ /* gcc 12 loads and shuffles memory operands otherwise */
 #define HIGH(v)    ((half_vec)_mm512_extractf32x8_ps((__m512)(v), 1))
 #define JOIN(a, b) ((vec)_mm512_insertf32x8(_mm512_castps256_ps512((__m256)(a)), (__m256)(b), 1))
 #else
@@ -68,8 +68,8 @@ typedef uint16_t half_words __attribute__((vector_size(2 * DN_VL)));
 typedef uint16_t half_words_in_memory
     __attribute__((vector_size(2 * DN_VL), aligned(2), may_alias));
 
-/* Words with h as their upper halves, the lower ones 0; and the upper halves of words. Of these in
- * vector types gcc 12 makes four shuffles and three. */
+/* Words with h as upper halves and zero lower halves; and the upper halves of words. Written as
+ * vector types, gcc 12 compiles them to four and three shuffles. */
 #if DN_VL == 16 && defined(__AVX512BW__)
 INLINE words from_upper(half_words h)
 {
@@ -115,12 +115,12 @@ INLINE vec load_bf16(const uint16_t *p)
     return (vec)from_upper(*(const half_words_in_memory *)p);
 }
 
-/* Words whose upper halves are `bits` rounded to bf16, as dn_round_upper does it. */
+/* Words whose upper halves are `bits` rounded to bf16, as in dn_round_upper. */
 INLINE words round_to_upper(words bits)
 {
     const words up = bits + 0x7fff;
 #if DN_VL == 16 && defined(__AVX512BW__)
-    const words one = (words){0} + 1; /* one instruction less than below */
+    const words one = (words){0} + 1; /* one instruction fewer than below */
     const __mmask16 odd = _mm512_test_epi32_mask((__m512i)bits, (__m512i)(one << 16));
     return (words)_mm512_mask_add_epi32((__m512i)up, odd, (__m512i)up, (__m512i)one);
 #else
@@ -128,8 +128,8 @@ INLINE words round_to_upper(words bits)
 #endif
 }
 
-/* Word j of register i becomes word i of register j: each round interleaves the words of registers
- * i and i + DN_VL / 2. */
+/* Transposes: word j of register i becomes word i of register j. Each round interleaves the words
+ * of registers i and i + DN_VL / 2. */
 INLINE void transpose_words(vec m[DN_VL])
 {
     UNROLL

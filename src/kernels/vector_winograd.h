@@ -1,25 +1,25 @@
 /*
- * Winograd's transforms in the vector types of vector.c; see dn_winograd_kernels.
+ * Winograd transforms in the vector types of vector.c; see dn_winograd_kernels.
  *
- * A register is DN_VL / 2 pairs of neighbouring tiles; each pair may lie on another tile row or
- * image, so that narrow maps fill registers too. Windows begin four columns apart, so shuffles
- * bring column c of all of them together:
+ * A register holds DN_VL / 2 pairs of adjacent tiles. Each pair may be of another tile row or
+ * image, so that narrow maps fill registers, too. Windows begin four columns apart, and shuffles
+ * gather column c of all of them:
  *
  *     load      c0 c1 c2 c3 c0 c1 c2 c3 (pair 0) ..      c0 c0 (pair 0) c0 c0 (pair 1) ..
  *     load + 4  c4 c5 .. .. c4 c5 .. .. (pair 0) ..      c4 c4 (pair 0) c4 c4 (pair 1) ..
  *
- * Each result has one order of operations and one way to contract them, so all tables agree to the
- * bit.
+ * Each result has one order of operations and one way to contract them, so all tables give the same
+ * bits.
  */
 
-enum { PAIRS = DN_VL / 2, PAIR = 2 * DN_TILE /* floats of a row of it */ };
+enum { PAIRS = DN_VL / 2, PAIR = 2 * DN_TILE /* floats in a row of a pair */ };
 
-/* A walk over the pairs of a padded layout, whose planes are image_rows x pitch floats. */
+/* An iterator over the pairs of a padded layout, whose planes are image_rows x pitch floats. */
 typedef struct pairs {
-    int columns, rows, images; /* columns x rows pairs an image */
-    size_t pitch, between;     /* from row to row, and more from image to image */
-    int column, row, image;    /* of the next pair */
-    size_t row_at, at;         /* where its row begins, and where it does */
+    int columns, rows, images; /* columns x rows pairs per image */
+    size_t pitch, between;     /* from one row to the next, and additionally between images */
+    int column, row, image;    /* next pair */
+    size_t row_at, at;         /* offsets of its row, and of the pair */
 } pairs;
 
 INLINE pairs pairs_of(const dn_padded *padded, int image_rows, size_t pitch)
@@ -47,7 +47,7 @@ INLINE void next_pair(pairs *p)
     p->at = p->row_at;
 }
 
-/* Where a register of pairs lies. The last one stands for those that there are not. */
+/* Offsets of a register's pairs. The last pair is repeated for those that do not exist. */
 INLINE void next_pairs(pairs *p, size_t at[PAIRS])
 {
     for (int i = 0; i < PAIRS; i++) {
@@ -68,8 +68,8 @@ INLINE void store_half(float *p, half_vec v)
 }
 
 /*
- * Four registers, the parts, hold a row of the tiles, four floats of each; shuffles make columns of
- * them and parts of columns:
+ * Four registers, called parts, hold one row of the tiles, four floats of each. Shuffles convert
+ * parts to columns and back:
  *
  *     COLUMNS_01(a, b), COLUMNS_23(a, b)    columns 0 and 1, or 2 and 3, of two parts
  *     FIRST_OF(a, b), SECOND_OF(a, b)       the first, or the second, column of both
@@ -100,7 +100,7 @@ INLINE vec load_part(const float *x, const size_t at[PAIRS], const int i)
     return load_halves(x + at[2 * i], x + at[2 * i + 1]);
 }
 
-/* From the last pair to the first, which is the real one of those that stand at the same place. */
+/* Stores from the last pair to the first, so that the real one overwrites its repetitions. */
 INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
 {
     UNROLL
@@ -126,7 +126,7 @@ INLINE vec load_part(const float *x, const size_t at[PAIRS], const int i)
     return load_halves(from + at[i / 2], from + at[2 + i / 2]);
 }
 
-/* From the last pair to the first, which is the real one of those that stand at the same place. */
+/* Stores from the last pair to the first, so that the real one overwrites its repetitions. */
 INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
 {
     UNROLL
@@ -138,8 +138,8 @@ INLINE void store_parts(float *y, const size_t at[PAIRS], const vec part[4])
 }
 #endif
 
-/* Columns [0, count), 4 or 6, of the tiles or windows of pairs that begin at x + at[pair], a lane
- * each. */
+/* Loads columns [0, count), 4 or 6, of the tiles or windows of the pairs at x + at[pair], one per
+ * lane. */
 INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count, vec c[])
 {
     const vec p[4] = {load_part(x, at, 0), load_part(x, at, 1), load_part(x, at, 2),
@@ -159,7 +159,7 @@ INLINE void load_columns(const float *x, const size_t at[PAIRS], const int count
     }
 }
 
-/* The four columns of tiles stored. */
+/* Stores the four columns of the tiles. */
 INLINE void store_columns(float *y, const size_t at[PAIRS], const vec c[DN_TILE])
 {
     const vec a = LOW_TILES(c[0], c[1]), b = LOW_TILES(c[2], c[3]);
@@ -194,9 +194,9 @@ INLINE void times_a(const vec d[DN_TILE], vec to[DN_WINDOW])
     to[5] = d[3];
 }
 
-/* to = A' d. Terms of both points are added up with powers of DN_NEAR / DN_FAR, a half, before they
- * are multiplied by a power of DN_FAR: by a sum with one product, as a bare product is what the
- * next pass might contract. */
+/* to = A' d. Terms of both points are added with powers of DN_NEAR / DN_FAR = 1/2, and then
+ * multiplied by a power of DN_FAR in the form sum + product: the next pass could contract a bare
+ * product. */
 INLINE void times_a_transposed(const vec d[DN_WINDOW], vec to[DN_TILE])
 {
     const float ratio = DN_NEAR / DN_FAR;
@@ -211,8 +211,8 @@ INLINE void times_a_transposed(const vec d[DN_WINDOW], vec to[DN_TILE])
     to[3] = DN_FAR2 * DN_FAR * cubic + d[5];
 }
 
-/* to = the windows or tiles of pairs whose first of `count` rows begin at `first`, multiplied by
- * one matrix from the left and its transpose from the right, as `times` does the one. */
+/* to = the windows or tiles of all pairs, `count` rows each, the first rows at `first`; `times`
+ * multiplies by the matrix, applied once for rows and once for columns. */
 INLINE void transform(const dn_padded *padded, const float *first, const int count,
                       void (*const times)(const vec *, vec *), float *to, size_t matrix)
 {

@@ -1,8 +1,9 @@
 /*
- * Norm, ReLU, convolution (1x1 or 3x3): the two halves of a dense layer, as gemms (gemm.h).
+ * Batch norm, ReLU, convolution (1x1 or 3x3): the two halves of a dense layer, as gemms (gemm.h).
  *
- * The norm and the ReLU are applied while a panel is filled; the gradient of a panel goes through
- * both into the map's, of a 1x1 under the product itself where there is such a kernel (and no dx).
+ * Batch norm and ReLU are applied while a panel is filled. The gradient of a panel is propagated
+ * through both into the map's: for a 1x1 in the same kernel as the product, if there is one (then
+ * there is no dx).
  */
 #include "layers/gemm.h"
 #include "layers/norm.h"
@@ -26,9 +27,10 @@ static void fill_normalised(const dn_visit *v, const dn_gemm_block *b)
 
 /* ---- the input's gradient ---- */
 
-enum { MOST_ROWS = 32 }; /* of a block */
+enum { MOST_ROWS = 32 }; /* rows of a block */
 
-/* Of n of the piece's pixels from pixel `at` on; what it leaves in `sums` goes to add_sums. */
+/* Arguments for n of the piece's pixels, starting at pixel `at`; the sums that the kernel leaves in
+ * `sums` go to add_sums. */
 static dn_norm_grad grad_args(const dn_visit *v, const dn_gemm_block *b, size_t at, size_t n,
                               float sums[2 * MOST_ROWS])
 {
@@ -46,7 +48,7 @@ static void add_sums(const dn_gemm_block *b, const float sums[2 * MOST_ROWS])
         b->sums[i] += sums[i];
 }
 
-/* Asks for the map's gradient, which the products' time covers. */
+/* Prefetches the map's gradient; the products hide the latency. */
 static void prefetch_sums(const dn_visit *v, const dn_norm_grad *a)
 {
     const size_t element = v->in->element, row = a->sum_ld * element, bytes = a->n * element;
@@ -55,8 +57,8 @@ static void prefetch_sums(const dn_visit *v, const dn_norm_grad *a)
             __builtin_prefetch((const char *)a->sum + (size_t)r * row + b, 1);
 }
 
-/* A 1x1 by the one kernel, where there is no dx; else so few pixels at a time that their dx stays
- * in the first-level cache. */
+/* A 1x1: by the fused kernel, without dx; otherwise so few pixels at a time that dx stays in the L1
+ * cache. */
 static void dgrad_1x1(const dn_visit *v, const dn_gemm_block *b, const float *dy,
                       const float *packed)
 {
@@ -76,7 +78,7 @@ static void dgrad_1x1(const dn_visit *v, const dn_gemm_block *b, const float *dy
     }
 }
 
-/* A 3x3 over the padded layout, whose border is then left out. */
+/* A 3x3 over the padded layout, whose border is then removed. */
 static void dgrad_3x3(const dn_visit *v, const dn_gemm_block *b, const float *dy,
                       const float *packed)
 {

@@ -1,33 +1,36 @@
 /*
- * How the work of a layer is cut: forward into pieces or parts of them, backward into tasks.
+ * How the work of a layer is divided: the forward pass into pieces or parts of them, the backward
+ * pass into tasks.
  *
- * Pieces and slices follow from the shape alone, and with them the order of every sum. What changes
- * no sum's order follows from the number of threads as well: parts forward; blocks of channels and
- * ranges of them backward, and whether a task makes both gradients. Tasks of one slice need the
- * same of the output's gradient: where there are several, and it fits, it is prepared first.
+ * Pieces and slices, and with them the order of every sum, depend on the shape alone. What does not
+ * affect the order of a sum may also depend on the number of threads: parts in the forward pass;
+ * channel blocks, ranges of them, and whether a task computes both gradients in the backward pass.
+ * Tasks of one slice need the same form of the output's gradient; if there are several and it fits
+ * in memory, it is prepared once, before them.
  */
 #include <math.h>
 
 #include "layers/gemm.h"
 
 enum {
-    SLICE_PIXELS = 2048, /* below half, adding up a slice's gradient costs more than it spreads */
+    SLICE_PIXELS = 2048, /* with less than half of it, adding a slice's gradient costs more than the
+                            slice gains */
     MAX_SLICES = 64,
-    SLICES_A_THREAD = 2,      /* below which channels are cut as well */
-    TASKS_A_THREAD = 3,       /* into at least so many tasks */
-    TASKS_IN_BLOCK = 6,       /* cost as much as a block does, for each of them reads dy again */
-    PREPARED_FLOATS = 4 << 20 /* more, and each range prepares its own again */
+    SLICES_A_THREAD = 2, /* with fewer, channels are cut as well */
+    TASKS_A_THREAD = 3,  /* then into at least so many tasks */
+    TASKS_IN_BLOCK = 6,  /* so many tasks cost as much as a block, because each reads dy again */
+    PREPARED_FLOATS = 4 << 20 /* with more, each range prepares its own */
 };
 
-static const double WORTH_CUTTING = 0.9; /* of the time without: what is read twice costs some */
-static const double PART_UNITS = 0.33;   /* what a part costs more, forward */
+static const double WORTH_CUTTING = 0.9; /* of the uncut time: data that is read twice has a cost */
+static const double PART_UNITS = 0.33;   /* overhead of a part in units, forward */
 
 static int divide_up(int x, int by)
 {
     return (x + by - 1) / by;
 }
 
-/* None is larger. */
+/* The first piece; none is larger. */
 static dn_piece first_piece(const dn_visit *v)
 {
     return dn_layout_piece(&v->out->layout, 0);
@@ -51,8 +54,8 @@ static int part_count(const dn_visit *v)
     return count;
 }
 
-/* The kind's, or what products with operands of their own do best with; a 7x7 is always gathered an
- * image channel at a time. */
+/* The kind's block, or the best one for products with operands of their own; a 7x7 always gathers
+ * one image channel at a time. */
 static int channel_block(const dn_visit *v)
 {
     const dn_layer_kind *kind = v->layer->kind;
@@ -70,7 +73,7 @@ static int channel_block(const dn_visit *v)
 
 /* ---- forward ---- */
 
-/* Image rows that are not cut: of a tile, or the grain of all else. */
+/* Image rows that are never cut apart: those of a Winograd tile, or 2. */
 static int unit_rows(const dn_visit *v)
 {
     return v->layer->kind->winograd ? DN_TILE : 2;
@@ -83,8 +86,8 @@ static int piece_units(const dn_visit *v)
                                        : dn_piece_units(&v->out->layout, &piece, unit_rows(v));
 }
 
-/* The largest part with which the busiest thread has least to do: whole pieces, whose moments are
- * taken from the cache, unless it has a tenth less. */
+/* The largest part that minimises the busiest thread's work: whole pieces, whose moments are taken
+ * while they are in the cache, unless parts save more than a tenth. */
 static int part_units(const dn_visit *v)
 {
     const int pieces = v->out->layout.pieces, units = piece_units(v);
@@ -104,8 +107,9 @@ static int part_units(const dn_visit *v)
 
 /* ---- backward ---- */
 
-/* As few pieces in each as make more than half of SLICE_PIXELS, a power of two: like most batches
- * and numbers of threads, so that no slice is longer and no thread has more of them. */
+/* Each slice has a power of two of pieces, the fewest with more than half of SLICE_PIXELS. Most
+ * batch sizes and thread counts are powers of two as well, so slices are equal and so are the
+ * threads' shares. */
 static int slice_count(const dn_visit *v)
 {
     const double wanted = fmax(dn_map_pixels(v->out) / SLICE_PIXELS, 1);
@@ -115,8 +119,8 @@ static int slice_count(const dn_visit *v)
     return slices;
 }
 
-/* 1: there are too few blocks for the threads, so that halves are better, of which kernels make a
- * little less. */
+/* 1: there are fewer tasks than threads, so half blocks are better, although kernels are a little
+ * less efficient on them. */
 static int is_better_halved(const dn_visit *v)
 {
     const int tasks = v->slices * divide_up(v->layer->weights_in, v->channel_block);
@@ -130,7 +134,8 @@ static int are_enough_slices(const dn_visit *v)
     return rounds >= SLICES_A_THREAD && v->slices >= WORTH_CUTTING * rounds * v->threads;
 }
 
-/* The first input channel of a range, or for the one past the last the end; longer ranges first. */
+/* The first input channel of a range, or the end if `range` is one past the last; longer ranges
+ * come first. */
 static int range_begin(const dn_visit *v, int range)
 {
     const int inputs = v->layer->weights_in, blocks = divide_up(inputs, v->channel_block);
@@ -144,14 +149,14 @@ dn_task dn_task_of_range(const dn_visit *v, int range)
     return (dn_task){.first = range_begin(v, range), .end = range_begin(v, range + 1)};
 }
 
-/* When all threads are done with so many ranges, in sixths of a block: the longer ones come first,
- * and each thread takes a task as it becomes free. */
+/* The time at which all threads finish so many ranges, in sixths of a block: longer ranges come
+ * first, and each thread takes a task when it becomes idle. */
 static int longest_of_ranges(const dn_visit *v, int blocks, int ranges)
 {
     const int shorter = blocks / ranges * TASKS_IN_BLOCK + 1, longer = shorter + TASKS_IN_BLOCK;
     const int longers = v->slices * (blocks % ranges), shorters = v->slices * ranges - longers;
     const int rounds = longers / v->threads, late = longers % v->threads;
-    const int begun = rounds * longer; /* when the first begin with the shorter ones */
+    const int begun = rounds * longer; /* when the first threads begin with the shorter ones */
     int end = begun + (late > 0 ? longer : 0);
     while (late * ((end - begun - longer) / shorter) +
                (v->threads - late) * ((end - begun) / shorter) <
@@ -160,8 +165,8 @@ static int longest_of_ranges(const dn_visit *v, int blocks, int ranges)
     return end;
 }
 
-/* Ranges that a slice's channel blocks are cut into: as few as there are tasks enough, or up to
- * twice as many if these share out better. */
+/* Ranges of a slice's channel blocks: as few as give enough tasks, or up to twice as many if they
+ * balance better. */
 static int range_count(const dn_visit *v)
 {
     const int blocks = divide_up(v->layer->weights_in, v->channel_block);
@@ -179,9 +184,8 @@ static int range_count(const dn_visit *v)
     return best;
 }
 
-/* 1: the input's gradient had better be tasks of its own, one for each piece and range, as there
- * are too few tasks. Counted in shares of the layer's work, of which either gradient is about a
- * half. */
+/* 1: too few tasks: the input's gradient is faster in tasks of its own, one for each piece and
+ * range. In shares of the layer's work, of which either gradient is about half. */
 static int is_better_apart(const dn_visit *v)
 {
     const double tasks = v->slices * v->ranges, rounds = ceil(tasks / v->threads);
@@ -190,11 +194,11 @@ static int is_better_apart(const dn_visit *v)
     return split < WORTH_CUTTING * rounds / tasks;
 }
 
-/* Of a part; 0 where nothing can be prepared, or all of it is too much. */
+/* Floats prepared of a part; 0 if nothing can be prepared, or all of it would be too much. */
 static size_t prepared_floats(const dn_visit *v)
 {
     dn_carver c = {.inner = 1};
-    if (v->layer->in < 0) /* one product needs dy, not two */
+    if (v->layer->in < 0) /* only one product needs dy */
         return 0;
     const dn_piece part = dn_largest_part(v);
     v->layer->kind->carve_dy(v, &part, &c);
@@ -202,7 +206,8 @@ static size_t prepared_floats(const dn_visit *v)
     return (size_t)v->out->layout.pieces * parts * floats <= PREPARED_FLOATS ? floats : 0;
 }
 
-/* Of a part at a time: all, or where there are few parts for the threads, what makes a panel. */
+/* Outputs of a part that are prepared at a time: all or, if there are few parts per thread, those
+ * of a column of packed dy. */
 static int prepared_outputs(const dn_visit *v)
 {
     const int64_t parts = (int64_t)v->out->layout.pieces * v->parts;

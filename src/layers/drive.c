@@ -1,6 +1,6 @@
 /*
- * How the threads drive a layer: forward pieces or parts of them, backward tasks; and the memory
- * that they share. How the work is cut stands in cut.c.
+ * How threads run a layer: pieces or parts of them in the forward pass, tasks in the backward pass;
+ * and the memory that they share. cut.c decides how the work is divided.
  */
 #include <assert.h>
 #include <omp.h>
@@ -14,7 +14,7 @@
 void dn_workspace_carve(dn_visit *v, dn_carver *c)
 {
     const dn_layer *l = v->layer;
-    const int takes_weights = !v->backward || l->in >= 0; /* the images' gradient is not wanted */
+    const int takes_weights = !v->backward || l->in >= 0; /* the images' gradient is not needed */
     const int sums = v->backward ? l->gamma != NULL : v->out != NULL;
     v->packed = dn_carve_floats(c, takes_weights ? dn_packed_size(v) : 0);
     v->partial = dn_carve_doubles(c, sums ? dn_partial_size(v) : 0);
@@ -23,7 +23,7 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c)
     v->wgrad = dn_carve_floats(c, (size_t)v->slices * dn_wgrad_size(v, l->weights_in));
     if (v->prepared_floats == 0)
         return;
-    assert(takes_weights); /* whose packing ends what prepares */
+    assert(takes_weights); /* packing the weights ends with the barrier that this needs */
     v->prepared =
         dn_carve_floats(c, (size_t)(v->out->layout.pieces * v->parts) * v->prepared_floats);
 }
@@ -31,13 +31,13 @@ void dn_workspace_carve(dn_visit *v, dn_carver *c)
 dn_carver dn_thread_scratch(const dn_visit *v)
 {
     float *const own = v->scratch + (size_t)omp_get_thread_num() * v->scratch_floats;
-    dn_memory_close(own, v->scratch_floats * sizeof *own); /* what the last piece had */
+    dn_memory_close(own, v->scratch_floats * sizeof *own); /* of the previous piece */
     return (dn_carver){.memory = (char *)own, .short_part = v->short_part};
 }
 
 /* ---- forward ---- */
 
-/* A piece and its moments, from this thread's cache. */
+/* A piece, and its moments while it is in this thread's cache. */
 static void run_piece(const dn_visit *v, const dn_pass *pass, int index)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, index);
@@ -73,7 +73,7 @@ static void drive_pieces(const dn_visit *v, const dn_pass *pass)
             dn_norm_prepare(v, pass);
         if (v->packed) {
             dn_pack_weights(v);
-        } else { /* packing ends with one */
+        } else { /* packing weights ends with a barrier */
 #pragma omp barrier
         }
         if (v->parts > 1) {
@@ -96,14 +96,14 @@ void dn_layer_forward(const dn_visit *v, const dn_pass *pass)
 
 /* ---- backward ---- */
 
-/* Where part `part` of a piece has its share of v->prepared. */
+/* The share of v->prepared for part `part` of a piece. */
 static float *prepared_at(const dn_visit *v, int piece, int part)
 {
     const size_t index = (size_t)(piece * v->parts + part);
     return v->prepared != NULL ? v->prepared + index * v->prepared_floats : NULL;
 }
 
-/* Inside a parallel region; packing of weights ends it. */
+/* Inside a parallel region; the barrier at the end of packing weights completes it. */
 static void prepare_parts(const dn_visit *v, const dn_pass *pass)
 {
     const int parts = v->parts, outputs = v->layer->outputs, step = v->prepared_outputs;
@@ -119,7 +119,7 @@ static void prepare_parts(const dn_visit *v, const dn_pass *pass)
         }
 }
 
-/* A task's piece. */
+/* One piece of a task. */
 static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task, int index)
 {
     const dn_piece piece = dn_layout_piece(&v->out->layout, index);
@@ -133,14 +133,14 @@ static void run_task_piece(const dn_visit *v, const dn_pass *pass, dn_task *task
     }
 }
 
-/* Slice `slice` of the pieces and a range: the weights' gradient, and unless it is done apart the
- * input's. */
+/* Slice `slice` of the pieces and a range: the weights' gradient and, unless it is computed apart,
+ * the input's. */
 static void run_slice(const dn_visit *v, const dn_pass *pass, int slice, int range)
 {
     const int pieces = v->out->layout.pieces, slices = v->slices;
     dn_task task = dn_task_of_range(v, range);
     task.slice = slice;
-    task.wgrad = !v->layer->weight->frozen; /* else it stays 0 */
+    task.wgrad = !v->layer->weight->frozen; /* otherwise the gradient stays 0 */
     task.dgrad = !v->apart && v->layer->gamma != NULL;
     memset(dn_wgrad_at(v, slice, task.first), 0,
            dn_wgrad_size(v, task.end - task.first) * sizeof(float));

@@ -2,7 +2,8 @@
 #include "dn/rng.h"
 #include "layers/gemm.h"
 
-/* A draw belongs to (step, virtual rank, layer and channel) and an image, or four of its values. */
+/* The key of a draw: step and virtual rank; with it the layer and channel, and an image or four of
+ * its values. */
 static uint64_t pass_number(const dn_pass *pass)
 {
     return pass->step * 65536 + pass->virtual_rank;
@@ -34,10 +35,10 @@ static void drop_channel(const dn_visit *v, const dn_pass *pass, const dn_padded
     }
 }
 
-enum { WORDS = 4 /* of a draw, each for a value */, FACTORS = 512 /* multiplied by at a time */ };
+enum { WORDS = 4 /* per draw, one for each value */, FACTORS = 512 /* per multiplication */ };
 
-/* factor(count) = those of the channel's values `first`, first + 1, ... Returns where they begin,
- * as a draw is for the values 4 i to 4 i + 3. */
+/* factor(count) = the factors of the channel's values `first`, first + 1, ... Returns their
+ * address, since a draw covers values 4 i to 4 i + 3. */
 static const float *draw_factors(const dn_visit *v, const dn_pass *pass, int channel,
                                  uint64_t first, size_t count, float factor[FACTORS + WORDS])
 {

@@ -1,31 +1,30 @@
 /*
  * The loops of layers that are a gemm over panels; see gemm.h.
  *
- * Forward, a part of a piece at a time: a panel of input channels is filled (normalised as it is
- * filled), multiplied, and the sums are written in place into the output map.
+ * Forward, one part of a piece at a time: a panel of input channels is filled (and normalised while
+ * it is filled) and multiplied, and the sums are written in place into the output map.
  *
- * Backward, a part of a piece of a task at a time: the output's gradient is loaded with the
- * deferred correction applied, and made into what gemm and wgrad read of it, once for all tasks
- * that share it or once for the task; then, block by block of its channels, the panel is filled
- * again and gives the weights' gradient, and the product with the transposed weights gives the
- * input's. The 1x1 of a dense layer cuts a piece into parts of pixels whose operands stay in the
- * cache.
+ * Backward, one part of a piece of a task at a time: the output's gradient is loaded, with the
+ * deferred correction applied, and converted to what gemm and wgrad read, once for all tasks that
+ * share it or once per task. Then, for each channel block of the task, the panel is filled again
+ * and gives the weights' gradient, and the product with the transposed weights gives the input's.
+ * The 1x1 of a dense layer divides a piece into parts of pixels whose operands stay in the cache.
  *
- * A panel is rows of floats, or where products have operands in forms of their own, one of these.
+ * Products that round to bf16 read an operand in a form of its own instead of the panel.
  */
 #include "layers/gemm.h"
 
 #include "layers/norm.h"
 
-/* What a part has, so that it stays in the second-level cache: of dy, which stands there twice; or
- * of an operand of all inputs. */
+/* Sizes of a part such that it stays in the L2 cache: of dy, which is there twice, or of an operand
+ * of all inputs. */
 enum { DY_FLOATS = 65536, OPERAND_FLOATS = 131072, PART_STEP = 64 };
 
-/* What a thread works in. */
+/* A thread's working memory. */
 typedef struct gemm_scratch {
-    dn_gemm_block block;   /* the operand, and what is made with it */
-    float *y;              /* forward, unless sums go straight into the map */
-    float *dy, *packed_dy; /* backward: dy as gemm reads it, and as wgrad does */
+    dn_gemm_block block;   /* the operand, and what is computed from it */
+    float *y;              /* forward: the sums, unless they go directly into the map */
+    float *dy, *packed_dy; /* backward: dy in the formats of gemm and wgrad */
 } gemm_scratch;
 
 static size_t larger(size_t a, size_t b)
@@ -40,7 +39,7 @@ static size_t smaller(size_t a, size_t b)
 
 /* ---- views and rows ---- */
 
-/* Floats of a padded row that kernels touch: fill, and the taps of a gemm. */
+/* Floats of a padded row that kernels touch: filling it, and the taps of a gemm. */
 static size_t padded_reach(const dn_padded *padded)
 {
     const size_t filled = dn_padded_floats(padded) + DN_LANES - 1;
@@ -51,7 +50,7 @@ static size_t padded_reach(const dn_padded *padded)
                   dn_padded_first(padded) + dn_round_lanes(dn_padded_positions(padded)) + last_tap);
 }
 
-/* Floats from row to row of a panel or a DN_PAIRED operand. */
+/* Floats between rows of a panel or a DN_PAIRED operand. */
 static size_t row_floats(const dn_padded *padded)
 {
     return dn_row_stride(dn_padded_floats(padded) + DN_FORM_PAD + 2 * DN_LANES +
@@ -79,7 +78,7 @@ static dn_gemm_view view_of_piece(const dn_visit *v, const dn_piece *piece)
     return view;
 }
 
-/* Pixels of a part, forward no more than all threads have work with. */
+/* Pixels of a part; in the forward pass no more than leave work for all threads. */
 static size_t part_pixels(const dn_visit *v)
 {
     const int rows = v->backward ? v->layer->outputs : (v->layer->weights_in + 1) / 2;
@@ -111,21 +110,21 @@ dn_padded dn_gemm_output_padded(const dn_gemm_view *view)
     return padded;
 }
 
-/* 1: sums go straight into the map, which needs no store. A gemm writes whole vectors, so that
- * parts of any length may not do so. */
+/* 1: sums go directly into the map, without `store`. A gemm writes whole vectors, so parts of
+ * arbitrary length cannot do so. */
 static int is_direct(const dn_visit *v)
 {
     const int spills = v->parts > 1 && !v->layer->kind->cuts_pixels;
     return v->layer->taps == 1 && v->options->dtype == DN_FP32 && !spills;
 }
 
-/* 1: one kernel makes the input's gradient and carries it into the map: there is no dx. */
+/* 1: one kernel computes the input's gradient and adds it to the map's: there is no dx. */
 static int is_fused(const dn_visit *v)
 {
     return v->layer->kind->cuts_pixels && v->products->dgrad_norm_relu != NULL;
 }
 
-/* Floats of a row of a gemm's output that it writes, or `store` reads. */
+/* Floats of a row of a gemm's output that it writes, or that `store` reads. */
 static size_t output_reach(const dn_gemm_view *view)
 {
     const dn_padded out = dn_gemm_output_padded(view);
@@ -134,7 +133,7 @@ static size_t output_reach(const dn_gemm_view *view)
                   rows * out.pitch + dn_round_lanes((size_t)out.width));
 }
 
-/* Floats from row to row of dx, and of one of them. */
+/* Floats between rows of dx, and in one of them. */
 static size_t dx_stride(const dn_visit *v, const dn_gemm_view *view)
 {
     return v->layer->kind->cuts_pixels ? dn_row_stride(DN_DX_PIXELS) : view->ld;
@@ -145,15 +144,15 @@ static size_t dx_reach(const dn_visit *v, const dn_gemm_view *view)
     return v->layer->kind->cuts_pixels ? DN_DX_PIXELS : output_reach(view);
 }
 
-/* Floats from row to row of an operand: a DN_PLANAR one has two elements a float. */
+/* Floats between rows of an operand: a DN_PLANAR one has two elements per float. */
 static size_t operand_stride(const dn_visit *v, const dn_gemm_view *view)
 {
     return v->backward && v->products->operands != NULL ? dn_row_stride((view->ld + 1) / 2)
                                                         : view->ld;
 }
 
-/* An operand in a form of its own, and the panel that it is rounded from, unless the kind needs
- * none; or the panel alone. */
+/* An operand in a form of its own and, if the kind fills one, the panel that it is rounded from; or
+ * the panel alone. */
 static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t block,
                            dn_gemm_block *b, dn_carver *c)
 {
@@ -169,7 +168,7 @@ static void carve_operands(const dn_visit *v, const dn_gemm_view *view, size_t b
         b->panel = dn_carve_padded(c, block, view->ld, reach);
 }
 
-/* What gemm and wgrad read of dy. */
+/* dy in the formats of gemm and wgrad. */
 static void carve_forms_of_dy(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s,
                               dn_carver *c)
 {
@@ -183,7 +182,7 @@ static void carve_forms_of_dy(const dn_visit *v, const dn_gemm_view *view, gemm_
         dn_carve_floats(c, v->products->packed_dy_floats(v->layer->outputs, view->positions));
 }
 
-/* dy as floats, for as long as these are made of it. */
+/* dy as floats, needed while those are made from it. */
 static float *carve_rows_of_dy(const dn_visit *v, const dn_gemm_view *view, const gemm_scratch *s,
                                dn_carver *c)
 {
@@ -192,7 +191,7 @@ static float *carve_rows_of_dy(const dn_visit *v, const dn_gemm_view *view, cons
                                                            padded_reach(&view->padded));
 }
 
-/* All else. */
+/* Everything else. */
 static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch *s, dn_carver *c)
 {
     const dn_layer *l = v->layer;
@@ -206,7 +205,7 @@ static void carve_rest(const dn_visit *v, const dn_gemm_view *view, gemm_scratch
         s->y = dn_carve_floats(c, ((size_t)l->outputs - 1) * view->ld + output_reach(view));
     if (!v->backward || l->kind->dgrad == NULL || is_fused(v))
         return;
-    /* Kernels that unpool dx read up to a vector behind its pixels. */
+    /* Kernels that unpool dx read up to a vector after its pixels. */
     const size_t behind = l->kind->plane != NULL ? view->positions + DN_LANES - 1 : 0;
     b->dx = dn_carve_floats(c, (block - 1) * b->dx_ld + larger(dx_reach(v, view), behind));
     if (l->taps > 1)
@@ -266,8 +265,8 @@ void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece
 
 /* ---- backward ---- */
 
-/* dy, packed = the gradient of outputs [first, end) in the padded layout, deferred correction
- * applied, as gemm and wgrad read it. */
+/* dy, packed = the gradient of outputs [first, end) in the padded layout, with the deferred
+ * correction applied, in the formats of gemm and wgrad. */
 static void load_dy(const dn_visit *v, const dn_pass *pass, const dn_gemm_view *view, int first,
                     int end, const gemm_scratch *s, dn_carver *c)
 {
@@ -328,7 +327,7 @@ void dn_gemm_backward_part(const dn_visit *v, const dn_pass *pass, const dn_task
         carve_forms_of_dy(v, &view, &s, &(dn_carver){.memory = (char *)task->prepared, .inner = 1});
     } else {
         carve_forms_of_dy(v, &view, &s, &c);
-        dn_carver passing = c; /* the rest stands where dy's rows did */
+        dn_carver passing = c; /* the rest reuses the memory of dy's rows */
         load_dy(v, pass, &view, 0, l->outputs, &s, &passing);
     }
     carve_rest(v, &view, &s, &c);

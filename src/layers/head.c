@@ -1,10 +1,9 @@
 /*
- * Norm and ReLU, or neither; average pool, dropout, linear. The loss is another file's: loss.c.
+ * Batch norm and ReLU, or neither; average pool, dropout, linear. The loss is in loss.c.
  *
- * The pool is global, or has windows, cells, whose means are features of their own in PyTorch's
- * order, (channels, cells). Features are kept as rows of images, (features, batch), and so are the
- * logits: the linear layer is then a 1x1 convolution whose pixels are images, with the same
- * kernels.
+ * The pool is global, or has several windows (cells), whose means are features in PyTorch's order,
+ * (channels, cells). Features are kept as rows of images, (features, batch), and so are the logits:
+ * the linear layer is then a 1x1 convolution whose pixels are images, with the same kernels.
  */
 #include <string.h>
 
@@ -18,8 +17,8 @@ static size_t image_stride(const dn_visit *v)
     return dn_round_lanes((size_t)v->options->batch);
 }
 
-/* What is kept are rows (batch and pad): the features, then their gradients; of classes
- * the logits, which their gradients replace. */
+/* Kept: rows (batch and pad) of the features, later of their gradients; and of the logits per
+ * class, later of their gradients. */
 static size_t head_kept(const dn_layer *l, int batch)
 {
     return (size_t)(2 * l->weights_in + l->outputs) * dn_round_lanes((size_t)batch);
@@ -42,7 +41,8 @@ static float *logit_row(const dn_visit *v, int class)
 
 /* ---- the pool ---- */
 
-/* The windows of the pool, `height` x `width` pixels each; pixels beyond the last are in none. */
+/* The windows of the pool, `height` x `width` pixels each; pixels beyond the last window are in
+ * none. */
 typedef struct pool_cells {
     int height, width, rows, columns;
 } pool_cells;
@@ -93,7 +93,7 @@ static float cell_mean(const pool_cells *cells, int cell, const float *x, int wi
     return sum / (float)(cells->height * cells->width);
 }
 
-/* Features are dropped forward, and their gradients backward. */
+/* Drops features in the forward pass, and their gradients in the backward pass. */
 static void drop_feature(const dn_visit *v, const dn_pass *pass, int feature, float *row)
 {
     const pool_cells shape = cells_of(v);
@@ -139,7 +139,7 @@ static void multiply_images(const dn_visit *v, const float *packed, int outputs,
                       ld, 0);
 }
 
-/* Rows of logits, without the bias, from class `o` on. */
+/* Rows of logits, without the bias, starting at class `o`. */
 static void multiply_features(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
@@ -187,8 +187,8 @@ static linear_scratch carve_linear(const dn_visit *v, dn_carver *c)
     return s;
 }
 
-/* Gradients of rows of the linear layer's weight and bias from class `o` on. The features are the
- * packed operand: there are more of them than rows. */
+/* Gradients of rows of the linear layer's weight and bias, starting at class `o`. The features are
+ * the packed operand, because there are more of them than rows. */
 static void linear_gradient(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
@@ -209,7 +209,7 @@ static void linear_gradient(const dn_visit *v, int o)
     }
 }
 
-/* g(piece) = the gradient of channel `c`: each pixel's share of its cell's. */
+/* g(piece) = the gradient of channel `c`: each pixel's share of its cell's gradient. */
 static void spread_cells(const dn_visit *v, const pool_cells *cells, const dn_piece *piece, int c,
                          float *g)
 {
@@ -226,8 +226,8 @@ static void spread_cells(const dn_visit *v, const pool_cells *cells, const dn_pi
             }
 }
 
-/* Spreads the features' gradient over one piece of the last map, `rows` channels from `first` on.
- */
+/* Distributes the features' gradient over one piece of the last map, `rows` channels starting at
+ * `first`. */
 static void spread_gradient(const dn_visit *v, int index, int first, int rows)
 {
     const dn_piece piece = dn_layout_piece(&v->in->layout, index);

@@ -1,5 +1,5 @@
-/* All kinds, for what goes through them: the names of phases, and tests. A new kind is a file with
- * its row, and a line here; which layer is of which kind src/model/build.c says. */
+/* The table of kinds, for the names of phases, and tests. To add a kind, write a file with its row
+ * and add a line here; src/model/build.c decides which layer has which kind. */
 #include "layers/layer.h"
 
 static const dn_layer_kind *const kinds[] = {

@@ -1,34 +1,37 @@
 /*
- * A layer: what it is, and what it is handed when it runs.
+ * A layer: its description, and its inputs when it runs.
  *
  * A DenseNet is a list of layers. Each reads the first `inputs` channels of one feature map and
- * writes `outputs` channels into another, from channel `first` on; a dense block is one map into
- * which its layers write in turn, so the concatenation is never built. Forward walks the list,
- * backward walks it in reverse (src/model/walk.c).
+ * writes `outputs` channels into another, starting at channel `first`. A dense block is one map
+ * into which its layers write in turn, so the concatenation is never built. The forward pass walks
+ * the list, the backward pass walks it in reverse (src/model/walk.c).
  *
  *     stem ─► block map ─► 1x1 ─► bottleneck map ─► 3x3 ─┐
  *                ▲  └────────► transition ─► next block   │
  *                └────────────────────────────────────────┘
  *
- * Shared statistics. Mean and variance belong to a map's channel, so they are computed once, by
- * the layer that writes it; every batch norm that reads it differs in gamma and beta only.
+ * Shared statistics. Mean and variance are properties of a map's channel, so they are computed
+ * once, by the layer that writes it; the batch norms that read it differ only in gamma and beta.
  *
- * Deferred correction. A layer's backward adds gamma_i * g_i into its input map's gradient, g_i
- * being masked by its ReLU, and keeps the sums A = sum gamma_i * dbeta_i and B = sum gamma_i *
- * dgamma_i. When the writer of the channel loads its own gradient it applies the rest of all those
- * batch norms' backward passes at once, an affine function of gradient and map:
+ * Deferred correction. The backward pass of layer i adds gamma_i * g_i to its input map's gradient
+ * D, where g_i is masked by its ReLU, and accumulates the sums A = sum gamma_i * dbeta_i and B =
+ * sum gamma_i * dgamma_i. When the layer that wrote the channel loads D, it applies the rest of all
+ * those batch norms' backward passes at once, as an affine function of gradient and map:
  *
  *     dx = (D - A/M - xhat * B/M) / sqrt(variance + eps),  xhat = (x - mean) / sqrt(variance + eps)
  *
- * D is kept in the map's type: in bf16 it is rounded after each addition.
+ * D is stored in the map's element type: in bf16 it is rounded after each addition. M is the number
+ * of pixels that the statistics cover.
  *
- * Norm groups. Nets whose batches are normalised together walk side by side. After each layer
- * forward, and before it backward, they learn the sums of all their batches; mean, variance, A, B
- * and M are then those of the group, added up along the tree. An ordinary net is a group of one.
+ * Norm groups. Nets whose batches are normalised together run in lockstep. After each layer in the
+ * forward pass, and before it in the backward pass, they exchange the sums of their batches: mean,
+ * variance, A, B and M are then those of the group, added up along the tree. An ordinary net is a
+ * group of one.
  *
- * The order of every sum follows from the shape alone: a piece's sums are kept apart and combined
- * in the order of the pieces, statistics and the norm's in double, weight gradients in float. Who
- * computes a piece, and what it is cut into further, may follow from the threads (cut.c).
+ * The order of every sum depends on the shape alone: each piece has its own partial sums, which are
+ * combined in the order of the pieces; those of statistics and batch norm in double, weight
+ * gradients in float. Which thread computes a piece, and how it is divided further, may depend on
+ * the number of threads (cut.c).
  */
 #ifndef DN_LAYER_H
 #define DN_LAYER_H
@@ -44,151 +47,155 @@ typedef struct dn_feature_map {
     char name[64];
     dn_layout layout;
     int channels;
-    size_t element;        /* bytes of an element */
-    float *mean, *inverse; /* (channels) of the group: mean, 1 / sqrt(variance + eps) */
-    double *sums; /* (channels, 2) of this net: mean and sum of squares about it; backward: A, B */
-    size_t statistics;          /* offset in the leaf: means, then unbiased variances */
-    int written, read;          /* first layer that writes it, last layer that reads it */
-    int recomputable;           /* 1: one convolution writes all of it, and one layer reads it */
-    int recomputed;             /* 1: not kept for the backward pass but computed again there */
+    size_t element;        /* bytes per element */
+    float *mean, *inverse; /* (channels) of the norm group: mean, 1 / sqrt(variance + eps) */
+    double *sums; /* (channels, 2) of this net: mean and sum of squared deviations; in the backward
+                     pass A and B */
+    size_t statistics; /* offset in the leaf: means, then unbiased variances */
+    int written, read; /* first layer that writes it, last layer that reads it */
+    int recomputable;  /* 1: one convolution writes all of it, and only one layer reads it */
+    int recomputed;    /* 1: recomputed for the backward pass instead of kept */
     void *data, *backward_data; /* (strips, channels, stride) elements; the same unless
                                    recomputed */
-    void *gradient;             /* of the same shape and type, before the deferred correction */
+    void *gradient;             /* same shape and type, before the deferred correction */
 } dn_feature_map;
 
 typedef struct dn_layer dn_layer;
 
-/* What one layer is handed to run once, forward or backward: all that it reads and writes, but for
- * the pass. Made with the memory plan, and const from then on. */
+/* The arguments of one run of a layer, forward or backward: everything that it reads and writes,
+ * except the pass. Created with the memory plan, and constant from then on. */
 typedef struct dn_visit {
     const dn_layer *layer;
-    int time;                      /* when, counted in visits */
+    int time;                      /* time of the run, in visits */
     int backward;                  /* 1, or 0 for forward */
-    const struct dn_visit *before; /* computes the recomputed input again, or NULL */
+    const struct dn_visit *before; /* recomputes the input first; or NULL */
 
     const dn_spec *spec;
     const dn_net_options *options;
     const dn_kernels *kernels;
-    const dn_map_kernels *on_maps;      /* those of the net's element type */
-    const dn_product_kernels *products; /* the same, but of the head and of Winograd's 3x3 those
-                                           of fp32; which source has them, says dispatch.c */
+    const dn_map_kernels *on_maps;      /* kernels for the net's element type */
+    const dn_product_kernels *products; /* products for it; the head and Winograd's 3x3 use those of
+                                           fp32. dispatch.c says which source file they come from */
     int threads;
 
-    /* How the work is cut (cut.c). */
+    /* How the work is divided (cut.c). */
     int channel_block; /* input channels that are filled and multiplied at once */
-    int part_units;    /* forward: of a part, so that all threads have work: of DN_LANES pixels
-                          (kind->cuts_pixels), or of dn_piece_units */
-    int parts; /* of a piece at most; forward those that threads share, 1: one thread does it all */
-    int slices, ranges; /* backward: weight gradients of their own, cuts of the channel blocks */
-    int apart;          /* backward, 1: the input's gradient is done apart from the weights' */
-    size_t prepared_floats; /* backward: of a part, where dy is prepared; or 0 */
-    int prepared_outputs;   /* of which this many at a time */
+    int part_units;    /* forward: units of a part, such that all threads have work: DN_LANES pixels
+                          (kind->cuts_pixels), or a unit of dn_piece_units */
+    int parts;         /* most parts of a piece; forward, if 1, a piece is run by one thread */
+    int slices, ranges;     /* backward: slices; ranges of channel blocks */
+    int apart;              /* backward, 1: the input's gradient has tasks of its own */
+    size_t prepared_floats; /* backward: per part, if dy is prepared; otherwise 0 */
+    int prepared_outputs;   /* outputs prepared at a time */
 
-    const dn_feature_map *in, *out; /* NULL: the images, the logits */
-    void *x, *y;                    /* the maps' data at this time */
-    void *dx, *dy;                  /* and gradients */
+    const dn_feature_map *in, *out; /* NULL: the images, or the logits */
+    void *x, *y;                    /* data of the maps at this time */
+    void *dx, *dy;                  /* and their gradients */
     float *images;                  /* (batch, channels, height, width) */
     const int32_t *labels;          /* (batch) */
     float *logits;                  /* (batch, classes) */
     double *losses;                 /* (batch) */
 
-    const float *parameters, *running; /* all of the net's; a layer knows its tensors */
+    const float *parameters, *running; /* all of the net's; a layer knows its own tensors */
     float *leaf;
-    const float *correction; /* (outputs, 3) deferred correction of the output; backward */
+    const float *correction; /* (outputs, 3) backward: deferred correction of the output */
 
-    /* Shared by the threads, of this visit alone; then (threads, scratch_floats). */
-    void *workspace; /* packed, partial, wgrad and prepared are its parts */
-    float *packed;   /* the weights as the kernels want them */
-    double *partial; /* (pieces, channels, 2) sums: forward the moments of the outputs, backward the
-                        norm's of the inputs */
-    float *wgrad;    /* weight gradients of slices */
-    float *prepared; /* (pieces, parts, prepared_floats) backward: of dy, or NULL */
+    /* Shared by the threads of this visit; then (threads, scratch_floats). */
+    void *workspace; /* consists of packed, partial, wgrad and prepared */
+    float *packed;   /* weights in the kernels' format */
+    double *partial; /* (pieces, channels, 2) partial sums: forward the moments of the outputs,
+                        backward those of the inputs' batch norm */
+    float *wgrad;    /* weight gradients of the slices */
+    float *prepared; /* (pieces, parts, prepared_floats) backward: prepared dy; or NULL */
     float *scratch;
     size_t scratch_floats;
-    int short_part; /* for tests: the part that is carved a vector too short: of a thread's scratch,
-                       or, negative, of the workspace; 0: none */
+    int short_part; /* for tests: index of the memory part that is carved one vector too short, in a
+                       thread's scratch or, if negative, in the workspace; 0: none */
 } dn_visit;
 
-/* What is done at once backward: a slice, which is a number of consecutive pieces with a weight
- * gradient of its own (split-K: the wgrad gemm runs over pixels), and a range of channel blocks; or
- * for the input's gradient alone a piece of no slice, and a range. */
+/* A unit of backward work: a slice, a number of consecutive pieces with its own weight gradient
+ * (split-K: the wgrad gemm sums over pixels), and a range of channel blocks. Or for the input's
+ * gradient alone, one piece (slice unused) and a range. */
 typedef struct dn_task {
     int slice, first, end; /* input channels [first, end) */
-    int wgrad, dgrad;      /* what is wanted: the weights' gradient, the input's, or both */
-    float *prepared;       /* of the part that is to be done, or NULL: nothing was prepared */
+    int wgrad, dgrad;      /* what to compute: the weights' gradient, the input's, or both */
+    float *prepared;       /* prepared dy of the part; NULL: not prepared */
 } dn_task;
 
-/* A block of input channels of a gemm layer over (part of) a piece; gemm.h. */
+/* A channel block of a gemm layer over a piece or part of one; gemm.h. */
 typedef struct dn_gemm_block dn_gemm_block;
 
 /*
  * A kind of layer: a row in its own file, and in the table of kinds.c. A pass of NULL means
- * evaluation: running statistics normalise, and nothing is kept for a backward pass.
+ * evaluation: batches are normalised by running statistics, and nothing is kept for a backward
+ * pass.
  */
 typedef struct dn_layer_kind {
     const char *name;                                 /* of the operation: "conv" */
-    const char *phase;                                /* layers whose times are summed: "conv1x1" */
-    void (*scratch)(const dn_visit *v, dn_carver *c); /* carves what a thread takes at most */
+    const char *phase;                                /* times are summed per phase: "conv1x1" */
+    void (*scratch)(const dn_visit *v, dn_carver *c); /* carves a thread's scratch at its largest */
 
-    /* A part of a piece forward, into the output map; one of a task backward, added to the task's
-     * partial sums. Called inside a parallel region by the loops of drive.c. `part` cuts a piece
-     * into parts that are run by themselves, so that what a thread works in stays in its caches:
-     * sets number `index`, 0 where there are no more; the first is the largest. NULL: forward of
-     * v->part_units images or units of rows, backward whole. */
+    /* Forward: computes a part of a piece into the output map. Backward: a part of one piece of a
+     * task, added to the task's partial sums. Called inside a parallel region by the loops of
+     * drive.c. `part` divides a piece into parts that are run separately, so that a thread's
+     * working set stays in its caches: sets *part to part `index` and returns 1, or returns 0 if
+     * there are no more; the first part is the largest. NULL: forward, v->part_units images or
+     * units of rows; backward, the whole piece. */
     void (*forward_part)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
     void (*backward_part)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                           const dn_piece *piece);
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
-    int cuts_pixels; /* 1: a part may be of any DN_LANES pixels, and these are its units; dgrad and
-                        what follows are one kernel, where there is such, else go over DN_DX_PIXELS
-                        at a time */
+    int cuts_pixels; /* 1: parts are any multiple of DN_LANES pixels, which are the units; dgrad and
+                        the backward pass after it are one fused kernel if there is one, otherwise
+                        they run on DN_DX_PIXELS at a time */
 
-    /* Of the output's gradient, what all blocks of channels of a part need: carved by `carve_dy`,
-     * and made of outputs [first, end) once for the tasks that share it, where it fits.
-     * NULL: none. */
+    /* The form of the output's gradient that all channel blocks of a part need: carved by
+     * `carve_dy`, and made of outputs [first, end) once for the tasks that share it, if it fits in
+     * memory. NULL: none. */
     void (*carve_dy)(const dn_visit *v, const dn_piece *part, dn_carver *c);
     void (*prepare_dy)(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
                        int end, float *prepared);
 
-    /* Of kinds with loops of their own. Called outside a parallel region. */
+    /* For kinds with loops of their own. Called outside a parallel region. */
     void (*forward)(const dn_visit *v, const dn_pass *pass);
     void (*backward)(const dn_visit *v, const dn_pass *pass);
-    int sums_of_images; /* 1: the norm's partial sums are those of images, not of pieces */
+    int sums_of_images; /* 1: batch norm has partial sums per image, not per piece */
     size_t (*kept)(const dn_layer *l, int batch); /* floats of layer->kept, or NULL */
 
-    int kernel; /* pixels of its side */
+    int kernel; /* side of the kernel in pixels */
 
-    /* Of kinds with weights: */
-    int forward_block, backward_block; /* input channels of a channel block, 0: all; of products
-                                          with operands of their own see cut.c */
-    int im2col;   /* 1: the kernel's pixels are inputs of a gemm of one tap (not taps of it) */
-    int winograd; /* 1: weights are transformed, into DN_WINOGRAD matrices */
+    /* For kinds with weights: */
+    int forward_block, backward_block; /* input channels of a block, 0: all; for products with
+                                          operands of their own see cut.c */
+    int im2col;   /* 1: the kernel's pixels are inputs of a gemm with one tap, not taps */
+    int winograd; /* 1: weights are transformed into DN_WINOGRAD matrices */
 
-    /* Of kinds that gemm.c runs: what fills a panel, and takes the gradient of one (or NULL). */
-    int fills_forms; /* 1: fill writes operands in every form, of any number of channels, without a
-                        panel: forward, one block then has all of them */
+    /* For kinds that gemm.c runs: `fill` fills a panel; `dgrad` takes the gradient of one (or
+     * NULL). */
+    int fills_forms; /* 1: fill writes operands in any form and of any number of channels, without a
+                        panel: in the forward pass one block then has all channels */
     size_t (*plane)(const dn_visit *v, const dn_piece *piece); /* floats of b->plane, or NULL */
     void (*fill)(const dn_visit *v, const dn_gemm_block *b);
     void (*dgrad)(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed);
 } dn_layer_kind;
 
 struct dn_layer {
-    char name[64]; /* of what it does, torchvision's */
+    char name[64]; /* the operation's name in torchvision */
     const dn_layer_kind *kind;
     int index;   /* in the net */
     int in, out; /* maps; in = -1: the images, out = -1: the logits */
     int inputs, outputs, first;
-    int weights_in, taps;           /* its weights as a gemm's: (outputs, weights_in, taps); or 0 */
+    int weights_in, taps;           /* weights as a gemm's: (outputs, weights_in, taps); or 0 */
     float dropout, channel_dropout; /* probability that an output, or a whole channel, is dropped;
-                                       of the head: channel_dropout, of a feature */
-    int accumulate;                 /* 0: its backward is the first to write the input's gradient */
+                                       for the head: channel_dropout, of a feature */
+    int accumulate;                 /* 0: the first backward pass to write the input's gradient */
 
-    /* Its tensors. Their gradients in the leaf are final once its backward returns. */
-    const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm and ReLU before */
+    /* Its tensors. Their gradients in the leaf are final when its backward pass returns. */
+    const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm before */
     const dn_tensor *weight, *bias;                             /* or NULL */
 
-    float *scale, *shift; /* (inputs) the norm as scale * x + shift, kept for backward */
-    float *kept;          /* what else its kind keeps for backward */
+    float *scale, *shift; /* (inputs) batch norm as scale * x + shift, kept for backward */
+    float *kept;          /* what else the kind keeps for backward */
     double forward_seconds, backward_seconds; /* since the last dn_net_phase_reset */
 };
 
@@ -204,42 +211,43 @@ extern const dn_layer_kind dn_layer_transition; /* transition.c: norm, ReLU, ave
 extern const dn_layer_kind dn_layer_pool;       /* pool.c: average pool */
 extern const dn_layer_kind dn_layer_head;       /* head.c: norm, ReLU, average pool, linear */
 
-/* drive.c: the visit's layer runs; outside a parallel region, it opens its own. */
+/* drive.c: runs the visit's layer. Called outside a parallel region; opens its own. */
 void dn_layer_forward(const dn_visit *v, const dn_pass *pass);
 void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
 
-/* cut.c: sets how the visit's work is cut, from all but memory. */
+/* cut.c: sets how the visit's work is divided; independent of memory. */
 void dn_visit_cut(dn_visit *v);
 
-/* cut.c: the channels of a range, in a task that is else empty. */
+/* cut.c: a task with the channels of a range and nothing else set. */
 dn_task dn_task_of_range(const dn_visit *v, int range);
 
-/* cut.c: kind->part, or what stands for it. */
+/* cut.c: kind->part, or its default. */
 int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
 
 /* cut.c: the first part of the first piece; none is larger. */
 dn_piece dn_largest_part(const dn_visit *v);
 
-/* drive.c: sets the visit's packed, partial, wgrad and prepared to what its threads share. */
+/* drive.c: carves the visit's shared memory: packed, partial, wgrad and prepared. */
 void dn_workspace_carve(dn_visit *v, dn_carver *c);
 
 /* drive.c: this thread's scratch. Inside a parallel region. */
 dn_carver dn_thread_scratch(const dn_visit *v);
 
-/* loss.c: by what the pass's images and their targets are mixed. */
+/* loss.c: how the pass's images and their targets are mixed. */
 dn_mix dn_pass_mix(const dn_pass *pass, const dn_spec *spec);
 
-/* loss.c: top-1 and loss of the first `count` images from the logits that the head's forward visit
- * `v` left: the pass's mean loss, or of evaluation (NULL) the sum. */
+/* loss.c: top-1 and loss of the first `count` images, from the logits of the head's forward visit
+ * `v`: the pass's mean loss, or the sum in evaluation (NULL). */
 void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
 
-/* loss.c: rows(classes, stride) = the mean loss's gradient in these logits, a column an image, and
- * 0 behind the last. Inside a parallel region, whose threads share it. */
+/* loss.c: rows(classes, stride) = the gradient of the mean loss with respect to the logits, one
+ * column per image, zeros after the last. Inside a parallel region, whose threads share the work.
+ */
 void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_t stride);
 
 /* ---- small geometry ---- */
 
-/* Index of the row of channel `channel` of a piece; `shift` pixels further on. */
+/* Index of the first element of channel `channel` of a piece, plus `shift` pixels. */
 static inline size_t dn_map_index(const dn_feature_map *map, const dn_piece *piece, int channel,
                                   ptrdiff_t shift)
 {
@@ -247,7 +255,7 @@ static inline size_t dn_map_index(const dn_feature_map *map, const dn_piece *pie
     return row * map->layout.stride + piece->offset + (size_t)shift;
 }
 
-/* Index of the plane of one channel of one image; `shift` pixels further on. */
+/* Index of the first element of one channel of one image, plus `shift` pixels. */
 static inline size_t dn_map_plane_index(const dn_feature_map *map, int image, int channel,
                                         size_t shift)
 {
@@ -263,7 +271,7 @@ static inline void *dn_map_at(const dn_feature_map *map, void *data, size_t inde
     return (char *)data + index * map->element;
 }
 
-/* to(n) = the map's elements from `index` on, without norm or ReLU. */
+/* to(n) = the map's elements starting at `index`, as float. */
 static inline void dn_map_load(const dn_feature_map *map, const void *data, size_t index, size_t n,
                                float *to)
 {
@@ -273,7 +281,7 @@ static inline void dn_map_load(const dn_feature_map *map, const void *data, size
         to[i] = dn_bf16_to_float(((const uint16_t *)data)[index + i]);
 }
 
-/* Pixels of all images: what a channel's statistics run over. */
+/* Pixels of all images, over which a channel's statistics are taken. */
 static inline double dn_map_pixels(const dn_feature_map *map)
 {
     return (double)map->layout.images * (double)dn_layout_pixels(&map->layout);

@@ -2,8 +2,8 @@
 #include "layers/layout.h"
 
 enum {
-    ROW_PIXELS = 512,   /* images are put side by side up to about so many pixels */
-    PIECE_PIXELS = 1024 /* and larger ones cut into pieces of about so many */
+    ROW_PIXELS = 512,   /* images are joined in a strip up to about this */
+    PIECE_PIXELS = 1024 /* larger images are cut into pieces of about this */
 };
 
 size_t dn_row_stride(size_t floats)

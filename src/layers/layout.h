@@ -1,9 +1,9 @@
 /*
- * How the pixels of one resolution are stored, and the pieces that work on them is cut into.
+ * How the pixels of one resolution are stored, and the pieces into which work on them is divided.
  *
- * Small maps: the images of a strip stand side by side in a row, so that vectors and gemms run over
- * enough pixels. Large maps: a row holds one image, and some image rows at a time are pieces of
- * their own. Both follow from the shape alone, never from the number of threads.
+ * Small maps: a channel's row joins the images of a strip, so that vectors and gemms run over
+ * enough pixels. Large maps: a row holds one image, and bands of image rows are pieces. Both depend
+ * on the shape alone, never on the number of threads.
  *
  *     strip_images = 2, row_parts = 1           strip_images = 1, row_parts = 2
  *     row of a channel: [image 0][image 1]pad   row of a channel: [rows 0..][rows r..]pad
@@ -18,27 +18,26 @@
 
 typedef struct dn_layout {
     int images, height, width;
-    int strip_images, strips;  /* images side by side in a row of a channel; such strips */
-    int piece_rows, row_parts; /* image rows of a piece; pieces of a strip */
+    int strip_images, strips;  /* images joined in a row; such strips */
+    int piece_rows, row_parts; /* image rows of a piece; pieces in a strip */
     int pieces;
-    size_t stride; /* elements from channel to channel: of floats, an odd number of cache lines */
+    size_t stride; /* elements between channels; of floats, an odd number of cache lines */
 } dn_layout;
 
 typedef struct dn_piece {
-    int index, strip;  /* in the layout; the strip that it is of */
+    int index, strip;  /* in the layout; its strip */
     int image, images; /* first image, and how many */
-    int row, rows;     /* first image row, and how many (of each image) */
+    int row, rows;     /* first image row, and how many, of each image */
     size_t offset;     /* elements from the start of the strip's row */
     size_t pixels;
 } dn_piece;
 
-/* That of so many images; and piece `index` of it, from 0 on, in the order in which they are
- * stored. */
+/* The layout of so many images; and its piece `index`, from 0, in storage order. */
 dn_layout dn_layout_create(int images, int height, int width);
 dn_piece dn_layout_piece(const dn_layout *layout, int index);
 
-/* A row stride of at least `floats` plus a vector of slack: an odd number of cache lines, so that
- * rows do not fall into the same cache sets. */
+/* A row stride of at least `floats` plus one vector, an odd number of cache lines, so that rows do
+ * not map to the same cache sets. */
 size_t dn_row_stride(size_t floats);
 
 /* Pixels of one image. */
@@ -47,28 +46,30 @@ static inline size_t dn_layout_pixels(const dn_layout *layout)
     return (size_t)layout->height * (size_t)layout->width;
 }
 
-/* What a piece can be cut into: its images, or where a row holds one image, `unit` image rows at a
- * time. */
+/* The units into which a piece can be divided: images or, if a row holds one image, `unit` image
+ * rows. */
 int dn_piece_units(const dn_layout *layout, const dn_piece *piece, int unit);
 
-/* Part number `index` of a piece that is cut into `units` of those at a time; 0: there is none. */
+/* Sets *part to part `index` of a piece divided into parts of `units` units; returns 0 if there is
+ * none. */
 int dn_piece_cut(const dn_layout *layout, const dn_piece *piece, int unit, int units, int index,
                  dn_piece *part);
 
-/* The padded layout of a piece with a border of one pixel, and where its source begins relative to
- * the piece's first pixel (part of an image reads the rows above and below it). */
+/* The padded layout of a piece with a border of one pixel; *source = the offset of its source from
+ * the piece's first pixel (a part of an image also reads the rows above and below it). */
 dn_padded dn_piece_padded(const dn_layout *layout, const dn_piece *piece, ptrdiff_t *source);
 
-/* That with zeros to the right of and below an image, up to whole tiles of Winograd's. */
+/* The same with zeros to the right of and below an image, up to whole Winograd tiles. */
 dn_padded dn_padded_tiled(dn_padded padded);
 
-/* So many pixels without border. */
+/* A padded layout of `pixels` pixels without border. */
 dn_padded dn_padded_none(size_t pixels);
 
-/* The nine taps of a 3x3 convolution over padded pixels whose rows are width + 1 apart. */
+/* The nine taps of a 3x3 convolution over padded rows that are width + 1 apart. */
 dn_taps dn_taps_3x3(int width);
 
-/* The first output pixel in a padded layout, and the positions that a convolution goes over. */
+/* The first output pixel in a padded layout, and the number of positions that a convolution
+ * computes. */
 static inline size_t dn_padded_first(const dn_padded *padded)
 {
     return padded->pitch;

@@ -1,7 +1,7 @@
 /*
- * The loss: softmax cross-entropy of smoothed labels, of mixed images' two, with weights of
- * classes; and how many labels have the largest logit. In double, an image at a time: the sum
- * over the batch goes in the order of its images.
+ * The loss: softmax cross-entropy with smoothed labels, two labels for mixed images, and class
+ * weights; and the number of correct predictions. In double, one image at a time; the sum over the
+ * batch is in the order of its images.
  */
 #include <string.h>
 
@@ -13,7 +13,7 @@ static const float *image_logits(const dn_visit *v, int image)
     return v->logits + (size_t)image * (size_t)v->layer->outputs;
 }
 
-/* What an image should be: (1 - smoothing) * (share * label + (1 - share) * other) + smoothing /
+/* The target of an image: (1 - smoothing) * (share * label + (1 - share) * other) + smoothing /
  * classes. */
 typedef struct target {
     int label, other;
@@ -53,9 +53,9 @@ static double image_loss(const float *logits, int classes, const target *t, cons
     return -(1 - t->smoothing) * hard - t->smoothing * mean / classes;
 }
 
-/* What the sum of the losses is divided by: PyTorch divides by the weights of labels, but by the
- * number of images where targets are probabilities. A pass that is part of a greater batch says its
- * share of that batch's. */
+/* The divisor of the sum of losses: PyTorch divides by the labels' weights, but by the number of
+ * images if targets are probabilities. A pass over part of a larger batch provides its share of
+ * that batch's weights. */
 static double loss_divisor(const dn_visit *v, const dn_pass *pass)
 {
     const int is_mixed = pass->mixing.mixup > 0 || pass->mixing.cutmix > 0;
@@ -90,7 +90,7 @@ void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result 
         result->loss /= loss_divisor(v, pass);
 }
 
-/* What class `o` has of the target. */
+/* The share of class `o` in the target. */
 static double target_part(const target *t, int o, int classes)
 {
     const double hard = (o == t->label ? t->share : 0) + (o == t->other ? 1 - t->share : 0);

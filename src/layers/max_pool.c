@@ -1,11 +1,11 @@
 /*
- * Norm, ReLU, 3x3/2 max pool (pad 1): what stands before the first dense block of an ImageNet
- * model. Forward goes by pieces of the output, backward by planes of the input: one channel of one
- * image, in which each output's gradient goes to the pixel that it was taken from.
+ * Batch norm, ReLU, 3x3/2 max pool (padding 1), before the first dense block of an ImageNet model.
+ * The forward pass goes over pieces of the output; the backward pass over planes of the input, one
+ * channel of one image each, where each output's gradient goes to the pixel that was the maximum.
  */
 #include "layers/norm.h"
 
-/* What lies under `rows` output rows from `row` on, of one image, and its first pixel. */
+/* The input window of `rows` output rows of one image, starting at `row`, and its first pixel. */
 static dn_padded pool_window(const dn_layout *in, int row, int rows, size_t *first)
 {
     const int above = row > 0, top = 2 * row - above, bottom = 2 * (row + rows);
@@ -18,8 +18,8 @@ static dn_padded pool_window(const dn_layout *in, int row, int rows, size_t *fir
                        .pitch = (size_t)in->width + 1};
 }
 
-/* What a thread works in: a padded plane of the input, and of the output one plane backward, all
- * images of a piece forward. */
+/* A thread's scratch: a padded plane of the input; of the output, one plane in the backward pass,
+ * all images of a piece in the forward pass. */
 typedef struct pool_scratch {
     float *x, *y, *dx;
 } pool_scratch;
@@ -41,14 +41,14 @@ static void max_pool_scratch(const dn_visit *v, dn_carver *c)
 {
     const dn_layout *in = &v->in->layout, *out = &v->out->layout;
     const dn_piece piece = dn_layout_piece(out, 0);
-    const int is_cut = piece.rows < out->height && !v->backward; /* pieces read a row above, too */
+    const int is_cut = piece.rows < out->height && !v->backward; /* pieces read a row above */
     size_t first;
     const dn_padded widest =
         pool_window(in, is_cut ? piece.rows : 0, v->backward ? out->height : piece.rows, &first);
     carve_pool(v, &widest, v->backward ? dn_layout_pixels(out) : piece.pixels, c);
 }
 
-/* x(window) = what channel `c` of one image is after norm and ReLU. */
+/* x(window) = channel `c` of one image after batch norm and ReLU. */
 static void load_window(const dn_visit *v, const dn_padded *window, size_t plane, int c, float *x)
 {
     v->on_maps->norm_relu(1, window, dn_map_at(v->in, v->x, plane), 0, v->layer->scale + c,

@@ -7,7 +7,7 @@
 #include "dn/rng.h"
 #include "dn/spec.h"
 
-/* Draws, in order, for one batch. */
+/* A sequence of draws for one batch. */
 typedef struct draws {
     uint64_t seed, a, next;
 } draws;
@@ -23,8 +23,8 @@ static double open_unit(uint32_t word)
     return (word + 0.5) * 0x1p-32;
 }
 
-/* The logarithm of a draw from Gamma(shape, 1) (Marsaglia and Tsang 2000): small shapes have draws
- * too small for a double. */
+/* The logarithm of a draw from Gamma(shape, 1) (Marsaglia and Tsang 2000): draws for small shapes
+ * underflow a double. */
 static double log_gamma_draw(draws *d, double shape)
 {
     const double boost = shape < 1 ? dn_log(open_unit(next_draw(d).word[0])) / shape : 0;
@@ -52,8 +52,8 @@ static int clamp(int x, int most)
     return x < 0 ? 0 : x < most ? x : most;
 }
 
-/* A box of the ratio's size about a random centre, as far as it is in the image; the share follows
- * from what is left of it. */
+/* A box with the ratio's area at a random centre, clipped to the image; the share follows from the
+ * clipped box. */
 static dn_mix draw_box(draws *d, double ratio, int height, int width)
 {
     const dn_random4 r = next_draw(d);
@@ -82,7 +82,8 @@ dn_mix dn_mix_draw(const dn_mixing *mixing, uint64_t seed, uint64_t step, uint64
     return is_cut ? draw_box(&d, ratio, height, width) : (dn_mix){.share = (float)ratio};
 }
 
-/* One channel: each image with the one before it as that was, from the last image on. */
+/* One channel: mixes each image with the original of the one before it, starting with the last
+ * image. */
 static void mix_plane(const dn_mix *mix, float *plane, int batch, size_t image, int height,
                       int width, float *last)
 {

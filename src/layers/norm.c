@@ -1,6 +1,6 @@
 /*
- * Batch norm's share of the work that is not fused into kernels: per-channel arithmetic, in
- * double, on sums that the pieces of a map left behind.
+ * The part of batch norm that is not fused into kernels: per-channel arithmetic in double on the
+ * partial sums of a map's pieces.
  */
 #include "layers/norm.h"
 
@@ -24,7 +24,7 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 
 /* ---- partial sums ---- */
 
-/* Pieces, or images, that have sums of their own. */
+/* Number of partial sums: pieces or images. */
 static int partial_count(const dn_visit *v)
 {
     if (v->backward && v->layer->kind->sums_of_images)
@@ -44,7 +44,7 @@ double *dn_partial(const dn_visit *v, int piece, int channel)
     return v->partial + 2 * ((size_t)piece * (size_t)channels + (size_t)channel);
 }
 
-/* A map that is computed again has its statistics. */
+/* A recomputed map already has its statistics. */
 int dn_moment_outputs(const dn_visit *v, const dn_pass *pass)
 {
     return pass != NULL && v->time == v->layer->index ? v->layer->outputs : 0;
@@ -64,7 +64,7 @@ void dn_moments_of_rows(const dn_visit *v, int piece, int first)
         partial[i] = moments[i];
 }
 
-/* Merges two sets' count, mean and sum of squares about the mean (Chan, Golub, LeVeque 1979). */
+/* Merges the count, mean and sum of squared deviations of two sets (Chan, Golub, LeVeque 1979). */
 static void merge_moments(double *count, double *mean, double *squares, double n, double m,
                           double s)
 {

@@ -1,15 +1,15 @@
 /*
- * 2x2 average pool alone, of a map that nobody else reads: the second half of a transition whose
- * convolution's outputs are dropped before it. By planes: one channel of one image. A last odd row
- * or column has no share in the output, as in PyTorch.
+ * 2x2 average pool of a map that nothing else reads: the second half of a transition with dropout
+ * between convolution and pool. Works on planes: one channel of one image. A last odd row or column
+ * does not contribute, as in PyTorch.
  */
 #include "layers/norm.h"
 
 typedef struct plane_scratch {
-    float *x, *y; /* rows of a plane of the input, and those of the output over them */
+    float *x, *y; /* rows of an input plane, and the output rows over them */
 } plane_scratch;
 
-/* Of the plane's first `rows` input rows: kernels touch what is behind. */
+/* For the plane's first `rows` input rows, and what kernels touch after them. */
 static plane_scratch carve_planes(const dn_visit *v, int rows, dn_carver *c)
 {
     plane_scratch s;
@@ -24,7 +24,7 @@ static void plane_scratch_carve(const dn_visit *v, dn_carver *c)
     carve_planes(v, v->backward ? v->in->layout.height : 2 * piece.rows, c);
 }
 
-/* The output's part, and the rows of the input under it. */
+/* A part of the output, and the input rows under it. */
 static void pool_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece)
 {
     const dn_layout *in = &v->in->layout, *out = &v->out->layout;

@@ -1,4 +1,4 @@
-/* Parts of working memory and the zones between them; see scratch.h. */
+/* Carving of working memory into parts, and the red zones between them; see scratch.h. */
 #include "layers/scratch.h"
 
 #include <stdint.h>
@@ -22,7 +22,7 @@ void dn_memory_close(void *bytes, size_t count)
 
 void dn_memory_spoil(void *bytes, size_t count)
 {
-    enum { NOT_A_NUMBER = 0xffc0 }; /* in every type of ours, and rounded to bf16 still */
+    enum { NOT_A_NUMBER = 0xffc0 }; /* NaN in every type, also after rounding to bf16 */
     uint16_t *const halves = bytes;
     for (size_t i = 0; i < count / sizeof *halves; i++)
         halves[i] = NOT_A_NUMBER;

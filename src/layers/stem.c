@@ -1,9 +1,10 @@
 /*
- * The first convolution, of the images, as a gemm (gemm.h); nobody needs the images' gradient.
+ * The first convolution, which reads the images, as a gemm (gemm.h). The images' gradient is not
+ * needed.
  *
- * A 3x3 goes by taps over padded planes. The 7x7 of stride 2 gathers the 49 pixels under its kernel
- * into rows (im2col), one image channel a panel, and is a gemm over them: that of a 1x1 with 49
- * inputs an image channel.
+ * A 3x3 is computed by taps over padded planes. A 7x7 with stride 2 gathers the 49 pixels under its
+ * kernel into rows (im2col), one image channel per panel: a gemm like that of a 1x1 with 49 inputs
+ * per image channel.
  */
 #include <assert.h>
 
@@ -25,7 +26,7 @@ static void fill_im2col(const dn_visit *v, const dn_gemm_block *b)
     dn_gemm_round(v, b);
 }
 
-/* All image channels, as they are. */
+/* Copies all image channels unchanged. */
 static void fill_padded(const dn_visit *v, const dn_gemm_block *b)
 {
     static const float identity[][3] = {{1}, {1}, {1}, {1}};

@@ -1,15 +1,15 @@
 /*
- * Norm, ReLU, 2x2 average pool, 1x1 convolution, as a gemm (gemm.h) over the pooled pixels.
+ * Batch norm, ReLU, 2x2 average pool, 1x1 convolution, as a gemm (gemm.h) over the pooled pixels.
  *
  * Average pooling and a 1x1 convolution commute, so the pool comes first and the convolution works
  * on a quarter of the pixels: the same function for a quarter of the work. A last odd row or column
- * of the input has no share in the output, as in PyTorch.
+ * of the input does not contribute, as in PyTorch.
  */
 #include "layers/gemm.h"
 #include "layers/norm.h"
 
-/* The input's share in one image of an output piece: whole rows, contiguous. The last piece has an
- * odd row that is in no output, too. */
+/* The input rows of one image under an output piece: whole rows, contiguous. The last piece
+ * includes an odd row that is in no output. */
 typedef struct pooled_rows {
     size_t offset, pixels; /* from the image's first pixel */
     int rows, width;
@@ -26,7 +26,7 @@ static pooled_rows rows_under(const dn_visit *v, const dn_piece *piece)
     return s;
 }
 
-/* Rows of one image before they are pooled, and what the pooling kernels touch behind them. */
+/* Rows of one image before pooling, and what the pooling kernels touch after them. */
 static size_t plane_floats(const dn_visit *v, const dn_piece *piece)
 {
     const int rows = 2 * piece->rows + v->in->layout.height % 2;
@@ -52,7 +52,7 @@ static void fill_pooled(const dn_visit *v, const dn_gemm_block *b)
     dn_gemm_round(v, b);
 }
 
-/* Carries the pooled gradient through the ReLU into the input's. */
+/* Propagates the pooled gradient through the ReLU into the input's. */
 static void dgrad_unpooled(const dn_visit *v, const dn_gemm_block *b, const float *dy,
                            const float *packed)
 {

@@ -1,4 +1,4 @@
-/* Packing of weights, and sums of their gradients; see gemm.h. */
+/* Packing of weights, and reduction of their gradients over slices; see gemm.h. */
 #include "layers/gemm.h"
 
 #include <assert.h>
@@ -44,7 +44,7 @@ float *dn_packed_at(const dn_visit *v, int first)
 }
 
 /* The weights of the channel block that begins at input `first`, as the visit's gemm takes them:
- * (outputs, rows), or backward (rows, outputs). */
+ * (outputs, rows), in the backward pass (rows, outputs). */
 static dn_weight_view block_weights(const dn_visit *v, int first)
 {
     const dn_layer *l = v->layer;
@@ -70,11 +70,11 @@ static void pack_rows(const dn_visit *v, int first, int o)
         v->products->pack(to, &w);
 }
 
-/* In parts of a block's rows, as there may be few blocks. */
+/* Split within blocks, as there may be few blocks. */
 void dn_pack_weights(const dn_visit *v)
 {
     const int block = v->channel_block, rows = v->backward ? block : v->layer->outputs;
-    assert(!v->backward || block <= DN_PACK_OUTPUTS); /* else the last block may have fewer parts */
+    assert(!v->backward || block <= DN_PACK_OUTPUTS); /* the last block has no fewer parts */
 #pragma omp for schedule(static) collapse(2)
     for (int first = 0; first < v->layer->weights_in; first += block)
         for (int o = 0; o < rows; o += DN_PACK_OUTPUTS)
@@ -83,13 +83,13 @@ void dn_pack_weights(const dn_visit *v)
 
 /* ---- weight gradients ---- */
 
-/* Matrices (inputs, outputs and pad) of a partial gradient. */
+/* Matrices (inputs, outputs and pad) in a slice's partial gradient. */
 static int wgrad_matrices(const dn_layer *l)
 {
     return l->kind->winograd ? DN_WINOGRAD : l->taps;
 }
 
-/* Floats of a partial gradient that belong to one input channel. */
+/* Floats of a partial gradient per input channel. */
 static size_t wgrad_column(const dn_layer *l)
 {
     return dn_round_lanes((size_t)l->outputs) * (size_t)wgrad_matrices(l);
@@ -106,8 +106,8 @@ float *dn_wgrad_at(const dn_visit *v, int slice, int first)
            dn_wgrad_size(v, first);
 }
 
-/* sums(rows, DN_LANES) = the slices' partial gradients of so many outputs, added in order; `ld`
- * floats lie between rows and `slice_floats` between slices. */
+/* sums(rows, DN_LANES) = the slices' partial gradients of DN_LANES outputs, added in order; rows
+ * are `ld` floats apart, slices `slice_floats`. */
 static void sum_slices(const float *partial, int rows, size_t ld, int slices, size_t slice_floats,
                        dn_lanes *sums)
 {
@@ -121,11 +121,11 @@ static void sum_slices(const float *partial, int rows, size_t ld, int slices, si
         }
 }
 
-/* The gradient of one output's weights of `rows` inputs, from column `o` of its sums(taps, rows,
- * DN_LANES). */
+/* The gradient of one output's weights of `rows` inputs, transposed from column `o` of its
+ * sums(taps, rows, DN_LANES). */
 static void turn_sums(const dn_lanes *sums, int taps, int o, int rows, float *to)
 {
-    if (taps == 1) { /* most weights: as fast as they can be moved */
+    if (taps == 1) { /* most weights: runs at memory speed */
         for (int c = 0; c < rows; c++)
             to[c] = sums[c][o];
         return;
@@ -135,8 +135,8 @@ static void turn_sums(const dn_lanes *sums, int taps, int o, int rows, float *to
             *to++ = sums[t * rows + c][o];
 }
 
-/* Outputs [o, o + DN_LANES) of inputs [first, first + rows) of the block of so many that begins at
- * input `block`. */
+/* Outputs [o, o + DN_LANES) of inputs [first, first + rows), in the block of block_rows inputs that
+ * begins at input `block`. */
 static void merge_inputs(const dn_visit *v, int slices, int o, int block, int block_rows, int first,
                          int rows, dn_lanes *sums)
 {

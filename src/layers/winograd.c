@@ -1,11 +1,11 @@
 /*
- * The 3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin and Gray 2016): 36 products where the taps
- * take 144, forward, for the input's gradient and for the weights'. The kind of a dense layer's 3x3
- * where the kernel table has the transforms (dn/kernels.h).
+ * 3x3 convolutions by Winograd's F(4x4, 3x3) (Lavin and Gray 2016): 36 products instead of the
+ * taps' 144, for the forward pass and both gradients. The kind of a dense layer's 3x3 if the kernel
+ * table has the transforms (dn/kernels.h).
  *
- * A piece is walked in blocks of some TILES tiles, so that their transforms stay in the
- * second-level cache. Each of the 36 elements of the transformed windows is a matrix (channels,
- * tiles) of its own, and the products are gemms of one tap:
+ * A piece is processed in parts of about TILES tiles, called tile blocks, whose transforms stay in
+ * the L2 cache. Each of the 36 elements of the transformed windows is a separate matrix (channels,
+ * tiles), and the products are gemms of one tap:
  *
  *     forward    x rows -> norm, ReLU -> u(36, channels, tiles)
  *                m(36, outputs, tiles) += w(36) u, over the channel blocks -> y rows -> map
@@ -13,30 +13,29 @@
  *                by channel block: x rows -> u(36, channels, tiles); dw(36) += m u';
  *                                  u = w'(36) windows -> dx rows -> ReLU, norm -> map's gradient
  *
- * The input's gradient is a forward product once more: of dy with the kernel turned by half a
- * circle (w', winograd_weights.c). u is used twice, for the windows of x and then for the products
- * of dx.
+ * The input's gradient is another forward product: of dy with the kernel rotated by 180 degrees
+ * (w', winograd_weights.c). u is used twice: for the windows of x, then for the products of dx.
  *
- * Transforms run a channel at a time: a padded row of it lies in the first-level cache.
+ * Transforms process one channel at a time, whose padded row stays in the L1 cache.
  */
 #include "layers/gemm.h"
 #include "layers/norm.h"
 
 enum {
-    TILES = 128,    /* about so many of a channel are transformed at once */
-    ROWS_AHEAD = 2, /* channels ahead that are prefetched */
+    TILES = 128,    /* about so many tiles of a channel are transformed at once */
+    ROWS_AHEAD = 2, /* prefetch distance in channels */
     FORWARD_CHANNELS = 48,
     BACKWARD_CHANNELS = 24
 };
 
 static const dn_taps one_tap = {.count = 1};
 
-/* As many as fit, forward no more than all threads have work with. */
+/* As many units as fit; in the forward pass no more than leave work for all threads. */
 static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
     const int rows = layout->strip_images > 1 ? piece->rows : DN_TILE;
-    const int tiles = dn_tile_columns(layout->width) * dn_tiles(rows); /* of a unit */
+    const int tiles = dn_tile_columns(layout->width) * dn_tiles(rows); /* per unit */
     const int fitting = tiles < TILES ? TILES / tiles : 1;
     const int is_cut = !v->backward && v->part_units < fitting;
     return dn_piece_cut(layout, piece, DN_TILE, is_cut ? v->part_units : fitting, index, part);
@@ -45,18 +44,18 @@ static int tile_block_part(const dn_visit *v, const dn_piece *piece, int index, 
 /* A tile block: its pixels, and this thread's scratch for it. */
 typedef struct tile_block {
     dn_piece piece;
-    dn_padded input, output; /* with the rows above and below of a part of an image, and without */
-    dn_padded written;       /* rows as the output transform writes them */
-    ptrdiff_t source;        /* where the padded source begins, from the first pixel */
+    dn_padded input, output; /* padded, with the halo rows of a part of an image, and without */
+    dn_padded written;       /* layout that the output transform writes */
+    ptrdiff_t source;        /* offset of the padded source from the first pixel */
     size_t tiles, ld;        /* ld: floats from channel to channel of a transformed matrix */
-    size_t row_reach, written_floats; /* floats of `row`, behind its lead, and of `y_row` */
-    float *row, *y_row;               /* a padded channel, and one as the transform writes it */
-    float *u, *m;   /* (36, channels, tiles); (36, outputs, tiles), backward packed */
+    size_t row_reach, written_floats; /* floats of `row` after its lead, and of `y_row` */
+    float *row, *y_row; /* a padded channel, and one as the output transform writes it */
+    float *u, *m;   /* (36, channels, tiles); (36, outputs, tiles), in the backward pass packed */
     float *windows; /* backward: of dy (36, outputs, tiles) */
 } tile_block;
 
-/* Floats from one of 36 matrices to the next: an odd number of cache lines, as transforms go from
- * matrix to matrix. */
+/* Floats between the 36 matrices: an odd number of cache lines, because transforms access all
+ * matrices in turn. */
 static size_t matrix_stride(const tile_block *t, int rows)
 {
     return dn_row_stride((size_t)rows * t->ld);
@@ -68,7 +67,7 @@ static size_t matrices_floats(const tile_block *t, int rows)
            dn_round_lanes(t->tiles);
 }
 
-/* What follows from dy. */
+/* Memory for what is computed from dy. */
 static void carve_transformed(const dn_visit *v, tile_block *t, dn_carver *c)
 {
     const int outputs = v->layer->outputs;
@@ -86,7 +85,7 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, float *prepared, 
         t->m = dn_carve_floats(c, matrices_floats(t, outputs));
         return;
     }
-    /* u is also room for the output's transform before it is packed. */
+    /* u also holds the transformed output gradient before it is packed. */
     t->u = dn_carve_floats(
         c, matrices_floats(t, outputs > BACKWARD_CHANNELS ? outputs : BACKWARD_CHANNELS));
     if (prepared != NULL)
@@ -95,7 +94,7 @@ static void carve_tile_block(const dn_visit *v, tile_block *t, float *prepared, 
         carve_transformed(v, t, c);
 }
 
-/* All but the memory. */
+/* Everything but the memory. */
 static tile_block tile_block_of(const dn_visit *v, const dn_piece *part)
 {
     const dn_layout *layout = &v->out->layout;
@@ -122,8 +121,8 @@ static tile_block tile_block_create(const dn_visit *v, const dn_piece *part, flo
     return t;
 }
 
-/* Asks for a channel's pixels of a tile block: rows this short end before the processor has noticed
- * that they are read in order. */
+/* Prefetches a channel's pixels of a tile block: such short rows end before the hardware prefetcher
+ * detects the stream. */
 static void prefetch_channel(const dn_visit *v, const tile_block *t, int channel)
 {
     const char *from = dn_map_at(v->in, v->x, dn_map_index(v->in, &t->piece, channel, 0));
@@ -131,7 +130,7 @@ static void prefetch_channel(const dn_visit *v, const tile_block *t, int channel
         __builtin_prefetch(from + byte);
 }
 
-/* Norm, ReLU and input transform of input channels [first, first + rows). */
+/* Batch norm, ReLU and input transform of input channels [first, first + rows). */
 static void transform_inputs(const dn_visit *v, const tile_block *t, int first, int rows)
 {
     const size_t matrix = matrix_stride(t, rows);
@@ -146,7 +145,7 @@ static void transform_inputs(const dn_visit *v, const tile_block *t, int first, 
     }
 }
 
-/* The 36 products of matrices that stand in from[36](inputs, tiles) and to[36](outputs, tiles). */
+/* The 36 products of matrices from[36](inputs, tiles) to to[36](outputs, tiles). */
 static void multiply_matrices(const dn_visit *v, const tile_block *t, const float *packed,
                               int outputs, int inputs, const float *from, float *to, int accumulate)
 {
@@ -182,8 +181,8 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
 
 /* ---- backward ---- */
 
-/* The windows of dy, and m = A dy A' packed, of outputs [first, end); deferred correction applied.
- */
+/* The windows of dy, and m = A dy A' packed, of outputs [first, end), with the deferred correction
+ * applied. */
 static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_block *t, int first,
                          int end)
 {
@@ -206,9 +205,9 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
                              t->u + e * matrix + (size_t)first * t->ld, t->ld);
 }
 
-/* u(36, rows, tiles) = the products of the windows with the turned weights: through the output
- * transform, which makes them dx, the ReLU and the norm into the map's gradient; the norm's sums
- * are added to those of the piece. */
+/* u(36, rows, tiles) = the products of the windows with the rotated weights. They go through the
+ * output transform, which gives dx, and through ReLU and batch norm into the map's gradient; the
+ * norm's sums are added to those of the piece. */
 static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows)
 {
     const size_t matrix = matrix_stride(t, rows);

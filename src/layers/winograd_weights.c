@@ -1,8 +1,8 @@
 /*
- * Winograd's transforms of weights and of their gradients; see gemm.h. G has a row for each point p
- * of dn_winograd_kernels, (1, p, p^2) over the product of its distances from the others.
+ * Winograd transforms of weights and of their gradients; see gemm.h. G has a row for each point p
+ * of dn_winograd_kernels: (1, p, p^2) divided by the product of its distances to the others.
  *
- * Plain loops beside the tables: kernels contract products and sums, which would give other bits.
+ * Plain loops, not kernels: those contract products and sums, which would give different bits.
  */
 #include "layers/gemm.h"
 
@@ -12,7 +12,7 @@ static const float at_zero = 1 / (DN_NEAR2 * DN_FAR2);
 static const float at_near = 1 / (2 * DN_NEAR2 * (DN_NEAR2 - DN_FAR2));
 static const float at_far = 1 / (2 * DN_FAR2 * (DN_FAR2 - DN_NEAR2));
 
-/* u(6) = G w(3): elements lie w_step and u_step apart. */
+/* u(6) = G w(3); elements are w_step and u_step apart. */
 static void times_g(const dn_lanes *w, int w_step, dn_lanes *u, int u_step)
 {
     for (int i = 0; i < DN_LANES; i++) {
@@ -69,8 +69,8 @@ void dn_winograd_pack_scratch(const dn_visit *v, dn_carver *c)
     dn_carve_floats(c, (size_t)(rows * v->channel_block) * DN_WINOGRAD);
 }
 
-/* u(36, outputs, inputs) = the transformed kernels of output o and of inputs from c on, at most
- * DN_LANES; backward turned by half a circle. */
+/* u(36, outputs, inputs) = the transformed kernels of output o and of up to DN_LANES inputs
+ * starting at c; in the backward pass rotated by 180 degrees. */
 static void transform_inputs_of(const dn_weight_view *weights, int turned, int o, int c, float *u)
 {
     const int left = weights->inputs - c, count = left < DN_LANES ? left : DN_LANES;

@@ -1,8 +1,8 @@
 /*
- * From a specification to feature maps, layers and named tensors.
+ * Builds feature maps, layers and named tensors from a specification.
  *
- * Parameters are laid out in the order in which the backward pass finishes their gradients: the
- * head's first, the stem's last. Names and their order are torchvision's.
+ * Parameters are stored in the order in which the backward pass finishes their gradients: the
+ * head's first, the stem's last. Tensors have the names and order of torchvision's state_dict.
  */
 #include <fnmatch.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@ static int dense_layers(const dn_spec *spec)
     return layers;
 }
 
-/* Appends a map; it has as many channels as layers write into it. */
+/* Appends a map; its number of channels grows with the layers that write into it. */
 static int add_map(dn_net *net, const char *name, int height, int width)
 {
     dn_feature_map *map = &net->maps[net->map_count];
@@ -31,14 +31,14 @@ static int add_map(dn_net *net, const char *name, int height, int width)
     return net->map_count++;
 }
 
-/* Appends a tensor; the parameters' offsets are given when all are known. */
+/* Appends a tensor; offsets are set later, when all are known. */
 static const dn_tensor *add_tensor(dn_net *net, const char *prefix, const char *suffix,
-                                   dn_tensor_kind kind, int rank, const int shape[4])
+                                   dn_tensor_kind kind, int dims, const int shape[4])
 {
     dn_tensor *tensor = &net->tensors[net->tensor_count++];
-    *tensor = (dn_tensor){.kind = kind, .rank = rank, .count = 1};
+    *tensor = (dn_tensor){.kind = kind, .dims = dims, .count = 1};
     snprintf(tensor->name, sizeof tensor->name, "%s.%s", prefix, suffix);
-    for (int i = 0; i < rank; i++) {
+    for (int i = 0; i < dims; i++) {
         tensor->shape[i] = shape[i];
         tensor->count *= (size_t)shape[i];
     }
@@ -62,8 +62,8 @@ static void add_conv(dn_net *net, dn_layer *l, const char *name)
     l->taps = l->kind->im2col ? 1 : kernel * kernel;
 }
 
-/* Appends a layer that reads what is in map `in` so far and adds `outputs` channels to map `out`;
- * its norm and convolution are named where it has them. */
+/* Appends a layer that reads what is in map `in` so far and adds `outputs` channels to map `out`.
+ * `norm` and `conv` are the names of its batch norm and convolution, if it has them. */
 static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int out, int outputs,
                            const char *norm, const char *conv)
 {
@@ -93,7 +93,7 @@ static int after_stride(int pixels)
     return (pixels + 1) / 2;
 }
 
-/* The stem; returns the first block's map. */
+/* Builds the stem; returns the first block's map. */
 static int build_stem(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
@@ -111,7 +111,7 @@ static int build_stem(dn_net *net)
     return block;
 }
 
-/* Half `number` of dense layer `l` of block `b`, or the whole. */
+/* Builds half `number` of dense layer `l` of block `b`, or the whole layer. */
 static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_kind *kind, int in,
                           int out, int outputs)
 {
@@ -121,8 +121,7 @@ static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_
     return add_layer(net, kind, in, out, outputs, norm, conv);
 }
 
-/* Whether a 3x3 goes by Winograd's transforms, whose tiles are mostly empty on the smallest maps.
- */
+/* Whether a 3x3 uses Winograd transforms, whose tiles are mostly empty on the smallest maps. */
 static int is_transformed(const dn_net *net, const dn_layout *layout)
 {
     enum { SMALLEST = 3 };
@@ -149,8 +148,8 @@ static void build_dense_layer(dn_net *net, int b, int l, int map)
     last->channel_dropout = net->options.channel_dropout;
 }
 
-/* The transition after block `b`; returns the next block's map. Dropout stands between convolution
- * and pool, which are two layers then. */
+/* Builds the transition after block `b`; returns the next block's map. With dropout, which comes
+ * between convolution and pool, these are two layers. */
 static int build_transition(dn_net *net, int b, int map)
 {
     const dn_layout layout = net->maps[map].layout;
@@ -194,7 +193,8 @@ static void build_head(dn_net *net, int map)
     head->taps = 1;
 }
 
-/* The glob (length characters) is of the name, or of a part of it that ends before a dot. */
+/* Whether the glob (length characters) matches the name, or a prefix of it that ends before a dot.
+ */
 static int is_named(const char *name, const char *glob, int length)
 {
     char whole[sizeof((dn_tensor *)NULL)->name], part[sizeof whole + 2];
@@ -238,8 +238,8 @@ static dn_status freeze_all(dn_net *net)
     return DN_OK;
 }
 
-/* Running statistics stand in order, parameters in reverse; behind their gradients in a leaf, but
- * for those of the frozen layers, the maps' statistics. */
+/* Running statistics are stored in order, parameters in reverse. In a leaf, the gradients of all
+ * layers that are not frozen are followed by the maps' statistics. */
 static void set_offsets(dn_net *net)
 {
     for (int i = 0; i < net->tensor_count; i++)
@@ -261,7 +261,8 @@ static void set_offsets(dn_net *net)
     }
 }
 
-/* Backward visits the layers in reverse: the last reader of a map writes its gradient first. */
+/* The backward pass visits layers in reverse: the last reader of a map is the first to write its
+ * gradient. */
 static void mark_first_writers(dn_net *net)
 {
     for (int i = 0; i < net->layer_count; i++)

@@ -1,10 +1,11 @@
 /*
- * What a layer is, what it has to do, and how long it took.
+ * Description, work and time of layers; see include/dn/layer_info.h.
  *
- * Work: multiply-adds, and the elements that its fused passes read or write, each once
- * (src/layers/layer.h). Forward reads the input's channels and writes its own. Backward reads its
- * own channels and their gradient, for the deferred correction; it reads the input's channels, to
- * normalise them again, and adds to their gradient, which the last reader of a map only writes.
+ * Work is multiply-adds, and the elements that the fused passes read or write, each once
+ * (src/layers/layer.h). The forward pass reads the input's channels and writes its own. The
+ * backward pass reads its own channels and their gradient, for the deferred correction; it reads
+ * the input's channels, to normalise them again, and adds to their gradient, which the last reader
+ * of a map only writes.
  */
 #include "dn/layer_info.h"
 
@@ -15,7 +16,7 @@
 
 /* ---- phases ---- */
 
-/* Kinds of one phase follow each other in the table. */
+/* Kinds of the same phase are adjacent in the table. */
 const char *dn_phase_name(int phase)
 {
     const char *name = NULL;
@@ -40,11 +41,11 @@ static int phase_number(const dn_layer_kind *kind)
 
 /* ---- work ---- */
 
-/* What a layer's work follows from. */
+/* The quantities that determine a layer's work. */
 typedef struct layer_size {
-    double in, out, weights;  /* elements of its channels, of no map for logits; of its weights */
-    double in_bytes, element; /* bytes of an element of the input, and of a map */
-    double flops;             /* of one product over the batch: forward, or for either gradient */
+    double in, out, weights;  /* elements of its channels (0 for logits); of the weights */
+    double in_bytes, element; /* bytes per element of the input, and of a map */
+    double flops;             /* of one product over the batch: forward, or either gradient */
 } layer_size;
 
 static layer_size size_of(const dn_net *net, const dn_layer *l)
@@ -74,11 +75,11 @@ static dn_layer_work forward_work(const dn_net *net, const dn_layer *l)
                            .seconds = l->forward_seconds};
 }
 
-/* To compute a recomputed input again is this layer's work, too. */
+/* Includes the recomputation of the layer's input. */
 static dn_layer_work backward_work(const dn_net *net, const dn_layer *l)
 {
     const layer_size s = size_of(net, l);
-    const int products = l->in >= 0 ? 2 : 1; /* nobody wants the images' gradient */
+    const int products = l->in >= 0 ? 2 : 1; /* the images' gradient is not needed */
     const int accesses = l->in < 0 ? 0 : l->accumulate ? 2 : 1; /* of the input's gradient */
     dn_layer_work work = {.flops = products * s.flops,
                           .bytes = s.in * (s.in_bytes + accesses * s.element) +

@@ -1,12 +1,11 @@
 /*
- * A net's memory: what regions there are, when each of them lives (plan.c places them), and who is
- * handed them.
+ * A net's memory: its regions, their lifetimes (plan.c places them), and who uses them.
  *
- * The regions are described once, in a walk over the net that is made twice: to plan them, and over
- * the arena to hand them out.
+ * The regions are described once, in a walk over the net that runs twice: to plan them, and to
+ * assign their addresses in the arena.
  *
- * The leaf stands at the arena's beginning, as it must be in one piece; a layer's part of it lives
- * from that layer's backward on, and until then what dies before may stand there.
+ * The leaf is at the arena's beginning, because it must be contiguous. A layer's part of it is live
+ * from that layer's backward visit on; until then, regions that end before may use its memory.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +14,12 @@
 
 #include "model/model.h"
 
-enum { IMAGE_PAD = 3 * DN_LANES }; /* floats that kernels read behind the images */
+enum { IMAGE_PAD = 3 * DN_LANES }; /* floats that kernels read after the images */
 
 /* ---- regions ---- */
 
-/* The next region of the walk: planned, or, where there is an arena, handed out. A red zone, where
- * there are such, is its end. */
+/* The next region of the walk: planned or, if there is an arena, assigned. A red zone, in builds
+ * that have them, is at its end. */
 static void *next_region(dn_net *net, const char *name, size_t bytes, int first, int last)
 {
     dn_region_info *region = &net->regions[net->region_count++];
@@ -31,7 +30,7 @@ static void *next_region(dn_net *net, const char *name, size_t bytes, int first,
     return NULL;
 }
 
-/* One that always lives. */
+/* A region that is always live. */
 static void *lasting_region(dn_net *net, const char *name, size_t count, size_t size)
 {
     return next_region(net, name, count * size, 0, dn_net_last_time(net));
@@ -47,14 +46,14 @@ size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
     return last->offset + last->count;
 }
 
-/* The first regions: one for each layer that learns. */
+/* Number of the first regions: one for each trained layer. */
 static int leaf_regions(const dn_net *net)
 {
     return net->options.train ? net->layer_count - net->first_learnt : 0;
 }
 
-/* In whole cache lines, without red zones. The first learning layer's gradients come last, and with
- * them the statistics, which the forward pass writes. */
+/* In whole cache lines, without red zones. The gradients of the first trained layer come last,
+ * together with the statistics, which the forward pass writes. */
 static void walk_leaf(dn_net *net)
 {
     const int end = dn_net_last_time(net);
@@ -70,9 +69,9 @@ static void walk_leaf(dn_net *net)
     }
 }
 
-/* What nets of one rank have in common: weights, what follows from them and the group's
- * statistics, and what a layer uses only while it runs. Scratch is one region for all times: it
- * stays in the threads' caches. */
+/* What the nets of a rank share: weights, data derived from them, the group's statistics, and what
+ * a layer uses only while it runs. Scratch is one region for all visits, so that it stays in the
+ * threads' caches. */
 static void walk_shared(dn_net *net)
 {
     const size_t channels = net->statistics_count + net->running_count;
@@ -109,9 +108,10 @@ static void walk_own(dn_net *net)
     net->losses = lasting_region(net, "losses", batch, sizeof(double));
 }
 
-/* A map's data live from its first writer's visit to that layer's backward, or to its last reader's
- * and then anew from there where it is recomputed; its gradient from the backward of its last
- * reader to that of its first writer. */
+/* A map's data are live from its first writer's visit to that layer's backward visit. If
+ * recomputed, they are live until its last reader's visit, and again from that layer's backward
+ * visit on. Its gradient is live from the backward visit of its last reader to that of its first
+ * writer. */
 static void walk_map(dn_net *net, dn_feature_map *map)
 {
     const int train = net->options.train, again = map->recomputed;
@@ -143,8 +143,8 @@ static void walk_kept(dn_net *net, dn_layer *l)
 
 /* ---- visits ---- */
 
-/* The visit of a time and that which computes its input again; both have one workspace, and those
- * of a team's further nets that of the first. */
+/* The visit at a time, and the one that recomputes its input; both use one workspace, and the other
+ * nets of a team use that of the first. */
 static void walk_visit(dn_net *net, int time)
 {
     dn_visit *v = &net->visits[time], *before = NULL;
@@ -209,7 +209,8 @@ static void carve_channels(dn_net *net)
     }
 }
 
-/* An arena of zeroed pages, huge ones where the system grants them, not yet touched. */
+/* Allocates an arena of zeroed pages, huge ones if the system grants them, without touching them.
+ */
 static dn_status create_arena(dn_net *net)
 {
     void *arena = mmap(NULL, net->arena_bytes, PROT_READ | PROT_WRITE,
@@ -264,7 +265,7 @@ void dn_memory_guard(const dn_net *net, const dn_visit *v)
     for (int i = 0; i < net->region_count; i++) {
         const dn_region_info *r = &net->regions[i];
         const size_t bytes = r->bytes - (i < fixed ? 0 : DN_RED_ZONE_BYTES);
-        const int is_lasting = r->first == 0 && r->last == end; /* filled by callers */
+        const int is_lasting = r->first == 0 && r->last == end; /* filled by the caller */
         if (r->first > v->time || r->last < v->time)
             continue;
         dn_memory_open((char *)net->arena + r->offset, bytes);

@@ -1,5 +1,5 @@
-/* A net from its creation to its end: its first weights, its running statistics, its hash, and what
- * callers may look at. */
+/* A net's creation, initial weights, running statistics, hash and public view; see
+ * include/dn/net.h. */
 #include <assert.h>
 #include <math.h>
 #include <omp.h>
@@ -12,7 +12,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* Over one value a batch norm learns nothing: it gives its bias, whatever it reads. */
+/* A batch norm over a single value cannot train: its output is its bias, whatever the input. */
 static dn_status check_norms(const dn_net *net)
 {
     for (int i = 0; i < net->layer_count; i++) {

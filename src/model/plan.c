@@ -1,4 +1,5 @@
-/* Placing of regions by lifetime: those that never live together share addresses; see model.h. */
+/* Placement of regions by lifetime: regions with disjoint lifetimes may share addresses; see
+ * model.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,17 +13,19 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : 1;
 }
 
-/* ---- what is occupied, and when ----
+/*
+ * ---- occupied bytes over time ----
  *
- * A tree over time, whose node n has the children 2n and 2n + 1 and at its lowest level one time
- * each. A life is cut into the few largest nodes inside it, and meets another one where a node of
- * one is the node, or stands above or below a node, of the other. */
+ * A segment tree over time: node n has the children 2n and 2n + 1, and each leaf is one time. A
+ * lifetime is decomposed into the few largest nodes inside it. It overlaps another lifetime if a
+ * node of one equals, or is an ancestor or descendant of, a node of the other.
+ */
 
 typedef struct run {
     size_t begin, end;
 } run;
 
-/* Occupied bytes, in ascending order; no two of them touch. */
+/* Occupied ranges of bytes, in ascending order; adjacent ones are merged. */
 typedef struct run_list {
     run *runs;
     int count, room;
@@ -30,12 +33,12 @@ typedef struct run_list {
 
 typedef struct occupancy {
     int times;            /* a power of two */
-    run_list *all, *some; /* (2 times) what is occupied at all, or at some, of a node's times */
+    run_list *all, *some; /* (2 times) ranges occupied at all, or at some, of a node's times */
 } occupancy;
 
-enum { MOST_NODES = 2 * 32 }; /* of a life: two a level */
+enum { MOST_NODES = 2 * 32 }; /* most nodes of a lifetime: two per level */
 
-/* The largest nodes inside the region's life; returns how many. */
+/* The largest nodes inside the region's lifetime; returns their number. */
 static int nodes_inside(int times, const dn_region_info *region, int nodes[MOST_NODES])
 {
     int count = 0, from = times + region->first, to = times + region->last + 1;
@@ -48,8 +51,8 @@ static int nodes_inside(int times, const dn_region_info *region, int nodes[MOST_
     return count;
 }
 
-/* The nodes of its first and last time, and all above them, among which are all that stand above
- * those inside. */
+/* The leaves of its first and last time and all their ancestors, which include all ancestors of the
+ * nodes inside. */
 static int nodes_above(int times, const dn_region_info *region, int nodes[MOST_NODES])
 {
     int count = 0, from = times + region->first, to = times + region->last;
@@ -61,7 +64,7 @@ static int nodes_above(int times, const dn_region_info *region, int nodes[MOST_N
     return count;
 }
 
-/* Index of the first run that ends behind `offset`. */
+/* Index of the first range that ends after `offset`. */
 static int first_behind(const run_list *list, size_t offset)
 {
     int low = 0, high = list->count;
@@ -111,7 +114,7 @@ static dn_status occupy(occupancy *o, const dn_region_info *region)
     return DN_OK;
 }
 
-/* The lowest offset at which the region meets nothing that is occupied while it lives. */
+/* The lowest offset at which the region overlaps nothing that is occupied during its lifetime. */
 static size_t lowest_gap(const occupancy *o, const dn_region_info *region)
 {
     const run_list *lists[2 * MOST_NODES];
@@ -121,7 +124,7 @@ static size_t lowest_gap(const occupancy *o, const dn_region_info *region)
     for (int i = nodes_above(o->times, region, nodes); i > 0; i--)
         lists[count++] = &o->all[nodes[i - 1]];
     size_t offset = 0;
-    for (int i = 0, clear = 0; clear < count;) { /* in so many lists in a row */
+    for (int i = 0, clear = 0; clear < count;) { /* consecutive lists without an overlap */
         const run_list *list = lists[i];
         const int next = first_behind(list, offset);
         if (next < list->count && list->runs[next].begin < offset + dn_whole_lines(region->bytes)) {

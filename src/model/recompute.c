@@ -1,16 +1,16 @@
 /*
- * Which maps are not kept for the backward pass but computed again there: all that may be, where
- * asked for. Elsewhere those of the first layers, for a small part of a step's products: few
- * products for large maps, a bargain in deep nets with small batches.
+ * Selects the maps that are recomputed for the backward pass instead of kept: all that can be, if
+ * requested. Otherwise maps of the first layers, up to a small part of a step's products: large
+ * maps for few products, which pays off in deep nets with small batches.
  */
 #include <stdlib.h>
 
 #include "dn/layer_info.h"
 #include "model/model.h"
 
-enum { RECOMPUTED_PART = 28 }; /* of a step's products may go into recomputed maps */
+enum { RECOMPUTED_PART = 28 }; /* 1/28 of a step's products may be spent on recomputation */
 
-/* Layers whose output is cheap to compute again, that is of few weights a channel, first. */
+/* Orders layers by the cost of recomputing their output, weights per channel, cheapest first. */
 static int by_weights(const void *a, const void *b)
 {
     const dn_layer *x = *(const dn_layer *const *)a, *y = *(const dn_layer *const *)b;
@@ -24,7 +24,7 @@ static double forward_flops(const dn_net *net, int layer)
     return info.forward.flops;
 }
 
-/* 1: parameters, momentum and gradients take more memory than the maps. */
+/* Returns 1 if parameters, momentum and gradients take more memory than the maps. */
 static int weights_outweigh_maps(const dn_net *net)
 {
     double maps = 0;

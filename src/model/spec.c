@@ -1,4 +1,4 @@
-/* Known DenseNets, and the parser of the written form; see dn/spec.h. */
+/* Known DenseNets, and the parser of keys and values; see dn/spec.h. */
 #include "dn/spec.h"
 
 #include <ctype.h>
@@ -10,7 +10,7 @@
 
 #include "dn/words.h"
 
-/* One table of names: each stands for a written form. */
+/* The known names, and the written form that each stands for. */
 static const struct {
     const char *name, *form;
 } known[] = {
@@ -50,12 +50,12 @@ const char *dn_spec_form(const char *name)
 
 static const struct {
     const char *name;
-    int halvings; /* of the image's sides */
+    int halvings; /* how many times it halves the image's sides */
 } stems[] = {[DN_STEM_CIFAR] = {"cifar", 0},
              [DN_STEM_IMAGENET] = {"imagenet", 2},
              [DN_STEM_7X7] = {"7x7", 1}};
 
-/* A key of whole numbers: how many it takes, and the limits of each. */
+/* A key with integer values: how many it takes, and the range of each. */
 typedef struct spec_key {
     const char *name;
     size_t offset; /* in dn_spec */
@@ -72,7 +72,7 @@ static const spec_key keys[] = {
     {"head-pool", offsetof(dn_spec, head_pool), 1, 0, 4096},
 };
 
-/* A list as "6,12,24"; zeros follow it. */
+/* Parses a list such as "6,12,24"; the remaining elements are 0. */
 static dn_status parse_numbers(dn_spec *spec, const spec_key *key, const char *text)
 {
     int *values = (int *)((char *)spec + key->offset);
@@ -93,7 +93,7 @@ static dn_status parse_numbers(dn_spec *spec, const spec_key *key, const char *t
     return DN_OK;
 }
 
-/* The length of a list that zeros follow. */
+/* The length of a list that is padded with zeros. */
 static int list_length(const int values[DN_MAX_BLOCKS])
 {
     int length = 0;
@@ -114,7 +114,7 @@ static dn_status parse_stem(dn_spec *spec, const char *text)
                    dn_nearest_hint(&nearest, ""));
 }
 
-/* A key of a number: its limits, of which the least is taken for 0 (DBL_MIN: more than 0). */
+/* A key with a real value and its range; a minimum of DBL_MIN means more than 0. */
 typedef struct real_key {
     const char *name;
     size_t offset; /* in dn_spec */
@@ -210,10 +210,10 @@ dn_status dn_spec_parse(dn_spec *spec, const char *model)
     return DN_OK;
 }
 
-enum { MOST_FEATURES = 1 << 20 }; /* that the classifier reads */
+enum { MOST_FEATURES = 1 << 20 }; /* most inputs of the classifier */
 
-/* Channels stay countable in 16 bits, a transition keeps at least one, and the head's pool of
- * `cells` windows leaves no more features than are of use. */
+/* Checks that channels fit in 16 bits, a transition keeps at least one, and the head's pool of
+ * `cells` windows does not yield too many features. */
 static dn_status check_widths(const dn_spec *spec, double cells)
 {
     double channels = spec->stem_channels;

@@ -1,11 +1,11 @@
-/* The visits: what each layer is handed each time it runs, from the net that it stands in. */
+/* Creates the visits: the arguments of each layer's runs. */
 #include "model/model.h"
 
 dn_visit dn_visit_of(const dn_net *net, int layer, int time)
 {
     const dn_layer *l = &net->layers[layer];
     const int is_late = time >= net->layer_count;
-    const int is_fp32 = l->out < 0 || l->kind->winograd; /* the classifier's products are few */
+    const int is_fp32 = l->out < 0 || l->kind->winograd; /* the classifier's are few */
     const dn_dtype products = is_fp32 ? DN_FP32 : net->options.dtype;
     dn_visit v = {.layer = l,
                   .time = time,

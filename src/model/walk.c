@@ -1,6 +1,6 @@
 /*
- * The walks over the layers: forward in order, backward in reverse, the nets of a team side by
- * side. A single net is a team of one, alone in its norm group.
+ * Runs the layers: forward in order, backward in reverse, the nets of a team in lockstep. A single
+ * net is a team of one, alone in its norm group.
  */
 #include <assert.h>
 #include <omp.h>
@@ -15,7 +15,7 @@ static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pas
     dn_layer_forward(v, pass);
 }
 
-/* A recomputed input is computed first; its statistics stand already. */
+/* Recomputes the input first, if necessary; its statistics are already known. */
 static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
     if (v->before != NULL)
@@ -24,19 +24,19 @@ static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pa
     dn_layer_backward(v, pass);
 }
 
-/* Batches whose statistics are shared: without an exchange the team's are all. */
+/* Number of batches that share statistics; without an exchange, those of the team. */
 static int group_size(const dn_team *team)
 {
     return team->exchange != NULL ? team->nets[0]->options.norm_group : team->count;
 }
 
-/* What member `m` has of the layer's output: (outputs, 2). */
+/* Member m's sums of the layer's output channels, (outputs, 2). */
 static const double *sums_of(const dn_team *team, const dn_layer *layer, int m)
 {
     return team->nets[m]->maps[layer->out].sums + 2 * layer->first;
 }
 
-/* The first of the lead's rows(team.count, width) = the sum of those of the whole norm group. */
+/* The first of the lead's rows(team.count, width) = the sum over the whole norm group. */
 static void sum_over_group(const dn_team *team, size_t width)
 {
     double *rows = team->nets[0]->group.rows;
@@ -47,8 +47,8 @@ static void sum_over_group(const dn_team *team, size_t width)
             rows[i] = dn_tree_sum(rows + i, team->count, (int)width);
 }
 
-/* Mean and variance of the norm group from each batch's mean and sum of squares about it: first
- * the group's mean, then the squares about that. */
+/* Mean and variance over the norm group from each batch's mean and sum of squared deviations: first
+ * the group's mean, then the squared deviations from that. */
 static void group_statistics(const dn_team *team, const dn_visit *v)
 {
     const dn_norm_group *group = &team->nets[0]->group;
@@ -99,7 +99,8 @@ static void mix_images(const dn_team *team, const dn_pass *pass)
     }
 }
 
-/* All members share the group's statistics, and each has a loss of its own. */
+/* Finishes the forward pass: all members share the group's statistics, but each has its own loss.
+ */
 static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *results)
 {
     const dn_net *lead = team->nets[0];

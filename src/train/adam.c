@@ -11,8 +11,8 @@
  */
 #include "rule.h"
 
-/* Floats [begin, end), with `decay` times the parameter added to the gradient, and the parameter
- * shrunk by the factor `keep` before the step. */
+/* Updates floats [begin, end): adds `decay` times the parameter to the gradient, and scales the
+ * parameter by `keep` before the step. */
 static inline void adam_step(const dn_update *u, size_t begin, size_t end,
                              const dn_adam_terms *terms, float decay, float keep)
 {

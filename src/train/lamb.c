@@ -1,20 +1,20 @@
 /*
- * LAMB (You et al., "Large Batch Optimization for Deep Learning", ICLR 2020), algorithm 2: Adam at
- * a rate of its own for each tensor. With t the step, from 1, and exp_avg and exp_avg_sq as in
+ * LAMB (You et al., "Large Batch Optimization for Deep Learning", ICLR 2020), algorithm 2: Adam
+ * with a separate rate for each tensor. With t the step, from 1, and exp_avg and exp_avg_sq as in
  * adam.c:
  *
  *     r = exp_avg / (1 - beta1^t) / (sqrt(exp_avg_sq) / sqrt(1 - beta2^t) + eps)
  *         + weight_decay * parameter
  *     parameter -= rate * |parameter| / |r| * r
  *
- * where the ratio is 1 for a tensor one of whose norms is 0. Tensors without weight decay have no
- * rate of their own either, as in the method's later uses.
+ * where the ratio is 1 if either norm is 0, and for tensors without weight decay, as in later uses
+ * of the method.
  */
 #include "rule.h"
 
-enum { BLOCK = 16 * DN_SUM_LANES }; /* floats whose r is kept at a time */
+enum { BLOCK = 16 * DN_SUM_LANES }; /* floats of r computed at a time */
 
-/* Floats [begin, end) of the averages. */
+/* Updates floats [begin, end) of the averages. */
 static inline void lamb_average(const dn_update *u, size_t begin, size_t end,
                                 const dn_adam_terms *k)
 {
@@ -27,7 +27,7 @@ static inline void lamb_average(const dn_update *u, size_t begin, size_t end,
     }
 }
 
-/* r(end - begin) of floats [begin, end). */
+/* r(end - begin) = the direction for floats [begin, end). */
 static inline void lamb_direction(const dn_update *u, size_t begin, size_t end,
                                   const dn_adam_terms *k, float decay, float *r)
 {

@@ -1,14 +1,14 @@
 /*
  * LARS (You, Gitman and Ginsburg, "Large Batch Training of Convolutional Networks", 2017),
- * algorithm 1: SGD with momentum at a rate of its own for each tensor,
+ * algorithm 1: SGD with momentum and a separate rate for each tensor,
  *
  *     g = gradient_scale * gradient
  *     local = trust * |parameter| / (|g| + weight_decay * |parameter|)
  *     momentum = mu * momentum + rate * local * (g + weight_decay * parameter)
  *     parameter -= momentum
  *
- * where local is 1 for a tensor whose norm or whose gradient's is 0. Tensors without weight decay
- * have no rate of their own either, as in the method's later uses.
+ * where local is 1 if either norm is 0, and for tensors without weight decay, as in later uses of
+ * the method.
  */
 #include "rule.h"
 

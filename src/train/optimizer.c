@@ -1,11 +1,11 @@
-/* What all optimizers have in common; see include/dn/optimizer.h. */
+/* Common to all optimizers; see include/dn/optimizer.h. */
 #include "dn/optimizer.h"
 
 #include <stdlib.h>
 
 #include "rule.h"
 
-/* optimizer_table.c, by dn_level; NULL behind a table's last. */
+/* optimizer_table.c, per dn_level; NULL after a table's last row. */
 extern const dn_optimizer *const dn_optimizers_generic[], *const dn_optimizers_avx2[],
                                                               *const dn_optimizers_avx512[];
 
@@ -17,7 +17,7 @@ static const dn_optimizer *const *const tables[] = {
 #endif
 };
 
-enum { PARTS = 64 }; /* that a norm is summed in, whatever the number of threads */
+enum { PARTS = 64 }; /* of a norm's sum, for any number of threads */
 
 const dn_optimizer *dn_optimizer_get(const dn_kernels *kernels, int index)
 {
@@ -30,7 +30,7 @@ const char *dn_optimizer_name(int index)
     return optimizer ? optimizer->name : NULL;
 }
 
-/* How many state vectors it keeps. */
+/* Number of state vectors. */
 static int count_states(const dn_optimizer *optimizer)
 {
     int count = 0;
@@ -45,7 +45,7 @@ dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimize
     const size_t states = (size_t)count_states(optimizer) * count;
     const size_t floats = states + average;
     *state = (dn_optimizer_state){.optimizer = optimizer, .count = count, .floats = floats};
-    state->vectors = calloc(floats + 1, sizeof *state->vectors); /* never of size 0 */
+    state->vectors = calloc(floats + 1, sizeof *state->vectors); /* never size 0 */
     DN_CHECK(state->vectors, DN_ENOMEM, "memory: found none for %zu floats of the optimizer %s",
              floats, optimizer->name);
     state->average = average > 0 ? state->vectors + states : NULL;

@@ -1,5 +1,5 @@
-/* The table of optimizers, in the order of --optimizer's choices: the first is the default. Its
- * rows stand in files of their own, and are compiled once a dn_level. */
+/* The table of optimizers, in the order of --optimizer's choices: the first is the default. Each
+ * row is in a file of its own, and is compiled once per dn_level. */
 #include "rule.h"
 
 extern const dn_optimizer ISA(dn_sgd), ISA(dn_adam), ISA(dn_adamw), ISA(dn_rmsprop), ISA(dn_lars),

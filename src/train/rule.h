@@ -1,7 +1,7 @@
 /*
- * What the optimizers' files share. Each is compiled once a dn_level (DN_ISA), where the compiler
- * makes vectors of its loops; without contraction, so that a fused multiply-add stands where fmaf
- * does and nowhere else, and all give the same bits.
+ * Shared by the optimizers. Each is compiled once per dn_level (DN_ISA), with automatic
+ * vectorisation but without contraction: fused multiply-adds occur only where the source has fmaf,
+ * so all levels give the same bits.
  */
 #ifndef DN_TRAIN_RULE_H
 #define DN_TRAIN_RULE_H
@@ -13,30 +13,30 @@
 #include "dn/optimizer.h"
 #include "tables.h"
 
-/* Updates floats [begin, end) of the vectors, all of them the tensor's. `terms` is what the rule
+/* Updates floats [begin, end) of the vectors, all within `tensor`. `terms` is what the rule
  * computed once for the step. */
 typedef void dn_rule(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
                      const void *terms);
 
-/* Updates all tensors: each thread an equal part of the vectors, tensor by tensor. */
+/* Updates all tensors: each thread an equal range of the vectors, tensor by tensor. */
 static inline void dn_update_all(const dn_update *u, dn_rule *rule, const void *terms)
 {
 #pragma omp parallel
     {
         const size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
-        const size_t first = u->count * thread / threads;
-        const size_t last = u->count * (thread + 1) / threads;
+        const size_t from = u->count * thread / threads;
+        const size_t to = u->count * (thread + 1) / threads;
         for (int i = 0; i < u->tensor_count; i++) {
             const dn_tensor *t = &u->tensors[i];
-            const size_t begin = t->offset > first ? t->offset : first;
-            const size_t end = t->offset + t->count < last ? t->offset + t->count : last;
+            const size_t begin = t->offset > from ? t->offset : from;
+            const size_t end = t->offset + t->count < to ? t->offset + t->count : to;
             if (begin < end)
                 rule(u, t, begin, end, terms);
         }
     }
 }
 
-/* The same for a rule that looks at a whole tensor first: a thread has all of it. */
+/* Updates all tensors with a rule that needs a whole tensor: each is updated by one thread. */
 static inline void dn_update_tensors(const dn_update *u, dn_rule *rule, const void *terms)
 {
 #pragma omp parallel for schedule(dynamic)
@@ -46,7 +46,7 @@ static inline void dn_update_tensors(const dn_update *u, dn_rule *rule, const vo
     }
 }
 
-/* What Adam and LAMB have the same for all parameters of a step, of the rate `rate`. */
+/* The terms of Adam and LAMB that are the same for all parameters of a step. */
 typedef struct dn_adam_terms {
     float rate; /* rate / (1 - beta1^t) */
     float root; /* 1 / sqrt(1 - beta2^t) */
@@ -64,10 +64,9 @@ static inline dn_adam_terms dn_adam_terms_of(const dn_update *u, double rate)
                            .eps = (float)s->eps};
 }
 
-enum { DN_SUM_LANES = 16 }; /* sums that a norm is made of, whatever the vector's width */
+enum { DN_SUM_LANES = 16 }; /* partial sums of a norm, independent of the vector width */
 
-/* lane(DN_SUM_LANES) += the squares of x(count), one lane after the other; exact but for the sums.
- */
+/* lane(DN_SUM_LANES) += the squares of x(count), in lanes cyclically; only the sums are rounded. */
 static inline void dn_add_squares(double *lane, const float *x, size_t count)
 {
     size_t i = 0;
@@ -80,7 +79,7 @@ static inline void dn_add_squares(double *lane, const float *x, size_t count)
         lane[l] += (double)x[i + l] * (double)x[i + l];
 }
 
-/* The norm whose squares the lanes have. */
+/* The norm from the lanes' sums of squares. */
 static inline double dn_lanes_norm(const double *lane)
 {
     double sum = 0;

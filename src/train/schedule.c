@@ -14,13 +14,13 @@ static double steps_of(const dn_rate *r)
     return (double)r->steps_per_epoch * (double)r->epochs;
 }
 
-/* The part of the run that is done, in [0, 1]. */
+/* The fraction of the run that is done, in [0, 1]. */
 static double progress(const dn_rate *r, int64_t step)
 {
     return fmin((double)step / steps_of(r), 1);
 }
 
-/* gamma^falls, a power of ten where gamma is a tenth. */
+/* gamma^falls; computed as a power of ten if gamma is 0.1. */
 static double after_falls(const dn_rate *r, int64_t falls)
 {
     return r->base * (1 / dn_power(1 / r->settings.gamma, falls));
@@ -32,7 +32,7 @@ static double anneal(double from, double to, double part)
     return to + (from - to) * 0.5 * (1 + dn_cos(DN_PI * part));
 }
 
-/* A fall every so many epochs, or as in the DenseNet paper. */
+/* A drop every so many epochs, or as in the DenseNet paper. */
 static double step_rate(const dn_rate *r, int64_t step)
 {
     const double done = progress(r, step);
@@ -68,7 +68,7 @@ static double polynomial_rate(const dn_rate *r, int64_t step)
     return r->least + (r->base - r->least) * factor;
 }
 
-/* With PyTorch's constants: up from a 25th over 3 tenths of the run, down to a 250,000th. */
+/* PyTorch's constants: up from a 25th during 30 % of the run, then down to a 250,000th. */
 static double one_cycle_rate(const dn_rate *r, int64_t step)
 {
     const double last = steps_of(r) - 1, top = 0.3 * steps_of(r) - 1, first = r->base / 25;
@@ -78,11 +78,12 @@ static double one_cycle_rate(const dn_rate *r, int64_t step)
     return anneal(r->base, first / 10000, (at - top) / (last - top));
 }
 
-/* What the state holds: the best epoch's metric, epochs since that were no better, epochs left of
- * the cooldown, falls of the rate as a factor. */
+/* Members of the state: the best epoch's metric, epochs since then without improvement, epochs left
+ * of the cooldown, the factor of all drops so far. */
 enum { BEST, BAD, COOLDOWN, FACTOR };
 
-/* Its first epoch may be a later one of the run, begun with another schedule. */
+/* Whether an epoch was observed. The first may be a later one of a run that began with another
+ * schedule. */
 static int is_told(const dn_rate *r)
 {
     return r->state.value[FACTOR] > 0;
@@ -98,7 +99,7 @@ static void plateau_observe(dn_rate *r, double metric)
 {
     const dn_schedule_settings *s = &r->settings;
     double *value = r->state.value;
-    const double sign = s->metric == DN_METRIC_ACCURACY ? 1 : -1; /* of what is better */
+    const double sign = s->metric == DN_METRIC_ACCURACY ? 1 : -1; /* sign of an improvement */
     const int is_first = !is_told(r);
     metric = isfinite(metric) ? metric : -sign * DBL_MAX; /* worse than any */
     const int is_better = sign * metric > sign * value[BEST] * (1 + sign * s->threshold);

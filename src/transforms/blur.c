@@ -1,4 +1,4 @@
-/* gaussian-blur (torchvision's GaussianBlur): the image is mirrored at its edges. */
+/* gaussian-blur (torchvision's GaussianBlur), with the image mirrored at its edges. */
 #include "transforms/op.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@ static void gaussian(double sigma, int taps, float weight[MOST_TAPS])
         weight[i] = (float)(pdf[i] / sum);
 }
 
-/* The pixel that stands for x, which may be outside [0, size): mirrored, without the edge. */
+/* Maps x, which may be outside [0, size), to a pixel: mirrored, without repeating the edge. */
 static int mirrored(int x, int size)
 {
     const int period = size > 1 ? 2 * (size - 1) : 1;
@@ -28,7 +28,7 @@ static int mirrored(int x, int size)
     return at < size ? at : period - at;
 }
 
-/* to(height, width) = a plane blurred; row(width + 2 half) and sum(width) are working memory. */
+/* to(height, width) = a blurred plane; row(width + 2 half) and sum(width) are working memory. */
 static void blur_plane(const dn_canvas *c, const float *weight, int half, const uint8_t *plane,
                        float *row, float *sum, uint8_t *to)
 {

@@ -1,5 +1,5 @@
-/* An image between the steps: a view that moves over its source, and is sampled when pixels are
- * asked for; see op.h. */
+/* An image between steps: a view that moves over its source and is sampled when pixels are needed;
+ * see op.h. */
 #include "transforms/op.h"
 
 #include <math.h>
@@ -70,7 +70,7 @@ static dn_status settle(dn_canvas *c, int is_needed)
     return is_needed ? dn_canvas_pixels(c, &pixels) : DN_OK;
 }
 
-/* What a shift shows outside is a pixel like others to what follows. */
+/* To later steps, pixels that a shift brought in from outside are ordinary ones. */
 dn_status dn_canvas_crop(dn_canvas *c, int top, int left, int height, int width)
 {
     dn_pixel_view *const v = &c->view;
@@ -85,8 +85,8 @@ dn_status dn_canvas_crop(dn_canvas *c, int top, int left, int height, int width)
     return DN_OK;
 }
 
-/* A second resize is of the first one's pixels: what that blurred stays so, and edges within pixels
- * are no bounds. */
+/* A second resize applies to the pixels of the first: its blur is kept, and fractional edges do not
+ * bound it. */
 dn_status dn_canvas_resize(dn_canvas *c, int height, int width)
 {
     DN_TRY(settle(c, is_shifted(&c->view) || is_resized(&c->view)));
@@ -123,7 +123,7 @@ void dn_canvas_swap(dn_canvas *c)
     c->planes = other.bytes;
 }
 
-/* The box and as much around it as the filter reaches, within the bounds. */
+/* The box extended by the reach of the filter, within the bounds. */
 static dn_box reach(const dn_pixel_view *v)
 {
     const double down = fmax(v->box.height / v->height, 1) + 1;
@@ -136,7 +136,7 @@ static dn_box reach(const dn_pixel_view *v)
     return (dn_box){left, top, right - left, bottom - top};
 }
 
-/* to(3, view.height, view.width), from the part of the file that the view needs. */
+/* to(3, view.height, view.width) = the view, sampled from the part of the file that it needs. */
 static dn_status sample_file(dn_canvas *c, uint8_t *to)
 {
     const dn_pixel_view *const v = &c->view;
@@ -156,7 +156,7 @@ static dn_status sample_file(dn_canvas *c, uint8_t *to)
 static dn_status sample_planes(dn_canvas *c, uint8_t *to)
 {
     const dn_pixel_view *const v = &c->view;
-    const dn_box read = reach(v); /* of a long image with a crop behind the resize, little */
+    const dn_box read = reach(v); /* little, if a resize of a long image is followed by a crop */
     const size_t stored = (size_t)c->height * (size_t)c->width;
     for (size_t k = 0; k < (size_t)c->transform->channels; k++)
         DN_TRY(dn_resize(c->kernels, &c->workspace->resizing,
@@ -165,7 +165,7 @@ static dn_status sample_planes(dn_canvas *c, uint8_t *to)
     return DN_OK;
 }
 
-/* c->planes become the view's pixels before they are shifted and mirrored. */
+/* c->planes = the view's pixels before they are shifted and mirrored. */
 static dn_status sample(dn_canvas *c)
 {
     dn_pixel_view *const v = &c->view;
@@ -187,9 +187,9 @@ static dn_status sample(dn_canvas *c)
     return DN_OK;
 }
 
-/* The columns [first, last) of a row come from inside, from column x on in steps of `step`. */
+/* Columns [first, end) of a row come from inside: from column x on, in steps of `step`. */
 typedef struct columns {
-    int first, last, x, step;
+    int first, end, x, step;
 } columns;
 
 static int clamp(int x, int most)
@@ -203,18 +203,18 @@ static columns columns_of(const dn_pixel_view *v)
     const int shift = v->hflip ? -v->left : v->left;
     const int first = clamp(-shift, v->width);
     return (columns){.first = first,
-                     .last = clamp(v->width - shift, v->width),
+                     .end = clamp(v->width - shift, v->width),
                      .x = (v->hflip ? v->width - 1 - first : first) + v->left,
                      .step = v->hflip ? -1 : 1};
 }
 
-/* The row that row r comes from; not within [0, height): from outside. */
+/* The source of row r; outside if not in [0, height). */
 static int row_of(const dn_pixel_view *v, int r)
 {
     return (v->vflip ? v->height - 1 - r : r) + v->top;
 }
 
-/* to(height, width) = a plane, shifted and mirrored. */
+/* to(height, width) = a shifted and mirrored plane. */
 static void arrange(const dn_pixel_view *v, const uint8_t *plane, uint8_t outside, uint8_t *to)
 {
     const columns in = columns_of(v);
@@ -225,7 +225,7 @@ static void arrange(const dn_pixel_view *v, const uint8_t *plane, uint8_t outsid
         if (y < 0 || y >= v->height)
             continue;
         const uint8_t *const from = plane + (size_t)y * width;
-        for (int i = in.first, x = in.x; i < in.last; i++, x += in.step)
+        for (int i = in.first, x = in.x; i < in.end; i++, x += in.step)
             to[i] = from[x];
     }
 }
@@ -251,7 +251,7 @@ dn_status dn_canvas_pixels(dn_canvas *c, uint8_t **planes)
 
 /* ---- the net's input ---- */
 
-/* to(height, width) = a plane, normalised, shifted and mirrored. */
+/* to(height, width) = a normalised, shifted and mirrored plane. */
 static void normalise(const dn_pixel_view *v, const uint8_t *plane, const float value[256],
                       float *to)
 {
@@ -259,13 +259,13 @@ static void normalise(const dn_pixel_view *v, const uint8_t *plane, const float 
     const float outside = v->fill < 0 ? 0 : value[v->fill];
     for (int r = 0; r < v->height; r++, to += v->width) {
         const int y = row_of(v, r), is_in = y >= 0 && y < v->height;
-        const int first = is_in ? in.first : 0, last = is_in ? in.last : 0;
+        const int first = is_in ? in.first : 0, end = is_in ? in.end : 0;
         const uint8_t *const from = plane + (is_in ? (size_t)y * (size_t)v->width : 0);
         for (int i = 0; i < first; i++)
             to[i] = outside;
-        for (int i = first, x = in.x; i < last; i++, x += in.step)
+        for (int i = first, x = in.x; i < end; i++, x += in.step)
             to[i] = value[from[x]];
-        for (int i = last; i < v->width; i++)
+        for (int i = end; i < v->width; i++)
             to[i] = outside;
     }
 }

@@ -5,7 +5,7 @@
 
 enum { RED_GREEN_BLUE = 3 };
 
-/* Every value v becomes ratio v + rest, clamped and cut. */
+/* Replaces every value v by ratio v + rest, clamped and truncated. */
 static dn_status scale(dn_canvas *c, double ratio, float rest)
 {
     uint8_t *pixels;
@@ -15,7 +15,7 @@ static dn_status scale(dn_canvas *c, double ratio, float rest)
     return DN_OK;
 }
 
-/* *grey(height, width) = the luma, or the image itself where it has no colours. */
+/* *grey(height, width) = the luma, or the image itself if it is grey. */
 static dn_status grey_of(dn_canvas *c, const uint8_t *pixels, uint8_t **grey)
 {
     DN_TRY(dn_canvas_room(c, dn_canvas_plane(c), grey));

@@ -21,7 +21,7 @@ void dn_draw_sides(dn_draws *d, double area, const double scale[2], const double
     *height = (int)lrint(sqrt(part / drawn));
 }
 
-/* The largest crop in the middle whose aspect ratio is allowed. */
+/* The largest centre crop with an allowed aspect ratio. */
 static void central_crop(const double ratio[2], int height, int width, double drawn[DN_DRAWN])
 {
     const double found = (double)width / height;
@@ -80,8 +80,7 @@ const dn_op_row dn_op_random_resized_crop = {
 
 /* ---- resize ---- */
 
-/* The shorter side becomes `side`, the other in proportion; of a very long image, as far as an int
- * goes. */
+/* Scales the shorter side to `side` and the other in proportion, limited to an int. */
 static void resize_side(int *height, int *width, int side)
 {
     const int h = *height, w = *width;

@@ -1,5 +1,5 @@
-/* A transform as users write it: steps with commas between, of a name and parameters with colons
- * between; see include/dn/transform.h. */
+/* Parser of transforms as users write them: steps separated by commas, each a name and parameters
+ * separated by colons; see include/dn/transform.h. */
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ typedef struct word {
     char text[WORD];
 } word;
 
-/* The text from `at` up to a colon or a comma, which *behind points to. */
+/* The text from `at` to a colon or comma, at which *behind points. */
 static dn_status take_word(const char *at, word *w, const char **behind)
 {
     const size_t length = strcspn(at, ":,");
@@ -37,7 +37,7 @@ static int take_ratio(const char *text, const char **behind, double *x)
     return 1;
 }
 
-/* How many decimal numbers X-Y-... the text consists of; 0 where it does not, or of too many. */
+/* The count of decimal numbers in a text X-Y-...; 0 if it is none or has too many. */
 static int read_numbers(const char *text, double x[DN_OP_VALUES])
 {
     for (int count = 1; count <= DN_OP_VALUES; count++) {
@@ -51,7 +51,7 @@ static int read_numbers(const char *text, double x[DN_OP_VALUES])
     return 0;
 }
 
-/* 1, and the value, where the text is the parameter's whole number. */
+/* Returns 1 and sets *x if the text is an integer valid for the parameter. */
 static int read_whole(const dn_parameter *p, const char *text, double *x)
 {
     int64_t value;
@@ -60,8 +60,8 @@ static int read_whole(const dn_parameter *p, const char *text, double *x)
     return is_good;
 }
 
-/* Kinds of parameters: what a refusal calls them, most numbers, and whether these are whole, and
- * ascend in pairs. */
+/* Kinds of parameters: their description in messages, the most numbers, and whether these are
+ * integers and ascend in pairs. */
 static const struct {
     const char *expected;
     int most, is_whole, ascends;
@@ -87,7 +87,7 @@ static const struct {
              {DN_PARAMETER_METHOD, "nearest", 0},
              {DN_PARAMETER_METHOD, "bilinear", 1}};
 
-/* What X alone stands for; of LEAST-MOST, MOST stays as it was. */
+/* Expands a single value X; for LEAST-MOST, MOST keeps its value. */
 static void expand(const dn_parameter *p, double x[DN_OP_VALUES], double most)
 {
     const double lone = x[0];
@@ -97,10 +97,10 @@ static void expand(const dn_parameter *p, double x[DN_OP_VALUES], double most)
     if (p->kind == DN_PARAMETER_AROUND_0 || p->kind == DN_PARAMETER_AXES)
         x[0] = -lone;
     if (p->kind == DN_PARAMETER_AROUND_1)
-        x[0] = lone < 0 ? 2 : fmax(1 - lone, 0); /* of less than 0: does not ascend */
+        x[0] = lone < 0 ? 2 : fmax(1 - lone, 0); /* negative X: does not ascend, so it is refused */
 }
 
-/* 1, and value = what the text says, where that is of the parameter's kind. */
+/* Returns 1 and sets value if the text is valid for the parameter. */
 static int read_values(const dn_parameter *p, const char *text, double value[DN_OP_VALUES])
 {
     double x[DN_OP_VALUES] = {0};
@@ -125,7 +125,7 @@ static int read_values(const dn_parameter *p, const char *text, double value[DN_
     return 1;
 }
 
-/* The first so many parameters have to be given. */
+/* How many of the first parameters are required. */
 static int required(const dn_op_row *row)
 {
     int count = 0;
@@ -161,7 +161,7 @@ static dn_status set_named(dn_transform_step *step, const char *text, size_t len
                    nearest.known, dn_nearest_hint(&nearest, ""));
 }
 
-/* "TEXT", the next parameter in order; of LEAST-MOST also "LEAST:MOST". */
+/* "TEXT", the next parameter in order; for LEAST-MOST also "LEAST:MOST". */
 static dn_status set_next(dn_transform_step *step, int index, const word *w, const char **at)
 {
     const dn_op_row *const row = dn_op_row_get(step->row);
@@ -199,7 +199,7 @@ static dn_status find_row(const char *name, int *row)
                    dn_nearest_hint(&nearest, ""));
 }
 
-/* "NAME:VALUE:PARAMETER=VALUE" at *at, which goes to what is behind it. */
+/* Parses "NAME:VALUE:PARAMETER=VALUE" at *at, and moves *at past it. */
 static dn_status parse_step(dn_transform *t, const char **at)
 {
     dn_transform_step *const step = &t->step[t->steps];
@@ -224,12 +224,12 @@ static dn_status parse_step(dn_transform *t, const char **at)
     return DN_OK;
 }
 
-/* The order of the steps makes sense; finds the size of what they result in. */
+/* Checks that the order of the steps is valid, and determines the size of the result. */
 static dn_status check_steps(dn_transform *t, const dn_data_info *info)
 {
-    const dn_op_row *last = NULL; /* the latest that only such may follow */
+    const dn_op_row *last = NULL; /* the latest step that restricts what follows it */
     int height = info->height, width = info->width;
-    int least = height < width ? height : width; /* the shorter side has at least so many */
+    int least = height < width ? height : width; /* lower bound of the shorter side */
     for (int i = 0; i < t->steps; i++) {
         const dn_transform_step *const step = &t->step[i];
         const dn_op_row *const row = dn_op_row_get(step->row);

@@ -1,4 +1,4 @@
-/* Mean and std other than the shards'; see include/dn/transform.h. */
+/* Mean and std chosen by the user; see include/dn/transform.h. */
 #include "dn/transform.h"
 
 #include <stdio.h>
@@ -6,12 +6,12 @@
 
 #include "dn/words.h"
 
-/* ImageNet's, of red, green and blue; for one channel their averages. */
+/* ImageNet's values for red, green and blue; one channel uses their averages. */
 static const double imagenet_mean[] = {0.485, 0.456, 0.406};
 static const double imagenet_std[] = {0.229, 0.224, 0.225};
 
-/* Reads one number or one for each channel, with commas between, up to `end`; *at goes there. 0
- * where there are others, or outside [least, most]. */
+/* Reads one number, or one per channel separated by commas, up to `end`, and moves *at there.
+ * Returns 0 if the text has anything else, or a number outside [least, most]. */
 static int read_channels(const char **at, char end, int channels, double least, double most,
                          double *value)
 {

@@ -1,11 +1,11 @@
 /*
- * The operations of which a transform's steps are made (include/dn/transform.h).
+ * The operations that a transform's steps apply (include/dn/transform.h).
  *
- * An op is a row in a file of this folder, and a line in the table of transform.c; a step is an op
- * with its parameters. First its `draw` draws numbers, which depend on nothing else than the
- * parameters and the size of the image; then its `apply` changes the image, as these numbers say.
- * It moves the canvas's view, which costs nothing until the pixels are asked for; or asks for them,
- * and computes; or notes what is to be erased of the normalised image.
+ * An op is a row in a file of this folder and a line in the table of transform.c; a step is an op
+ * with its parameters. First its `draw` draws numbers, which may depend only on the parameters and
+ * the size of the image. Then its `apply` changes the image accordingly: it moves the canvas's
+ * view, which is free until pixels are needed; or it gets the pixels and computes; or it records
+ * what to erase from the normalised image.
  */
 #ifndef DN_TRANSFORMS_OP_H
 #define DN_TRANSFORMS_OP_H
@@ -15,7 +15,7 @@
 
 /* ---- what is drawn ---- */
 
-/* The words of one image, in the order in which its steps ask for them. */
+/* The random words of an image, in the order in which its steps draw them. */
 typedef struct dn_draws {
     uint64_t seed, epoch, position;
     uint64_t next;
@@ -27,17 +27,17 @@ int dn_draw_chance(dn_draws *draws, double p);                  /* 1 with probab
 
 /* ---- the canvas ---- */
 
-/* What the steps so far show of the canvas's source. */
+/* The view of the canvas's source after the steps so far. */
 typedef struct dn_pixel_view {
-    dn_box box;    /* of the source: what becomes height x width pixels */
-    dn_box bounds; /* what may count for them: the image that was resized, in whole pixels */
+    dn_box box;    /* in the source: resized to height x width pixels */
+    dn_box bounds; /* what may contribute: the resized image, in whole pixels */
     int height, width;
-    int top, left;    /* pixel (r, c) comes from (r + top, c + left) of that, `fill` outside */
-    int fill;         /* a pixel's value; -1: what is 0 after normalisation */
-    int hflip, vflip; /* then mirrored */
+    int top, left;    /* then pixel (r, c) is taken from (r + top, c + left), `fill` outside */
+    int fill;         /* value of a pixel; -1: what normalisation maps to 0 */
+    int hflip, vflip; /* then 1: mirrored */
 } dn_pixel_view;
 
-/* A part of the net's input that becomes `value`. */
+/* A rectangle of the net's input that is set to `value`. */
 typedef struct dn_erasure {
     int top, left, height, width;
     float value;
@@ -48,7 +48,7 @@ typedef struct dn_canvas {
     const dn_transform *transform;
     dn_workspace *workspace;
     const dn_pixel_kernels *kernels;
-    const dn_encoded *file; /* the source: a file, or where that is NULL ... */
+    const dn_encoded *file; /* the source: a file or, if that is NULL, ... */
     const uint8_t *planes;  /* ... planes(channels, height, width) */
     const char *name;       /* of the image, for messages */
     int height, width;      /* of the source */
@@ -57,26 +57,27 @@ typedef struct dn_canvas {
     int erasures;
 } dn_canvas;
 
-/* All of pixels(channels, height, width) as stored; or of a file, as dn_image_probe. These, the
- * workspace and the transform must outlive the canvas, which owns nothing. */
+/* A canvas of all of pixels(channels, height, width) as stored, or of a file. The pixels, the
+ * workspace and the transform must outlive the canvas, which owns nothing. Errors of the latter: as
+ * dn_image_probe. */
 dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
                               int width, dn_workspace *workspace);
 dn_status dn_canvas_of_file(dn_canvas *canvas, const dn_transform *transform,
                             const dn_encoded *file, dn_workspace *workspace);
 
-/* Move the view: its pixels from (top, left) on; all of it at another size; shifted, with `fill`
- * around. A resize or a shift before is settled first where it has to be: so these fail as
- * dn_canvas_pixels does. */
+/* Move the view: crop it at (top, left), resize it, or shift it with `fill` around. An earlier
+ * resize or shift may have to be computed first. Errors: as dn_canvas_pixels. */
 dn_status dn_canvas_crop(dn_canvas *canvas, int top, int left, int height, int width);
 dn_status dn_canvas_resize(dn_canvas *canvas, int height, int width);
 dn_status dn_canvas_shift(dn_canvas *canvas, int top, int left, int fill);
 
-/* planes(channels, view.height, view.width) = the view's pixels, to be changed in place. DN_EINVAL
- * where these are more than DN_IMAGE_PIXELS, as a resize makes them of a very long image. */
+/* *planes(channels, view.height, view.width) = the view's pixels, which may be modified. Errors:
+ * DN_EINVAL (more than DN_IMAGE_PIXELS, as after resizing a very long image); as dn_image_decode.
+ */
 dn_status dn_canvas_pixels(dn_canvas *canvas, uint8_t **planes);
 
-/* Room for so many bytes; what dn_canvas_swap makes the canvas's pixels. Behind dn_canvas_pixels.
- */
+/* After dn_canvas_pixels: *room = `bytes` of memory; and dn_canvas_swap, which makes it the
+ * canvas's pixels. Errors: DN_ENOMEM. */
 dn_status dn_canvas_room(dn_canvas *canvas, size_t bytes, uint8_t **room);
 void dn_canvas_swap(dn_canvas *canvas);
 
@@ -90,12 +91,12 @@ static inline size_t dn_canvas_plane(const dn_canvas *canvas)
 
 /* ---- rows ---- */
 
-/* How "X" or "X-Y..." fills a parameter's values. */
+/* How "X" or "X-Y..." sets a parameter's values. */
 typedef enum dn_parameter_kind {
     DN_PARAMETER_REAL,     /* X */
     DN_PARAMETER_WHOLE,    /* X */
     DN_PARAMETER_ODD,      /* X */
-    DN_PARAMETER_LEAST,    /* LEAST[-MOST]; also LEAST:MOST, where there are no names */
+    DN_PARAMETER_LEAST,    /* LEAST[-MOST]; also LEAST:MOST, if unnamed */
     DN_PARAMETER_FIXED,    /* LEAST-MOST; X: X-X */
     DN_PARAMETER_AROUND_0, /* LEAST-MOST; X: -X to X */
     DN_PARAMETER_AXES,     /* the same, or LEAST-MOST-LEAST-MOST: along x and along y */
@@ -109,23 +110,23 @@ typedef struct dn_parameter {
     const char *name;
     dn_parameter_kind kind;
     double least, most;  /* of each value */
-    const char *initial; /* as it would be written; NULL: it has to be given */
+    const char *initial; /* default, as it would be written; NULL: required */
 } dn_parameter;
 
-enum { DN_DRAWN = 12 }; /* most numbers that a step draws */
+enum { DN_DRAWN = 12 }; /* most numbers drawn by a step */
 
 typedef struct dn_op_row {
-    const char *name, *usage; /* usage: name:parameter=initial..., perhaps lines about it */
-    dn_parameter parameters[DN_OP_PARAMETERS + 1]; /* in order; value[i] of the step is i's */
-    /* The size after the step; NULL: as before. 0 where it differs from image to image. */
+    const char *name, *usage; /* usage: name:parameter=initial..., and optionally lines about it */
+    dn_parameter parameters[DN_OP_PARAMETERS + 1]; /* value[i] of a step is parameter i's */
+    /* Computes the size after the step, 0 if it differs between images; NULL: unchanged. */
     void (*size)(const dn_transform_step *step, int *height, int *width);
     /* NULL: nothing is drawn. */
     void (*draw)(const dn_transform_step *step, dn_draws *draws, int height, int width,
                  double drawn[DN_DRAWN]);
     dn_status (*apply)(const dn_transform_step *step, const double drawn[DN_DRAWN],
                        dn_canvas *canvas);
-    int is_crop; /* of a square within the image, its side the first parameter */
-    int is_last; /* changes what the net gets: only such steps stand behind it */
+    int is_crop; /* 1: crops a square from the image; its side is the first parameter */
+    int is_last; /* 1: changes the net's input; only such steps may follow it */
 } dn_op_row;
 
 extern const dn_op_row dn_op_random_resized_crop, dn_op_resize, dn_op_center_crop, dn_op_ten_crop,
@@ -133,7 +134,7 @@ extern const dn_op_row dn_op_random_resized_crop, dn_op_resize, dn_op_center_cro
     dn_op_gaussian_blur, dn_op_color_jitter, dn_op_grayscale, dn_op_random_erasing,
     dn_op_trivial_augment;
 
-/* The row of that number; NULL past the last. */
+/* Row `index`; NULL past the last. */
 const dn_op_row *dn_op_row_get(int index);
 
 dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
@@ -141,31 +142,30 @@ dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
 /* Draws for step `index` of the transform, and applies it. */
 dn_status dn_canvas_step(dn_canvas *canvas, int index, dn_draws *draws, double drawn[DN_DRAWN]);
 
-/* Sides from log-uniform aspect ratio and uniform part of the area, as random-resized-crop and
- * random-erasing have them: width / height is within `ratio`, the values of two parameters. */
+/* Sides of a box with log-uniform aspect ratio and uniform fraction of the area, for
+ * random-resized-crop and random-erasing: width / height is within `ratio`; `scale` and `ratio` are
+ * the values of two parameters. */
 void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const double ratio[2],
                    int *width, int *height);
 
-/* ---- what several steps do ---- */
+/* ---- shared by several steps ---- */
 
 /* A `draw`: drawn[0] = 1 with the first parameter's probability. */
 void dn_op_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
                        double drawn[DN_DRAWN]);
 
-/* color.c; the factors as torchvision's adjust_*. Saturation and hue leave images without colours
- * as they are. */
+/* color.c; factors as in torchvision's adjust_*. Saturation and hue leave grey images unchanged. */
 dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);
 dn_status dn_adjust_contrast(dn_canvas *canvas, double factor);
 dn_status dn_adjust_saturation(dn_canvas *canvas, double factor);
 dn_status dn_adjust_hue(dn_canvas *canvas, double factor);
 
-/* warp.c. Pixel (x, y) comes from
- * (m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5]) / (m[6] x + m[7] y + 1),
- * both from the image's middle; or in a perspective from its upper left corner. */
+/* warp.c. Pixel (x, y) is taken from (m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5]) / (m[6] x +
+ * m[7] y + 1), both relative to the image's centre or, for a perspective, its upper left corner. */
 typedef struct dn_warp {
     double m[8];
     int is_perspective, is_bilinear;
-    int fill; /* -1: 0, without torchvision's blending towards it */
+    int fill; /* -1: 0, without torchvision's blending with it */
 } dn_warp;
 
 dn_status dn_canvas_warp(dn_canvas *canvas, const dn_warp *warp);

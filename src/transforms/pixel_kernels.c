@@ -1,5 +1,5 @@
-/* See pixel_kernels.h. A vector type of 16 bytes, and plain loops that the compiler makes vectors
- * of. */
+/* The pixel loops; see pixel_kernels.h. They use 16-byte vectors, and plain loops that compilers
+ * vectorise. */
 #include "transforms/pixel_kernels.h"
 
 #include <string.h>
@@ -13,21 +13,21 @@ enum { LANES = 16 };
 
 /* ---- resizing ---- */
 
-enum { FEW = 64 }; /* taps whose products may lose bits */
+enum { FEW = 64 }; /* most taps whose products are rounded */
 
-/* The upper half of a product of 16 bits: a pixel in the upper byte times a part of 2^16. */
+/* The upper half of a 16-bit product: a pixel in the upper byte times a fraction of 2^16. */
 static inline uint16_t part_of(uint8_t pixel, uint16_t weight)
 {
     return (uint16_t)((uint32_t)(uint16_t)(pixel << 8) * weight >> 16);
 }
 
-/* Four rows, and the 16-bit weights of them. */
+/* Four rows and their 16-bit weights. */
 typedef struct four {
     const uint8_t *row[4];
     uint16_t weight[4];
 } four;
 
-/* Rows from tap `first` on; those behind the last weigh nothing. */
+/* Four rows starting at tap `first`; rows after the last have weight 0. */
 static inline four four_of(const uint8_t *from, size_t stride, const int32_t *weight, int first,
                            int taps)
 {
@@ -48,7 +48,8 @@ static inline uint16_t sum_four(const four *f, size_t i)
                       part_of(f->row[2][i], f->weight[2]) + part_of(f->row[3][i], f->weight[3]));
 }
 
-/* In 16 bits and 256ths: each product is cut by half of one on average, which is added first. */
+/* In 16 bits, units of 1/256: truncation loses half a unit per product on average, which is added
+ * first. */
 static void sum_few(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
                     uint8_t *to, size_t count)
 {
@@ -95,8 +96,8 @@ static void ISA(sum_rows)(const uint8_t *from, size_t stride, const int32_t *wei
     (taps <= FEW ? sum_few : sum_many)(from, stride, weight, taps, to, count);
 }
 
-/* A tile of 16 x 16: four times, rows i and i + 8 are merged byte by byte into rows 2i and 2i + 1.
- */
+/* Transposes a tile of 16 x 16 bytes: four times, interleaves the bytes of rows i and i + 8 into
+ * rows 2i and 2i + 1. */
 static inline void turn_tile(const uint8_t *from, size_t from_stride, uint8_t *to, size_t to_stride)
 {
     bytes a[LANES], b[LANES];
@@ -150,7 +151,7 @@ static void ISA(add_floats)(const float *row, float weight, float *sum, size_t c
         sum[i] += weight * row[i];
 }
 
-/* Adding 1.5 x 2^23 leaves no bits of a fraction: it rounds. */
+/* Adding 1.5 x 2^23 rounds to an integer, ties to even. */
 static inline float round_even(float x)
 {
     return (x + 0x1.8p23f) - 0x1.8p23f;
@@ -163,7 +164,7 @@ static void ISA(round)(const float *x, uint8_t *to, size_t count)
         to[i] = (uint8_t)(int32_t)round_even(x[i]);
 }
 
-/* ---- colours, as torchvision's functions of the same names ---- */
+/* ---- colours, as torchvision's functions of the same name ---- */
 
 static void ISA(grey)(const uint8_t *planes, size_t plane, uint8_t *grey)
 {
@@ -194,8 +195,8 @@ static void ISA(blend)(uint8_t *x, const uint8_t *other, float ratio, size_t cou
         x[i] = (uint8_t)(int32_t)between(x[i] * ratio + other[i] * rest, 0, 255);
 }
 
-/* A colour of one `value` that falls by `depth` at the other side of the circle, which `sixths` are
- * away from where it is highest. */
+/* A channel of an HSV colour: value - depth max(0, min(k, 4 - k, 1)), where k = `sixths` mod 6 and
+ * depth = value x saturation. */
 static inline uint8_t shade(float value, float depth, float sixths)
 {
     const float at = sixths >= 6 ? sixths - 6 : sixths, rest = 4 - at;
@@ -203,7 +204,7 @@ static inline uint8_t shade(float value, float depth, float sixths)
     return (uint8_t)(int32_t)(between(value - depth * between(slope, 0, 1), 0, 1) * 255.999F);
 }
 
-/* To hue, saturation and value and back, of colours from 0 to 1. */
+/* Converts colours in [0, 1] to hue, saturation and value, and back. */
 static void ISA(hue)(uint8_t *planes, size_t plane, float part)
 {
     uint8_t *const red = planes, *const green = planes + plane, *const blue = green + plane;
@@ -217,7 +218,7 @@ static void ISA(hue)(uint8_t *planes, size_t plane, float part)
         const float of_green = rc + 2 - bc, of_blue = gc + 4 - rc, of_red = bc - gc;
         const float of_others = most > g ? of_blue : of_green;
         const float sector = most > r ? of_others : of_red;
-        const float turned = sector * (1.0F / 6) + 1 + part; /* from 0 to less than 3 */
+        const float turned = sector * (1.0F / 6) + 1 + part; /* in [0, 3) */
         const float sixths = (turned - (float)(int32_t)turned) * 6;
         red[i] = shade(most, range, sixths + 5);
         green[i] = shade(most, range, sixths + 3);
@@ -227,7 +228,7 @@ static void ISA(hue)(uint8_t *planes, size_t plane, float part)
 
 /* ---- warping ---- */
 
-/* From -1 to 1, as a pixel of `size`; NaN is outside. */
+/* Converts a coordinate in [-1, 1] to a pixel of `size`; NaN is outside. */
 static inline float pixel_at(float part, int size)
 {
     const float x = ((part + 1) * (float)size - 1) / 2, low = x > -2 ? x : -2;
@@ -254,7 +255,7 @@ static void ISA(nearest)(const uint8_t *bordered, int width, const float *x, con
         to[i] = bordered[((int32_t)round_even(y[i]) + 2) * stride + (int32_t)round_even(x[i]) + 2];
 }
 
-/* How much of the two pixels from `first` on is within [0, size). */
+/* The weight of the two pixels starting at `first` that are within [0, size). */
 static inline float coverage(int32_t first, float part, int size)
 {
     return (first >= 0 && first < size ? 1 - part : 0) +

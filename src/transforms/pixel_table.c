@@ -1,9 +1,9 @@
-/* The loops over pixels that go with a kernel table; see pixel_kernels.h. */
+/* The pixel loops that go with a kernel table; see pixel_kernels.h. */
 #include "transforms/pixel_kernels.h"
 
 #include "dn/resize.h"
 
-/* pixel_kernels.c, by dn_level. */
+/* pixel_kernels.c, per dn_level. */
 extern const dn_pixel_kernels dn_pixels_generic, dn_pixels_avx2, dn_pixels_avx512;
 
 static const dn_pixel_kernels *const tables[] = {

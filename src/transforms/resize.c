@@ -1,7 +1,6 @@
 /*
- * Two passes of one kernel, which makes a row as a weighted sum of rows; see include/dn/resize.h.
- * Rows are what a vector unit reads: between the passes the picture is turned, so that its columns
- * are rows.
+ * Resizing in two passes of one kernel, which computes a row as a weighted sum of rows; see
+ * include/dn/resize.h. Rows suit vector units, so the image is transposed between the passes.
  */
 #include "dn/resize.h"
 
@@ -11,8 +10,8 @@
 
 /* One dimension: output i is the sum over t < taps of weight(i, t) x input first(i) + t. */
 typedef struct axis {
-    int taps;        /* most of an output */
-    int32_t *first;  /* (outputs, 2): the first input, and how many */
+    int taps;        /* most taps of an output */
+    int32_t *first;  /* (outputs, 2) first input, and how many */
     int32_t *weight; /* (outputs, taps) */
 } axis;
 
@@ -21,8 +20,7 @@ static int taps_of(double size, int outputs)
     return (int)ceil(fmax(size / outputs, 1)) * 2 + 1;
 }
 
-/* One side of a box: [begin, begin + size) is what becomes the outputs, and [low, high) are the
- * inputs that count. */
+/* One side of a box: [begin, begin + size) is resized, and the inputs in [low, high) contribute. */
 typedef struct span {
     double begin, size;
     int low, high;
@@ -70,7 +68,7 @@ dn_status dn_resize(const dn_pixel_kernels *kernels, dn_buffer *buffer, const dn
     const span columns = span_of(box->left, box->width, bounds->left, bounds->width, from->width);
     const size_t channels = (size_t)from->channels, stride = (size_t)from->width * channels;
     const size_t low_row = (size_t)(columns.high - columns.low) * channels, high = (size_t)height;
-    const size_t small_row = channels * high; /* of an output column: (channels, height) */
+    const size_t small_row = channels * high; /* row of an output column: (channels, height) */
     const int down_taps = taps_of(rows.size, height), across_taps = taps_of(columns.size, width);
     const size_t down_words = axis_words(down_taps, height);
     const size_t words = down_words + axis_words(across_taps, width);

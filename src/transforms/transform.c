@@ -1,5 +1,5 @@
-/* The table of steps, and the way of an image through them; see include/dn/transform.h. A new step
- * is a row in a file of this folder, named in op.h, and a line in this table. */
+/* The table of steps, and their application to an image; see include/dn/transform.h. To add a step,
+ * write a row in a file of this folder, declare it in op.h, and add a line to this table. */
 #include "dn/transform.h"
 
 #include <math.h>
@@ -69,7 +69,7 @@ void dn_op_draw_chance(const dn_transform_step *s, dn_draws *d, int height, int 
     drawn[0] = dn_draw_chance(d, s->value[0][0]);
 }
 
-/* ---- an image's way ---- */
+/* ---- transforming an image ---- */
 
 dn_draws dn_draws_of(const dn_transform *t, const dn_request *request)
 {
@@ -88,7 +88,8 @@ dn_status dn_canvas_step(dn_canvas *c, int index, dn_draws *draws, double drawn[
     return row->apply(step, drawn, c);
 }
 
-/* As resize and center-crop do for a square: what covers the size, and the centre of it. */
+/* As resize and center-crop to a square: scales the image to cover the size, and takes the centre.
+ */
 static dn_status fit(dn_canvas *c, int height, int width)
 {
     const int h = c->view.height, w = c->view.width;

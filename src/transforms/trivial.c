@@ -7,7 +7,7 @@
 
 enum { BINS, INTERPOLATION, FILL };
 
-/* ---- operations; the magnitude is as torchvision passes it on ---- */
+/* ---- operations; magnitudes as torchvision passes them ---- */
 
 static dn_status warp(const dn_transform_step *s, const dn_affine *affine, dn_canvas *c)
 {
@@ -17,7 +17,7 @@ static dn_status warp(const dn_transform_step *s, const dn_affine *affine, dn_ca
     return dn_canvas_warp(c, &place);
 }
 
-/* x comes from x + across y, y from y + down x; from the upper left corner. */
+/* x is taken from x + across y, y from y + down x, relative to the upper left corner. */
 static dn_status shear(const dn_transform_step *s, double across, double down, dn_canvas *c)
 {
     const double right = c->view.width / 2.0, bottom = c->view.height / 2.0;
@@ -52,7 +52,7 @@ static dn_status rotate(const dn_transform_step *s, double magnitude, dn_canvas 
     return warp(s, &(dn_affine){.scale = 1, .angle = -magnitude}, c);
 }
 
-/* to(height, width) = x + (1 - factor) (smoothed x - x), but at the edges. */
+/* to(height, width) = x + (1 - factor) (smoothed x - x), unchanged at the edges. */
 static void sharpen(const uint8_t *x, int height, int width, float factor, uint8_t *to)
 {
     memcpy(to, x, (size_t)height * (size_t)width);
@@ -61,7 +61,7 @@ static void sharpen(const uint8_t *x, int height, int width, float factor, uint8
             int sum = 4 * x[i];
             for (ptrdiff_t j = i - width - 1; j <= i + width - 1; j += width)
                 sum += x[j] + x[j + 1] + x[j + 2];
-            const int smooth = (sum + 6) / 13; /* rounded: 13 is odd */
+            const int smooth = (sum + 6) / 13; /* rounded to nearest: no ties, 13 is odd */
             const float sharp = (float)x[i] + (float)(smooth - x[i]) * (1 - factor);
             to[i] = (uint8_t)(sharp > 0 ? sharp < 255 ? sharp : 255 : 0);
         }
@@ -81,10 +81,10 @@ static dn_status sharpness(const dn_transform_step *s, double magnitude, dn_canv
     return DN_OK;
 }
 
-/* What a value becomes, in an image of that histogram. */
+/* Computes a lookup table from the image's histogram. */
 typedef void make_fn(const uint32_t histogram[256], double magnitude, uint8_t table[256]);
 
-/* Each channel through the table that `make` finds for it. */
+/* Maps each channel through the table that `make` computes for it. */
 static dn_status look_up(dn_canvas *c, double magnitude, make_fn *make)
 {
     const size_t plane = dn_canvas_plane(c);
@@ -116,7 +116,7 @@ static void make_solarize(const uint32_t histogram[256], double part, uint8_t ta
         table[v] = (uint8_t)((float)v >= threshold ? 255 - v : v);
 }
 
-/* The darkest value becomes 0, the brightest 255. */
+/* Stretches the darkest value to 0 and the brightest to 255. */
 static void make_autocontrast(const uint32_t histogram[256], double magnitude, uint8_t table[256])
 {
     int least = 0, most = 255;
@@ -132,8 +132,8 @@ static void make_autocontrast(const uint32_t histogram[256], double magnitude, u
     }
 }
 
-/* As PIL: value v becomes the number of pixels below it in steps of a 255th of all but those of the
- * brightest value. */
+/* As PIL: value v becomes the number of pixels below it, in units of 1/255 of all pixels but those
+ * of the brightest value. */
 static void make_equalize(const uint32_t histogram[256], double magnitude, uint8_t table[256])
 {
     uint64_t all = 0, below = 0;
@@ -153,8 +153,8 @@ static void make_equalize(const uint32_t histogram[256], double magnitude, uint8
 
 /* ---- the table, in torchvision's order ---- */
 
-/* Magnitude i of n is on the line from `first` to `last`; signed: perhaps times -1. One that has
- * none of the functions leaves the image as it is. */
+/* Magnitude i of n is on the line from `first` to `last`; signed: its sign is random. An operation
+ * without either function leaves the image unchanged. */
 static const struct operation {
     const char *name;
     float first, last;
@@ -180,7 +180,7 @@ static const struct operation {
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 enum { OPERATION, MAGNITUDE };
 
-/* In float and from the nearer end, as torch.linspace. */
+/* In float and computed from the nearer end, as torch.linspace does. */
 static double magnitude_of(int operation, int index, int bins)
 {
     const float first = operations[operation].first, last = operations[operation].last;

@@ -1,6 +1,6 @@
 /*
- * rotate, affine and perspective: each output pixel is looked up where it comes from, as
- * torchvision does it with tensors. What comes from outside is filled.
+ * rotate, affine and perspective: each output pixel is looked up at its source coordinates, as
+ * torchvision does with tensors. Pixels from outside are filled.
  */
 #include "transforms/op.h"
 
@@ -9,7 +9,7 @@
 
 #include "dn/math.h"
 
-/* ---- looking up ---- */
+/* ---- lookup ---- */
 
 enum { BORDER = 2 };
 
@@ -37,7 +37,7 @@ static dn_grid grid_of(const dn_warp *warp, int height, int width)
     return grid;
 }
 
-/* plane(height, width) = what `bordered`, the plane with its border, is warped to. */
+/* plane(height, width) = `bordered`, a plane with its border, warped. */
 static void warp_plane(const dn_canvas *c, const dn_warp *warp, const uint8_t *bordered,
                        uint8_t *plane)
 {
@@ -168,7 +168,7 @@ const dn_op_row dn_op_affine = {
 enum { DISTORTION, CHANCE, INTERPOLATION, FILL };
 enum { EQUATIONS = 8 };
 
-/* m solves a(8, 8) m = a's last column, by elimination with pivots; 0 where nothing does. */
+/* Solves a(8, 8) m = a's last column by elimination with pivoting; returns 0 if a is singular. */
 static int solve(double a[EQUATIONS][EQUATIONS + 1], double m[EQUATIONS])
 {
     for (int k = 0; k < EQUATIONS; k++) {
@@ -193,8 +193,8 @@ static int solve(double a[EQUATIONS][EQUATIONS + 1], double m[EQUATIONS])
     return 1;
 }
 
-/* The image's corners go to where `drawn` has them, (x, y) clockwise from the top left. 0 where an
- * image is too narrow for that. */
+/* The transform that moves the image's corners to those in `drawn`, (x, y) clockwise from the top
+ * left. Returns 0 if the image is too narrow for that. */
 static int perspective(const double *drawn, int height, int width, double m[8])
 {
     const double right = width - 1, bottom = height - 1;

@@ -205,9 +205,8 @@ static dn_status run_bench(bench *b)
     DN_TRY(time_steps(b));
     if (!o->roofline)
         return DN_OK;
-    DN_COLLECTIVE(
-        b->comm,
-        MPI_Barrier(b->comm->world)); /* all ranks load the memory at once, as in training */
+    DN_COLLECTIVE(b->comm,
+                  MPI_Barrier(b->comm->world)); /* all ranks measure at once, as they work */
     return dn_comm_agree(b->comm,
                          dn_peaks_measure(&b->peaks, net.kernels, o->dtype, DN_PEAK_MEMORY_BYTES));
 }

@@ -31,8 +31,7 @@ static const image_set known_sets[] = {{"MNIST", {60000, 10000}, 28},
                                        {"Tiny ImageNet", {100000, 10000}, 64},
                                        {"ImageNet", {1281167, 50000}, INT_MAX}};
 
-static const double mib = 1 << 20, kib = 1 << 10,
-                    longest = 1e12; /* longest: greatest seconds that are printed */
+static const double mib = 1 << 20, kib = 1 << 10, longest = 1e12; /* seconds that are printed */
 
 static dn_scaling_job job_of(const dn_options *o, const dn_profile *profile)
 {

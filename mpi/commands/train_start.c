@@ -69,8 +69,7 @@ static dn_status take_folder(const dn_run *r, dn_options *o)
 
 dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_options *before)
 {
-    const int is_named =
-        o->out[0] || o->recipe[0]; /* the folder's name does not depend on the model */
+    const int is_named = o->out[0] || o->recipe[0]; /* the folder, whatever the model */
     DN_TRY(is_named ? DN_OK : take_model(r, o));
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder)); /* the same on all ranks */
     DN_TRY(DN_ON_RANK_0(r->comm, find_checkpoint(r, o->resume, limit)));

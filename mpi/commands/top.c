@@ -21,7 +21,7 @@
 
 #include "dn/metrics.h"
 #include "dn/terminal.h"
-#include "top/standing.h"
+#include "top/summary.h"
 
 enum {
     LINE_SIZE = 4096,
@@ -77,7 +77,7 @@ static void place_text(char text[PART_SIZE], const char *word, int64_t at, int64
         snprintf(text + used, PART_SIZE - (size_t)used, "/%" PRId64, of);
 }
 
-static void print_progress(FILE *to, const dn_standing *s, const window *w)
+static void print_progress(FILE *to, const dn_run_summary *s, const window *w)
 {
     char epoch[PART_SIZE], step[PART_SIZE], speed[PART_SIZE], percent[PART_SIZE], left[32],
         end[PART_SIZE] = "", bar[DN_BAR_MOST + 3] = "", line[LINE_SIZE];
@@ -98,7 +98,7 @@ static void print_progress(FILE *to, const dn_standing *s, const window *w)
     print_parts(to, w, parts, COUNT(parts));
 }
 
-static void print_waits(FILE *to, const dn_standing *s, const window *w)
+static void print_waits(FILE *to, const dn_run_summary *s, const window *w)
 {
     char rate[PART_SIZE], data[PART_SIZE], sum[PART_SIZE], late[PART_SIZE], part[PART_SIZE];
     number_text(rate, "learning rate %.6g", s->rate);
@@ -123,13 +123,13 @@ static double last_value(const dn_series *s)
     return s->count > 0 ? s->value[s->count - 1] : (double)NAN;
 }
 
-static void print_measure(FILE *to, const dn_standing *s, int index, const window *w, int height)
+static void print_metric(FILE *to, const dn_run_summary *s, int index, const window *w, int height)
 {
     static const struct {
         const char *name, *train, *held_out, *best;
     } texts[] = {{"loss:", "train %.4f", "%.4f", "%.4f"},
                  {"accuracy:", "train %.2f%%", "%.2f%%", "%.2f%%"}};
-    const dn_standing_measure *const m = &s->measure[index];
+    const dn_summary_metric *const m = &s->metric[index];
     char train[PART_SIZE], value[PART_SIZE], held_out[2 * PART_SIZE] = "", best[2 * PART_SIZE] = "";
     number_text(train, texts[index].train, last_value(&m->train));
     number_text(value, texts[index].held_out, last_value(&m->held_out));
@@ -144,10 +144,10 @@ static void print_measure(FILE *to, const dn_standing *s, int index, const windo
                    w->is_utf8);
 }
 
-static void print_standing(FILE *to, const char *folder, const dn_standing *s, const window *w)
+static void print_summary(FILE *to, const char *folder, const dn_run_summary *s, const window *w)
 {
     char ranks[PART_SIZE] = "";
-    const int room = w->rows > TEXT_ROWS ? (w->rows - TEXT_ROWS) / DN_STANDING_MEASURES : 0;
+    const int room = w->rows > TEXT_ROWS ? (w->rows - TEXT_ROWS) / DN_SUMMARY_METRICS : 0;
     const int height = w->rows == 0 ? PLAIN_HEIGHT : room < MOST_HEIGHT ? room : MOST_HEIGHT;
     if (s->ranks > 0)
         snprintf(ranks, sizeof ranks, " %" PRId64 " rank%s", s->ranks, s->ranks > 1 ? "s" : "");
@@ -159,8 +159,8 @@ static void print_standing(FILE *to, const char *folder, const dn_standing *s, c
     print_parts(to, w, &(dn_part){s->state, 0}, 1);
     print_progress(to, s, w);
     print_waits(to, s, w);
-    for (int i = 0; i < DN_STANDING_MEASURES; i++)
-        print_measure(to, s, i, w, height);
+    for (int i = 0; i < DN_SUMMARY_METRICS; i++)
+        print_metric(to, s, i, w, height);
 }
 
 /* ---- the terminal ---- */
@@ -209,10 +209,10 @@ static void draw(const char *text, int rows)
 /* Prints the run's state, or draws it. */
 static dn_status show(const char *folder, int is_drawn, int *is_finished)
 {
-    dn_standing standing;
+    dn_run_summary summary;
     char *text = NULL;
     size_t size;
-    dn_status status = dn_standing_read(&standing, folder);
+    dn_status status = dn_run_summary_read(&summary, folder);
     FILE *const to = status == DN_OK ? open_memstream(&text, &size) : NULL;
     if (status == DN_OK && to == NULL)
         status = dn_fail(DN_ENOMEM, "memory: found none for a screen");
@@ -220,7 +220,7 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
         window w = current_window();
         const int rows = w.rows;
         w.rows = is_drawn ? rows : 0;
-        print_standing(to, folder, &standing, &w);
+        print_summary(to, folder, &summary, &w);
         if (fclose(to) != 0)
             status = dn_fail(DN_ENOMEM, "memory: found none for a screen");
         else if (is_drawn)
@@ -228,9 +228,9 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
         else
             fputs(text, stdout);
     }
-    *is_finished = standing.is_finished;
+    *is_finished = summary.is_finished;
     free(text);
-    dn_standing_destroy(&standing);
+    dn_run_summary_destroy(&summary);
     return status;
 }
 
@@ -280,9 +280,9 @@ dn_status dn_top_command(const dn_comm *comm, dn_options *options)
     const char *const folder = options->words[0];
     setlocale(LC_CTYPE, "");
     if (!options->once && is_drawn_on()) {
-        dn_standing standing; /* reports errors before it switches the screen */
-        const dn_status status = dn_standing_read(&standing, folder);
-        dn_standing_destroy(&standing);
+        dn_run_summary summary; /* reports errors before it switches the screen */
+        const dn_status status = dn_run_summary_read(&summary, folder);
+        dn_run_summary_destroy(&summary);
         DN_TRY(status);
         DN_TRY(follow_run(folder));
     }

@@ -1,4 +1,4 @@
-/* Records of a tree of class folders; see folder.h. */
+/* Makes records from a tree of class folders; see folder.h. */
 #include "folder/folder.h"
 
 #include <inttypes.h>
@@ -10,13 +10,14 @@
 
 /* ---- the plan ---- */
 
-/* The split that has images in any case, and comes first. */
+/* The first split, which always has images. */
 static dn_split_id first_split(const dn_folder *f)
 {
     return f->like ? DN_TEST : DN_TRAIN;
 }
 
-/* As for the known sets, of the files' checksums in place of pixels. */
+/* The manifest's checksum of the source, as for the known sets, but of the files' checksums instead
+ * of pixels. */
 static dn_status hash_source(const dn_folder *f, uint64_t *hash)
 {
     const dn_folder_image *image = f->image, *const end = f->image + f->images;
@@ -33,7 +34,7 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
     return DN_OK;
 }
 
-/* Of the first split, which has so many images. */
+/* The number of shards of the first split. */
 static int choose_shards(const dn_folder *f, int64_t images)
 {
     int64_t bytes = 0;
@@ -68,10 +69,10 @@ static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
     return DN_OK;
 }
 
-/* ---- what follows from all images ---- */
+/* ---- checks of all images ---- */
 
-/* How many classes have no sound image in the split, or in any where that is DN_SPLITS, and the
- * first of them. */
+/* *unseen = the number of classes without a good image in the split (DN_SPLITS: in any split);
+ * *first = the first of them. */
 static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const char **first)
 {
     char *const seen = calloc((size_t)f->classes, 1);
@@ -89,7 +90,7 @@ static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const 
     return DN_OK;
 }
 
-/* Each class has an image to train on, or, of a test split that is drawn, an image. */
+/* Checks that each class has a training image, or if the test split is drawn an image. */
 static dn_status check_classes(const dn_folder *f)
 {
     int unseen;
@@ -102,7 +103,7 @@ static dn_status check_classes(const dn_folder *f)
     return DN_OK;
 }
 
-/* A class without an image in a split to judge by is never scored. */
+/* Warns of classes without an image in a validation or test split, which are never scored. */
 static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
     int unseen;
@@ -115,7 +116,7 @@ static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
     return DN_OK;
 }
 
-/* Of 16 bits the high byte is kept. */
+/* Warns of dark 16-bit PNGs: only their high bytes are kept. */
 static void warn_of_faint(const dn_folder *f)
 {
     const char *first = NULL;
@@ -140,7 +141,7 @@ static dn_status describe_records(dn_folder_making *k)
         dn_pixel_sums_merge(&sums, &k->shard[i].sums);
         k->turned += k->shard[i].turned;
     }
-    if (!k->folder.like) /* whose they are */
+    if (!k->folder.like) /* else --like sets mean and std */
         dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
     warn_of_faint(&k->folder);
@@ -173,8 +174,8 @@ static void report(const dn_folder_making *k)
 
 /* ---- all of it ---- */
 
-/* The data set's name, and its shards': the source's last word, of characters that may stand
- * anywhere, or "folder". */
+/* name = the name of the data set and prefix of its shards: the last component of the source with
+ * safe characters only, or "folder". */
 static void name_set(const char *source, char *name, size_t size)
 {
     char whole[PATH_MAX];
@@ -185,7 +186,7 @@ static void name_set(const char *source, char *name, size_t size)
             *c = '_';
 }
 
-/* Whether the records that exist have the statistics that are planned, which --like decides. */
+/* 1 if the existing records have the planned mean and std, which --like determines. */
 static int has_statistics(const dn_folder_making *k)
 {
     const dn_data_info *const old = &k->making.existing->info, *const i = &k->making.manifest->info;
@@ -194,7 +195,7 @@ static int has_statistics(const dn_folder_making *k)
            (memcmp(old->mean, i->mean, numbers) == 0 && memcmp(old->std, i->std, numbers) == 0);
 }
 
-/* *complete = the records that exist are those that would be made; DN_EINVAL where they are of
+/* *complete = 1 if the existing records are those that would be made; DN_EINVAL if they are of
  * other images. */
 static dn_status compare_existing(dn_folder_making *k, int *complete)
 {
@@ -252,8 +253,8 @@ dn_status dn_folder_check_options(const dn_records_options *o)
     return DN_OK;
 }
 
-/* The records of --like: images are scored as those that the net learnt from, by their mean and
- * std. */
+/* Loads the records of --like, whose mean and std are used, as images to score need those of the
+ * training images. */
 static dn_status load_like(dn_manifest **like, dn_folder_making *k, dn_data_info *info)
 {
     const char *const folder = k->folder.options->like;
@@ -276,7 +277,7 @@ static dn_status load_like(dn_manifest **like, dn_folder_making *k, dn_data_info
     return DN_OK;
 }
 
-/* What the options say of class folders of one's own. */
+/* Describes a user's class folders by the options. */
 static dn_status describe_own(dn_folder_set *own, const dn_records_options *options)
 {
     DN_CHECK(options->source, DN_EINVAL,

@@ -1,8 +1,8 @@
 /*
- * Shards of a folder's images; see folder_shards.h.
+ * Makes the shards of a folder's images; see folder_shards.h.
  *
- * Threads take the images in the order of the shards, and who ends a shard's last image writes the
- * shard: shards are made side by side, but in memory are few.
+ * Threads take the images in the order of the shards, and the thread that finishes a shard's last
+ * image writes it. So few shards are in memory at a time.
  */
 #include "folder/folder_shards.h"
 
@@ -13,9 +13,9 @@
 
 #include <xxhash.h>
 
-/* ---- what the journal has of a shard ---- */
+/* ---- a shard in the journal ---- */
 
-/* Before planned checksums of files, and planned bytes of what images are. */
+/* Followed by the `planned` checksums of files and the `planned` flags of images. */
 struct notes {
     dn_pixel_sums sums;
     int64_t turned;
@@ -42,7 +42,7 @@ static dn_status note_shard(dn_folder_making *k, int index)
     return status;
 }
 
-/* Where the shard is whole, what an earlier attempt found in it. */
+/* Restores what an earlier attempt found in a whole shard. */
 static void recall_shard(dn_folder_making *k, int index)
 {
     dn_folder_shard *const s = &k->shard[index];
@@ -71,7 +71,7 @@ static void recall_shard(dn_folder_making *k, int index)
 
 /* ---- images ---- */
 
-/* The images that the shard is made of, all done. */
+/* Writes the shard when all its images are done. */
 static dn_status write_shard(dn_folder_making *k, int index)
 {
     dn_folder_shard *const s = &k->shard[index];
@@ -110,7 +110,7 @@ static dn_status begin_shard(dn_folder_shard *s)
     return DN_OK;
 }
 
-/* None of the values reaches a quarter of white. */
+/* 1 if no value reaches a quarter of white. */
 static int is_faint(const dn_pixels *pixels)
 {
     const size_t values = 3 * (size_t)pixels->width * (size_t)pixels->height;
@@ -120,7 +120,7 @@ static int is_faint(const dn_pixels *pixels)
     return bits < 64;
 }
 
-/* Reads and converts image i, and adds it to the shard's sums. */
+/* Reads and converts image i, and adds its pixels to the shard's sums. */
 static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
                             dn_converter *converter)
 {
@@ -150,7 +150,7 @@ static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
     return DN_OK;
 }
 
-/* Ends the work after the images before this one; -1: at once. */
+/* Makes the work end after the images before this one; -1: at once. */
 static void keep_failure(dn_folder_making *k, int64_t image, dn_status status)
 {
 #pragma omp critical(dn_folder)
@@ -161,7 +161,7 @@ static void keep_failure(dn_folder_making *k, int64_t image, dn_status status)
     }
 }
 
-/* Image i, and where it is the last of its shard that was left, the shard. */
+/* Makes image i, and if it is the last one left in its shard writes the shard. */
 static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *converter)
 {
     dn_folder_shard *const s = &k->shard[index];
@@ -173,7 +173,7 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         return;
     }
     status = make_image(k, s, i, converter);
-    const int is_bad = dn_folder_is_bad(status); /* and not beyond reach, which may be mended */
+    const int is_bad = dn_folder_is_bad(status); /* not merely unreadable, which can be mended */
     const int skips = k->folder.options->on_bad_image == DN_BAD_SKIP;
     if (is_bad && skips) {
         char text[PATH_MAX + 256];

@@ -1,5 +1,5 @@
 /*
- * Looking at a folder of records: is it sound, what does it hold, what do its images look like.
+ * Inspects a folder of records: verifies it, summarises its contents, and draws its images.
  */
 #ifndef DN_LOOKING_H
 #define DN_LOOKING_H
@@ -7,16 +7,17 @@
 #include "dn/shard.h"
 #include "options.h"
 
-/* Reads everything again: sizes and checksums of files, the CRC of each TFRecord, each PNG against
- * the HDF5 pixels and label, or each encoded image decoded, counts, mean and std. Names all faults,
- * each with its file and image, up to 20; the failure is the first. */
+/* Verifies everything: sizes and checksums of files, the CRC of each TFRecord, its PNG and label
+ * against HDF5, or each encoded image by decoding it, counts, mean and std. Names up to 20 faults,
+ * each with its file and image, and returns the first. */
 dn_status dn_records_verify(const char *folder);
 
-/* Prints what the records hold: classes and their counts, sizes, mean and std, bytes. */
+/* Prints a summary of the records: classes and their counts, sizes, mean and std, bytes. */
 dn_status dn_records_info(const char *folder, int json);
 
-/* Makes a picture of images as they are stored or, with options->augment, as training sees them;
- * prints which, or of options->sample all that is known. DN_EINVAL for what the options say. */
+/* Draws images into a PNG, as they are stored or, with options->augment, as training sees them.
+ * Prints a line about the images, or everything known of options->sample. DN_EINVAL for invalid
+ * options. */
 dn_status dn_records_inspect(const char *folder, const dn_records_options *options);
 
 #endif

@@ -1,4 +1,4 @@
-/* What a folder holds before records are made in it; see leftovers.h. */
+/* Finds and removes files of earlier records; see leftovers.h. */
 #include "making/leftovers.h"
 
 #include <dirent.h>
@@ -14,7 +14,7 @@
 
 typedef dn_status file_job(const dn_making *m, const char *name);
 
-/* Runs the job for each file that is named as one of the set's, of any number of shards. */
+/* Runs the job for each file with a name of the set, for any number of shards. */
 static dn_status each_file(const dn_making *m, file_job *job)
 {
     const char *const folder = m->options->out;
@@ -32,9 +32,9 @@ static dn_status each_file(const dn_making *m, file_job *job)
     return status;
 }
 
-/* ---- whose it is ---- */
+/* ---- who made a file ---- */
 
-/* dataset.json names the file; what bears a temporary name beside it, an export left. */
+/* 1 if dataset.json names the file, or it has a temporary name, which an export left. */
 static int is_noted(const dn_manifest *m, const char *name)
 {
     if (!m)
@@ -57,7 +57,8 @@ static dn_status check_noted(const dn_making *m, const char *name)
     return DN_OK;
 }
 
-/* Beside dataset.json, which names all files, a journal tells of a kill after it was written. */
+/* dataset.json names all files; a journal beside it is left by a process that was killed after
+ * writing it. */
 dn_status dn_leftovers_check(const dn_making *m)
 {
     char journal[PATH_MAX];
@@ -75,7 +76,7 @@ int dn_leftovers_are_there(const dn_making *m)
     return each_file(m, name_file) != DN_OK;
 }
 
-/* ---- removing it ---- */
+/* ---- removing ---- */
 
 static dn_status remove_file(const dn_making *m, const char *name)
 {
@@ -86,7 +87,7 @@ static dn_status remove_file(const dn_making *m, const char *name)
     return DN_OK;
 }
 
-/* `name`, "PREFIX-train-00001-of-00004.h5" or the like, is a file of a whole shard. */
+/* 1 if `name`, such as "PREFIX-train-00001-of-00004.h5", is a file of a whole shard. */
 static int is_whole(const dn_making *m, const char *name)
 {
     const char *const of = name + strlen(m->prefix) + 1;

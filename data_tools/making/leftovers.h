@@ -1,21 +1,20 @@
 /*
- * What a folder holds under the names of a set's files before they are made. Only what
- * create_records made is removed: what dataset.json names, or without it what stands beside a
- * journal.
+ * Files in a folder that have the names of the files to be made. Only those that create_records
+ * made are removed: those named in dataset.json or, without it, those beside a journal.
  */
 #ifndef DN_LEFTOVERS_H
 #define DN_LEFTOVERS_H
 
 #include "making/making.h"
 
-/* Before the journal is opened, in the locked folder: DN_EINVAL names a file that bears a name of
- * the set's, of any number of shards, and that nothing says create_records made. DN_EIO. */
+/* Call it in the locked folder, before the journal is opened. DN_EINVAL names a file with a name of
+ * the set (for any number of shards) without evidence that create_records made it. DN_EIO. */
 dn_status dn_leftovers_check(const dn_making *m);
 
-/* 1 where a file bears such a name, or the folder cannot be read. */
+/* 1 if a file has such a name, or the folder cannot be read. */
 int dn_leftovers_are_there(const dn_making *m);
 
-/* Removes dataset.json, and all that has such a name but the journal's whole shards. DN_EIO. */
+/* Removes dataset.json and all files with such names, except the journal's whole shards. DN_EIO. */
 dn_status dn_leftovers_remove(const dn_making *m);
 
 #endif

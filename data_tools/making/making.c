@@ -1,9 +1,9 @@
 /*
- * Making a folder of records; see making.h.
+ * Writes a folder of records; see making.h.
  *
- * dataset.json is removed first and written last, and the folder is locked in between: a folder
- * that has it is whole. Until then the journal, which is there before dataset.json goes, says which
- * shards are.
+ * dataset.json is removed first and written last, and the folder is locked in between, so a folder
+ * with dataset.json is whole. In between the journal, which is created before dataset.json is
+ * removed, tells which shards are whole.
  */
 #include "making/making.h"
 
@@ -46,7 +46,7 @@ dn_status dn_making_begin(dn_making *m, const char *dataset)
     const dn_status status = dn_manifest_load(&m->existing, folder);
     if (status == DN_ENOENT)
         return DN_OK;
-    /* no making leaves one that is damaged: it may be somebody's notes */
+    /* create_records never leaves a damaged one: it may be another program's file */
     DN_CHECK(status != DN_ECORRUPT, status,
              "%s; move it and the shards beside it away, or name another --out", dn_message());
     DN_TRY(status);
@@ -56,7 +56,7 @@ dn_status dn_making_begin(dn_making *m, const char *dataset)
     return DN_OK;
 }
 
-/* The files of the shard are there, by their sizes. */
+/* 1 if the files of the shard exist with their sizes. */
 static int has_files(const char *folder, const dn_manifest_shard *shard)
 {
     const dn_manifest_file *const files[] = {&shard->hdf5, &shard->tfrecord};
@@ -81,7 +81,7 @@ int dn_making_is_complete(const dn_making *m, int shards)
 {
     const dn_manifest *const existing = m->existing;
     int complete = existing &&
-                   (dn_is_encoded(&existing->info) || /* nothing of them is compressed */
+                   (dn_is_encoded(&existing->info) || /* these are not compressed */
                     existing->zstd_level == m->options->zstd_level) &&
                    strcmp(existing->conversion, m->conversion) == 0 &&
                    existing->split[existing->shard[0].split].shards == shards;
@@ -117,8 +117,8 @@ dn_status dn_making_hash_split(uint64_t *hash, const uint64_t *image, const uint
     return DN_OK;
 }
 
-/* Its images and its files' names. TFRecords of encoded images are made afterwards, of the shards
- * (to_tfrecord.c). */
+/* Sets the names of the shard's files and its number of images. TFRecords of encoded images are
+ * made afterwards, from the shards (to_tfrecord.c). */
 static void plan_shard(const dn_making *making, dn_manifest_shard *shard)
 {
     const dn_manifest *const m = making->manifest;
@@ -168,7 +168,7 @@ dn_status dn_making_plan(dn_making *making, const dn_data_info *info,
     return DN_OK;
 }
 
-/* Training divides by std. */
+/* Training divides by std, so it must not be 0. */
 dn_status dn_making_check_channels(const dn_making *m, const char *source)
 {
     const dn_data_info *const info = &m->manifest->info;
@@ -180,8 +180,7 @@ dn_status dn_making_check_channels(const dn_making *m, const char *source)
     return DN_OK;
 }
 
-/* The existing records were made from the same images and labels; older ones tell only mean and
- * std. */
+/* Compares the checksums of images and labels; older records have only mean and std. */
 dn_status dn_making_check_source(const dn_making *making, const char *source)
 {
     const dn_manifest *const old = making->existing, *const m = making->manifest;
@@ -226,7 +225,7 @@ dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t ima
 
 /* ---- signals ---- */
 
-/* What a handler can reach is global: the signal that was caught. All threads read it. */
+/* The signal that was caught, global for the handler. All threads read it. */
 static atomic_int caught;
 
 static void keep_signal(int signal)
@@ -234,8 +233,8 @@ static void keep_signal(int signal)
     caught = signal;
 }
 
-/* The second signal of a kind has its usual effect. One that was ignored at the start, as shells
- * have it of what runs in the background, still is. */
+/* A second signal of a kind has its default effect. Signals that were ignored at the start, as
+ * shells do for background jobs, remain ignored. */
 static void set_handlers(void (*handler)(int))
 {
     static const int signals[] = {SIGINT, SIGTERM};
@@ -263,7 +262,7 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return XXH3_64bits_withSeed(text, strlen(text) + 1, hash);
 }
 
-/* Of all that a shard's bytes follow from, but for the names of files. */
+/* A hash of everything that determines the shards' bytes, except file names. */
 static uint64_t journal_key(const dn_making *making, uint64_t source)
 {
     const dn_manifest *const m = making->manifest;
@@ -293,7 +292,7 @@ static int64_t images_left(const dn_making *m)
     return images;
 }
 
-/* In the locked folder: its records are those that were seen before, NULL: none. DN_EINVAL. */
+/* In the locked folder: DN_EINVAL unless its records are still those of `seen` (NULL: none). */
 static dn_status check_unchanged(const char *folder, const dn_manifest *seen)
 {
     dn_manifest *now;
@@ -314,7 +313,7 @@ dn_status dn_making_open(dn_making *m, uint64_t source)
     const int is_new = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_making_lock(folder, 0, &m->lock));
-    m->made_folder = is_new; /* else it is of whoever holds it */
+    m->made_folder = is_new; /* else it belongs to the holder of the lock */
     set_handlers(keep_signal);
     DN_TRY(check_unchanged(folder, m->existing));
     DN_TRY(dn_leftovers_check(m));
@@ -345,17 +344,17 @@ dn_status dn_making_close(dn_making *m, dn_status status)
     if (status != DN_OK && whole > 0)
         dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
                 m->manifest->shards);
-    /* a journal without files to account for would account for what comes later */
+    /* a journal without files would vouch for files that come later */
     dn_journal_close(&m->journal,
                      status != DN_OK && (m->is_open ? whole > 0 : dn_leftovers_are_there(m)));
     if (status != DN_OK && m->made_folder)
-        rmdir(folder); /* where it is empty */
+        rmdir(folder); /* if it is empty */
     set_handlers(SIG_DFL);
     close(m->lock);
     return dn_failure_report(&failure);
 }
 
-/* A job among the making's. */
+/* A shard job and its writer. */
 struct job {
     dn_making *making;
     dn_shard_job *run;

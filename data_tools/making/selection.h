@@ -1,4 +1,4 @@
-/* Which images of a data set are taken, and for which split: --classes, --limit, --val-fraction. */
+/* Selects the classes of a data set, and draws a test split: --classes, --val-fraction. */
 #ifndef DN_SELECTION_H
 #define DN_SELECTION_H
 
@@ -8,17 +8,18 @@
 #include "dn/status.h"
 #include "options.h"
 
-/* asked(classes) = 1 for the names(classes), which are those in `where`, that are among --classes,
- * or for all without it. DN_EINVAL where a word of it is none of them; DN_ENOMEM. */
+/* asked(classes) = 1 for those of names(classes) that --classes lists, or for all without it.
+ * DN_EINVAL if a listed name is not among them, with a message that calls their source `where`;
+ * DN_ENOMEM. */
 dn_status dn_find_asked(const dn_records_options *options, const char *where,
                         const char *const *names, int classes, uint8_t *asked);
 
-/* order(count) = the images of a train split: the *train that stay in it, then those that are drawn
- * for the test split, each in their order. Drawn are --val-fraction of each class, what rounding
- * takes from one going to later ones; they follow from the seed, the classes and the numbers of
- * their images. The label of the first is given, the others follow every `stride` bytes. At least
- * one image a class stays, unless no class has two. DN_EINVAL where a split is left empty;
- * DN_ENOMEM. */
+/* order(count) = the indices of the images of a train split: the *train that stay in it, then those
+ * drawn for the test split, both in order. The fraction --val-fraction of each class is drawn;
+ * rounding errors are carried over to the next classes. The draw depends on the seed, the classes
+ * and their numbers of images only. `label` points to the first label, the others follow at a
+ * distance of `stride` bytes. At least one image of a class stays, unless no class has two.
+ * DN_EINVAL if a split would be empty; DN_ENOMEM. */
 dn_status dn_draw_test(const dn_records_options *options, const char *source, const uint16_t *label,
                        size_t stride, int64_t count, int classes, int64_t *order, int64_t *train);
 

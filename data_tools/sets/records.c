@@ -1,7 +1,7 @@
 /*
- * Making a folder of records from one of the known data sets; see records.h.
+ * Makes the records of a known data set; see records.h.
  *
- * Raw data set -> HDF5 shards, and TFRecord shards beside them -> dataset.json.
+ * The steps are: raw data set -> HDF5 shards, with TFRecord shards beside them -> dataset.json.
  */
 #include "sets/records.h"
 
@@ -28,7 +28,7 @@ static void copy_image(dn_raw_split *to, int64_t at, const dn_raw_split *from, i
     to->labels[at] = from->labels[image];
 }
 
-/* Leaves the images of the classes that have a new label, -1: none; of each the first `limit`. */
+/* Keeps the first `limit` images of each class whose new label in label[] is not -1. */
 static void keep_images(dn_raw_split *split, size_t size, const int *label, int64_t limit,
                         int64_t *of_class)
 {
@@ -44,7 +44,7 @@ static void keep_images(dn_raw_split *split, size_t size, const int *label, int6
     split->count = kept;
 }
 
-/* Classes that are asked for. */
+/* Keeps the classes of --classes. */
 static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                             int *classes)
@@ -69,7 +69,7 @@ static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *opt
     return status;
 }
 
-/* In place of the test split what is drawn from the train split. */
+/* Replaces the test split by images drawn from the train split. */
 static dn_status draw_split(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], int classes)
 {
@@ -97,9 +97,9 @@ static dn_status draw_split(const dn_raw_set *set, const dn_records_options *opt
     return status;
 }
 
-/* Leaves what was asked for of both splits: with --val-fraction the test split is what is drawn
- * from the train split. names(*classes), in the set's order, are those that are left, which the
- * labels count. DN_EINVAL where a split is left empty. */
+/* Keeps the selected images of both splits; with --val-fraction the test split is drawn from the
+ * train split. names(*classes) = the remaining class names in the set's order, which the labels
+ * index. DN_EINVAL if a split is empty. */
 static dn_status select_images(const dn_raw_set *set, const dn_records_options *options,
                                const char *source, dn_raw_split split[DN_SPLITS],
                                const char **names, int *classes)
@@ -118,7 +118,7 @@ struct make {
     dn_making making;
     const dn_raw_set *set;
     dn_raw_split split[DN_SPLITS]; /* the raw data set */
-    const char **class_names;      /* that are taken */
+    const char **class_names;      /* of the selected classes */
 };
 
 /* The manifest's checksum of the raw data set. */
@@ -133,7 +133,7 @@ static uint64_t hash_source(const struct make *k)
     return hash;
 }
 
-/* Of the train split; a default where none are asked for. */
+/* The number of shards of the train split: --shards or a default. */
 static int count_pixel_shards(const struct make *k, int64_t images)
 {
     const int asked = k->making.options->shards;
@@ -174,7 +174,8 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
     return status == DN_OK ? dn_making_save_pixels(&k->making, shard, raw, raw_labels) : status;
 }
 
-/* The existing records have as many images as the authors' files, and no options ask for others. */
+/* 1 if the existing records have as many images as the authors' files, and no options select
+ * others. */
 static int is_all(const struct make *k)
 {
     const dn_records_options *const o = k->making.options;

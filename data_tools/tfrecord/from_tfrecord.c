@@ -1,8 +1,8 @@
 /*
- * create_records from-tfrecord: records of TFRecord files that others wrote; see from_tfrecord.h.
+ * create_records from-tfrecord: makes records from TFRecord files; see from_tfrecord.h.
  *
- * After the scan every record is read twice: to decode its image, for mean and std and as proof
- * that it is sound, and into its shard. A checksum tells that both were the same.
+ * After the scan every record is read twice: to decode its image, which checks it and gives mean
+ * and std, and to write it into its shard. A checksum ensures that both reads gave the same bytes.
  */
 #include "tfrecord/from_tfrecord.h"
 
@@ -30,13 +30,13 @@ struct make_set {
 
 /* ---- decoding ---- */
 
-/* PNG says at byte 25 what its pixels are: 0 is gray, 4 gray with alpha. */
+/* Byte 25 of a PNG is its colour type: 0 is gray, 4 gray with alpha. */
 static int is_colour(const dn_example *e, int is_jpeg)
 {
     return e->is_raw ? e->channels == 3 : is_jpeg || (e->image[25] != 0 && e->image[25] != 4);
 }
 
-/* Decodes the record's image, and notes what it is. */
+/* Decodes the record's image, and records its properties. */
 static dn_status decode_record(const dn_record_set *set, dn_record *r, dn_record_reader *d)
 {
     const dn_example *const e = &d->example;
@@ -54,7 +54,7 @@ static dn_status decode_record(const dn_record_set *set, dn_record *r, dn_record
     return DN_OK;
 }
 
-/* Names the bad records and leaves them out. */
+/* Names the bad records and removes them. */
 static dn_status drop_records(struct make_set *k)
 {
     dn_record_set *const set = &k->set;
@@ -76,7 +76,7 @@ static dn_status drop_records(struct make_set *k)
 
 /* ---- a test split that is drawn ---- */
 
-/* As of any set. */
+/* Draws a test split as for other sets. */
 static dn_status draw_test(dn_record_set *set)
 {
     const size_t records = (size_t)set->records;
@@ -99,7 +99,7 @@ static dn_status draw_test(dn_record_set *set)
     return status;
 }
 
-/* Classes without an image are no fault of one who names them all. */
+/* Warns of classes without training images, which a list of all names may have. */
 static dn_status count_empty(const dn_record_set *set)
 {
     char *const seen = calloc((size_t)set->classes, 1);
@@ -122,7 +122,8 @@ static dn_status count_empty(const dn_record_set *set)
 
 /* ---- the plan ---- */
 
-/* PNG and raw pixels of one small size are kept as pixels: then height and width are theirs. */
+/* Sets the kind of records: PNGs and raw pixels of one small size are stored as pixels, with height
+ * and width in `info`. */
 static void choose_kind(const dn_record_set *set, dn_data_info *info)
 {
     const dn_record *const first = set->record;
@@ -142,7 +143,7 @@ static void choose_kind(const dn_record_set *set, dn_data_info *info)
     info->width = first->width;
 }
 
-/* Notes the bytes of raw pixels as PNG. */
+/* Computes the bytes that raw pixels take as PNG. */
 static dn_status measure_png(const dn_record_set *set, dn_record *r, dn_record_reader *d)
 {
     const uint8_t *bytes;
@@ -158,7 +159,7 @@ static dn_status measure_png(const dn_record_set *set, dn_record *r, dn_record_r
     return DN_OK;
 }
 
-/* As of FOLDER, of the images' checksums. */
+/* The manifest's checksum of the images' checksums, as for FOLDER. */
 static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_SPLITS],
                               uint64_t *hash)
 {
@@ -186,7 +187,7 @@ static const dn_record *first_record(const struct make_set *k, const dn_manifest
     return k->set.record + before + shard->first;
 }
 
-/* The first file of that split, or NULL. */
+/* The path of the first file of the split, or NULL. */
 static const char *split_file(const dn_record_set *set, int split)
 {
     for (int i = 0; i < set->files; i++)
@@ -195,7 +196,7 @@ static const char *split_file(const dn_record_set *set, int split)
     return NULL;
 }
 
-/* Each split has an image, but for one of validation without files. */
+/* Checks that each split has an image, except a validation split without files. */
 static dn_status check_counts(const dn_record_set *set, const int64_t count[DN_SPLITS])
 {
     for (int s = 0; s < DN_SPLITS; s++) {
@@ -228,7 +229,7 @@ static dn_status plan_set(struct make_set *k, dn_data_info *info)
 
 /* ---- shards ---- */
 
-/* The bytes are those that were decoded. */
+/* Checks that the bytes are those that were decoded. */
 static dn_status check_again(const dn_record_reader *d, const dn_record *r, const uint8_t *bytes,
                              size_t size)
 {
@@ -237,8 +238,8 @@ static dn_status check_again(const dn_record_reader *d, const dn_record *r, cons
     return DN_OK;
 }
 
-/* The name of the record's file, to be freed by the caller; NULL: there is none that a shard takes.
- */
+/* *name = the name of the image's file, which the caller frees; NULL if there is none that a shard
+ * can store. */
 static dn_status take_name(const dn_example *e, char **name)
 {
     *name = NULL;
@@ -290,7 +291,7 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
     return status;
 }
 
-/* to(channels, height, width); gray is any channel of RGB. */
+/* Copies the pixels to(channels, height, width); for gray any channel of RGB. */
 static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_record_reader *d,
                              uint8_t *to)
 {
@@ -347,7 +348,7 @@ static dn_status make_whole(struct make_set *k, int *made)
     snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
     k->making.prefix = set->name;
     DN_TRY(dn_making_begin(&k->making, info.dataset));
-    DN_TRY(drop_records(k)); /* what the scan noted */
+    DN_TRY(drop_records(k)); /* those that the scan found */
     DN_TRY(dn_record_name(set));
     if (set->is_drawn)
         DN_TRY(draw_test(set));
@@ -367,16 +368,16 @@ static dn_status make_whole(struct make_set *k, int *made)
     return DN_OK;
 }
 
-/* The folder that the file is in, or its link is, is `out`. */
+/* 1 if the file, or a link to it, is in folder `out`. */
 static int is_in(const char *path, const char *out)
 {
-    char file[PATH_MAX], folder[PATH_MAX], copy[PATH_MAX]; /* dirname writes in them */
+    char file[PATH_MAX], folder[PATH_MAX], copy[PATH_MAX]; /* dirname modifies them */
     snprintf(copy, sizeof copy, "%s", path);
     return (realpath(dirname(copy), folder) && strcmp(folder, out) == 0) ||
            (realpath(path, file) && strcmp(dirname(file), out) == 0);
 }
 
-/* The files are not among those that making records removes. */
+/* Checks that making the records does not remove the input files. */
 static dn_status check_out(const dn_record_set *set, const char *out)
 {
     char real[PATH_MAX];

@@ -20,7 +20,7 @@
 #include "dn/words.h"
 #include "folder/folder.h"
 #include "sets/records.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "tfrecord/tfrecord.h"
 
 static const char folder_name[] = "FOLDER";

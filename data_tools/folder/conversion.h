@@ -9,7 +9,7 @@
 #define DN_CONVERSION_H
 
 #include "dn/image.h"
-#include "making/making.h"
+#include "writer/writer.h"
 
 /* The working memory of one thread; zeroed at first. */
 typedef struct dn_converter {

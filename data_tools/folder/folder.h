@@ -11,7 +11,7 @@
 
 #include "dn/progress.h"
 #include "folder/conversion.h"
-#include "making/making.h"
+#include "writer/writer.h"
 
 struct dn_folder;
 

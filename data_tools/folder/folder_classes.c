@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 
 #include "dn/file.h"
-#include "making/making.h"
-#include "making/selection.h"
+#include "writer/writer.h"
+#include "writer/selection.h"
 
 /* ---- folders ---- */
 
@@ -90,7 +90,7 @@ int dn_folder_is_among(const char *name, char **names, int count)
 
 static dn_status check_class_name(const char *folder, const char *name)
 {
-    DN_CHECK(dn_making_takes_name(name), DN_EINVAL,
+    DN_CHECK(dn_writer_takes_name(name), DN_EINVAL,
              "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
              "that can be printed",
              folder, name);

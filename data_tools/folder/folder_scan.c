@@ -19,7 +19,7 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
-#include "making/selection.h"
+#include "writer/selection.h"
 
 /* ---- images ---- */
 

@@ -9,8 +9,8 @@
 #include <stdatomic.h>
 
 #include "folder/folder.h"
-#include "making/making.h"
-#include "making/pixel_sums.h"
+#include "writer/writer.h"
+#include "writer/pixel_sums.h"
 
 typedef struct dn_folder_shard {
     int64_t begin, planned; /* indices of its images; their number */
@@ -20,20 +20,20 @@ typedef struct dn_folder_shard {
     int64_t turned;         /* images with an EXIF orientation other than upright */
 } dn_folder_shard;
 
-typedef struct dn_folder_making {
-    dn_making making;
+typedef struct dn_folder_writer {
+    dn_writer writer;
     dn_folder folder;
     dn_status (*scan)(dn_folder *f);
     dn_folder_shard *shard; /* (shards) */
     int64_t turned;
     _Atomic int64_t end; /* images before this one are to be done */
     dn_failure failure;  /* of image `end`; if that is -1, not of an image */
-} dn_folder_making;
+} dn_folder_writer;
 
-/* Makes the shards that are not whole, by all threads; to be called between dn_making_open and
- * dn_making_close. Sets the numbers of images in the manifest, sums and `turned` of each shard, and
+/* Makes the shards that are not whole, by all threads; to be called between dn_writer_open and
+ * dn_writer_close. Sets the numbers of images in the manifest, sums and `turned` of each shard, and
  * the checksum and is_bad of each image; names those that are left out. If bad images end the work
  * the first one is reported, on any number of threads, as all images before it are done. */
-dn_status dn_folder_make_shards(dn_folder_making *k);
+dn_status dn_folder_make_shards(dn_folder_writer *k);
 
 #endif

@@ -18,7 +18,7 @@
 #include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
-#include "making/making.h"
+#include "writer/writer.h"
 #include "sets/fetch.h"
 
 const dn_raw_set *const dn_raw_sets[] = {
@@ -212,7 +212,7 @@ static dn_status get_files(const dn_raw_set *set, const dn_records_options *opti
     int lock;
     DN_TRY(check_download(set, options));
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(dn_making_lock(folder, 1, &lock)); /* a second process finds the files */
+    DN_TRY(dn_writer_lock(folder, 1, &lock)); /* a second process finds the files */
     const dn_status status = get_missing(set, options, folder);
     close(lock);
     return status;

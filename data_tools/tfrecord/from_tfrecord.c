@@ -15,14 +15,14 @@
 #include <xxhash.h>
 
 #include "dn/image.h"
-#include "making/making.h"
-#include "making/pixel_sums.h"
-#include "making/selection.h"
+#include "writer/writer.h"
+#include "writer/pixel_sums.h"
+#include "writer/selection.h"
 
 enum { MOST_PIXEL_BYTES = 1 << 16 };
 
 struct make_set {
-    dn_making making;
+    dn_writer writer;
     dn_record_set set;
     dn_pixel_sums sums; /* of the train split */
     int64_t bad;        /* records left out */
@@ -166,7 +166,7 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
     const dn_record *r = set->record;
     *hash = 0;
     for (int s = 0; s < DN_SPLITS && count[s] > 0; r += count[s++])
-        DN_TRY(dn_making_hash_split(hash, &r->hash, &r->label, sizeof *r, count[s]));
+        DN_TRY(dn_writer_hash_split(hash, &r->hash, &r->label, sizeof *r, count[s]));
     return DN_OK;
 }
 
@@ -176,14 +176,14 @@ static int count_shards(const dn_record_set *set, const dn_data_info *info, int6
     int64_t bytes = 0;
     for (int64_t i = 0; i < train; i++)
         bytes += is_encoded ? set->record[i].bytes : (int64_t)dn_image_values(info);
-    return dn_making_shards(is_encoded, bytes, train);
+    return dn_writer_default_shards(is_encoded, bytes, train);
 }
 
 static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
 {
     int64_t before = 0;
     for (int s = 0; s < (int)shard->split; s++)
-        before += k->making.manifest->split[s].count;
+        before += k->writer.manifest->split[s].count;
     return k->set.record + before + shard->first;
 }
 
@@ -220,11 +220,11 @@ static dn_status plan_set(struct make_set *k, dn_data_info *info)
     info->classes = set->classes;
     if (dn_is_encoded(info))
         DN_TRY(dn_each_record(set, "packing:", measure_png, &k->sums));
-    const int asked = k->making.options->shards;
-    DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
+    const int asked = k->writer.options->shards;
+    DN_TRY(dn_writer_plan(&k->writer, info, (const char *const *)set->class_names, count,
                           asked ? asked : count_shards(set, info, count[DN_TRAIN])));
-    dn_pixel_statistics(&k->sums, &k->making.manifest->info);
-    return hash_records(set, count, &k->making.manifest->source);
+    dn_pixel_statistics(&k->sums, &k->writer.manifest->info);
+    return hash_records(set, count, &k->writer.manifest->source);
 }
 
 /* ---- shards ---- */
@@ -284,7 +284,7 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
     for (int64_t i = 0; status == DN_OK && i < shard->count; i++)
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
-        status = dn_making_save_encoded(&k->making, shard, image);
+        status = dn_writer_save_encoded(&k->writer, shard, image);
     for (int64_t i = 0; i < shard->count; i++)
         dn_stored_image_free(&image[i]);
     free(image);
@@ -295,7 +295,7 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
 static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_record_reader *d,
                              uint8_t *to)
 {
-    const dn_data_info *const info = &k->making.manifest->info;
+    const dn_data_info *const info = &k->writer.manifest->info;
     const size_t plane = (size_t)info->height * (size_t)info->width;
     DN_TRY(dn_record_read(&k->set, r, d));
     DN_TRY(check_again(d, r, d->example.image, d->example.size));
@@ -310,7 +310,7 @@ static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_re
 static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
                              dn_record_reader *d)
 {
-    const dn_manifest *const m = k->making.manifest;
+    const dn_manifest *const m = k->writer.manifest;
     const dn_record *const r = first_record(k, shard);
     const size_t image = dn_image_values(&m->info), count = (size_t)shard->count;
     uint8_t *const pixels = malloc(count * image);
@@ -322,7 +322,7 @@ static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
         status = copy_pixels(k, &r[i], d, pixels + i * image);
     }
     if (status == DN_OK)
-        status = dn_making_save_pixels(&k->making, shard, pixels, labels);
+        status = dn_writer_save_pixels(&k->writer, shard, pixels, labels);
     free(labels);
     free(pixels);
     return status;
@@ -332,7 +332,7 @@ static dn_status make_one(void *context, dn_manifest_shard *shard)
 {
     const struct make_set *const k = context;
     dn_record_reader d = DN_RECORD_READER;
-    const dn_status status = dn_is_encoded(&k->making.manifest->info) ? make_encoded(k, shard, &d)
+    const dn_status status = dn_is_encoded(&k->writer.manifest->info) ? make_encoded(k, shard, &d)
                                                                       : make_pixels(k, shard, &d);
     dn_record_reader_free(&d);
     return status;
@@ -346,8 +346,8 @@ static dn_status make_whole(struct make_set *k, int *made)
     dn_data_info info = {0};
     DN_TRY(dn_record_scan(set));
     snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
-    k->making.prefix = set->name;
-    DN_TRY(dn_making_begin(&k->making, info.dataset));
+    k->writer.prefix = set->name;
+    DN_TRY(dn_writer_begin(&k->writer, info.dataset));
     DN_TRY(drop_records(k)); /* those that the scan found */
     DN_TRY(dn_record_name(set));
     if (set->is_drawn)
@@ -356,11 +356,11 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(drop_records(k));
     DN_TRY(count_empty(set));
     DN_TRY(plan_set(k, &info));
-    DN_TRY(dn_making_check_channels(&k->making, set->name));
-    DN_TRY(dn_making_check_source(&k->making, set->name));
-    if (!dn_making_has_classes(&k->making) ||
-        !dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
-        DN_TRY(dn_making_write(&k->making, make_one, k));
+    DN_TRY(dn_writer_check_channels(&k->writer, set->name));
+    DN_TRY(dn_writer_check_source(&k->writer, set->name));
+    if (!dn_writer_has_classes(&k->writer) ||
+        !dn_writer_is_complete(&k->writer, k->writer.manifest->split[DN_TRAIN].shards)) {
+        DN_TRY(dn_writer_write(&k->writer, make_one, k));
         *made = 1;
     }
     dn_info("%s: %" PRId64 " records of %d files, %" PRId64 " bad records left out", set->name,
@@ -396,7 +396,7 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     dn_records_options asked = *options;
     asked.tfrecords = DN_TFRECORDS_DROP;
     asked.out = out;
-    struct make_set k = {.making = {.options = &asked}, .set = {.options = options}};
+    struct make_set k = {.writer = {.options = &asked}, .set = {.options = options}};
     *made = 0;
     dn_status status = dn_record_list(&k.set, files, file);
     const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
@@ -408,6 +408,6 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     if (status == DN_OK)
         status = make_whole(&k, made);
     dn_record_free(&k.set);
-    dn_making_end(&k.making);
+    dn_writer_end(&k.writer);
     return status;
 }

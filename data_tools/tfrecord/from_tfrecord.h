@@ -9,7 +9,7 @@
 #ifndef DN_FROM_TFRECORD_H
 #define DN_FROM_TFRECORD_H
 
-#include "making/pixel_sums.h"
+#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 
 /* A hint that follows the fault of a bad record. */

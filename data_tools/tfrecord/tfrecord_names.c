@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "dn/json.h"
-#include "making/making.h"
+#include "writer/writer.h"
 
 enum { MOST_BYTES = 64 << 20, MOST_NAME = 255 };
 
@@ -163,7 +163,7 @@ static dn_status shift_labels(dn_record_set *set, const struct names *n, int bas
 static dn_status check_name(const struct names *n, int class, const char *name)
 {
     const size_t length = strlen(name);
-    DN_CHECK(dn_making_takes_name(name) && length >= 1 && length <= MOST_NAME, DN_EINVAL,
+    DN_CHECK(dn_writer_takes_name(name) && length >= 1 && length <= MOST_NAME, DN_EINVAL,
              "%s: class name %d: found \"%s\", expected a UTF-8 text of 1 to %d bytes "
              "without control characters; --class-names FILE names them",
              n->line ? n->path : "image/class/text", class, name, MOST_NAME);

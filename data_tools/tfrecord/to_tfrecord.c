@@ -12,11 +12,11 @@
 
 #include "dn/file.h"
 #include "dn/json.h"
-#include "making/making.h"
+#include "writer/writer.h"
 #include "tfrecord/tfrecord.h"
 
 struct export_job {
-    dn_making making; /* with the manifest of the records */
+    dn_writer writer; /* with the manifest of the records */
     dn_records_options options;
     const char *folder; /* of the records; that of the TFRecords is options.out */
     int in_place;       /* both folders are the same */
@@ -33,7 +33,7 @@ struct export_job {
  */
 static void find_prefix(struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     char mark[16];
     snprintf(mark, sizeof mark, "-%s-", dn_split_name(m->shard[0].split));
     const char *const name = m->shard[0].hdf5.name, *end = strstr(name, mark);
@@ -89,7 +89,7 @@ static dn_status save_shard(const struct export_job *x, dn_manifest_shard *shard
     int same;
     DN_TRY(compare_file(x, file->name, bytes, size, is_noted, &same));
     if (!same)
-        return dn_making_save(&x->making, file, shard->count, bytes, size);
+        return dn_writer_save(&x->writer, file, shard->count, bytes, size);
     file->bytes = (int64_t)size;
     file->hash = XXH3_64bits(bytes, size);
     return DN_OK;
@@ -98,7 +98,7 @@ static dn_status save_shard(const struct export_job *x, dn_manifest_shard *shard
 static dn_status export_shard(void *context, dn_manifest_shard *shard)
 {
     struct export_job *const x = context;
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     char *bytes = NULL;
     size_t size;
     if (has_file(x, shard))
@@ -115,7 +115,7 @@ static dn_status export_shard(void *context, dn_manifest_shard *shard)
 
 static int lacks_file(const struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     for (int i = 0; i < m->shards; i++)
         if (!has_file(x, &m->shard[i]))
             return 1;
@@ -124,9 +124,9 @@ static int lacks_file(const struct export_job *x)
 
 static dn_status export_shards(struct export_job *x)
 {
-    DN_TRY(dn_each_shard(x->making.manifest, export_shard, x));
+    DN_TRY(dn_each_shard(x->writer.manifest, export_shard, x));
     x->made = 1;
-    return x->in_place ? dn_manifest_save(x->making.manifest, x->folder) : DN_OK;
+    return x->in_place ? dn_manifest_save(x->writer.manifest, x->folder) : DN_OK;
 }
 
 /* ---- files beside them ---- */
@@ -200,7 +200,7 @@ static json_t *describe_split(const dn_manifest *m, dn_split_id split)
 /* dataset_info.json: the splits, and the keys of supervised training. */
 static json_t *describe_set(const struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     json_t *const splits = json_array();
     for (int s = 0; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
@@ -253,7 +253,7 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
 
 static dn_status save_side_files(const struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     DN_TRY(save_json(x, "features.json", describe_features(m)));
     if (!x->is_trial) /* it has the sizes of the TFRecords */
         DN_TRY(save_json(x, info_name, describe_set(x)));
@@ -320,11 +320,11 @@ static dn_status check_out(struct export_job *x)
 /* *lacks = 1 if there are files to write, for which the shards are opened. */
 static dn_status load_records(struct export_job *x, int *lacks)
 {
-    DN_TRY(dn_manifest_load(&x->making.manifest, x->folder));
+    DN_TRY(dn_manifest_load(&x->writer.manifest, x->folder));
     find_prefix(x);
     *lacks = lacks_file(x);
     for (int s = 0; *lacks && s < DN_SPLITS; s++)
-        if (x->making.manifest->split[s].shards > 0)
+        if (x->writer.manifest->split[s].shards > 0)
             DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
     return DN_OK;
 }
@@ -338,7 +338,7 @@ static dn_status export_records(struct export_job *x)
     free(there);
     DN_TRY(check_out(x));
     DN_TRY(dn_make_folders_counted(x->options.out, &made));
-    DN_TRY_OR_DONE(dn_making_lock(x->options.out, 0, &lock));
+    DN_TRY_OR_DONE(dn_writer_lock(x->options.out, 0, &lock));
     DN_TRY_OR_DONE(load_records(x, &lacks));
     DN_TRY_OR_DONE(check_side_files(x));
     if (lacks)
@@ -355,11 +355,11 @@ done:
 dn_status dn_to_tfrecord(const char *folder, const char *out, int *made)
 {
     struct export_job x = {.options = {.out = out ? out : folder}, .folder = folder};
-    x.making.options = &x.options;
+    x.writer.options = &x.options;
     const dn_status status = export_records(&x);
     *made = x.made;
     for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&x.shards[s]);
-    dn_making_end(&x.making);
+    dn_writer_end(&x.writer);
     return status;
 }

@@ -1,5 +1,5 @@
 /* Finds and removes files of earlier records; see leftovers.h. */
-#include "making/leftovers.h"
+#include "writer/leftovers.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,22 +12,22 @@
 #include "dn/file.h"
 #include "dn/words.h"
 
-typedef dn_status file_job(const dn_making *m, const char *name);
+typedef dn_status file_job(const dn_writer *w, const char *name);
 
 /* Runs the job for each file with a name of the set, for any number of shards. */
-static dn_status each_file(const dn_making *m, file_job *job)
+static dn_status each_file(const dn_writer *w, file_job *job)
 {
-    const char *const folder = m->options->out;
+    const char *const folder = w->options->out;
     char pattern[256];
     snprintf(pattern, sizeof pattern,
              "%s-@(train|test|val)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")",
-             m->prefix);
+             w->prefix);
     DIR *const list = opendir(folder);
     DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
     dn_status status = DN_OK;
     for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
         if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
-            status = job(m, entry->d_name);
+            status = job(w, entry->d_name);
     closedir(list);
     return status;
 }
@@ -48,69 +48,69 @@ static int is_noted(const dn_manifest *m, const char *name)
     return 0;
 }
 
-static dn_status check_noted(const dn_making *m, const char *name)
+static dn_status check_noted(const dn_writer *w, const char *name)
 {
-    DN_CHECK(is_noted(m->existing, name), DN_EINVAL,
+    DN_CHECK(is_noted(w->existing, name), DN_EINVAL,
              "%s: found %s, which create_records did not note; move all of such names away, "
              "or name another --out",
-             m->options->out, name);
+             w->options->out, name);
     return DN_OK;
 }
 
 /* dataset.json names all files; a journal beside it is left by a process that was killed after
  * writing it. */
-dn_status dn_leftovers_check(const dn_making *m)
+dn_status dn_leftovers_check(const dn_writer *w)
 {
     char journal[PATH_MAX];
-    DN_TRY(dn_join_path(journal, m->options->out, DN_JOURNAL_NAME));
-    return !m->existing && access(journal, F_OK) == 0 ? DN_OK : each_file(m, check_noted);
+    DN_TRY(dn_join_path(journal, w->options->out, DN_JOURNAL_NAME));
+    return !w->existing && access(journal, F_OK) == 0 ? DN_OK : each_file(w, check_noted);
 }
 
-static dn_status name_file(const dn_making *m, const char *name)
+static dn_status name_file(const dn_writer *w, const char *name)
 {
-    return dn_fail(DN_EINVAL, "%s: found %s", m->options->out, name);
+    return dn_fail(DN_EINVAL, "%s: found %s", w->options->out, name);
 }
 
-int dn_leftovers_are_there(const dn_making *m)
+int dn_leftovers_are_there(const dn_writer *w)
 {
-    return each_file(m, name_file) != DN_OK;
+    return each_file(w, name_file) != DN_OK;
 }
 
 /* ---- removing ---- */
 
-static dn_status remove_file(const dn_making *m, const char *name)
+static dn_status remove_file(const dn_writer *w, const char *name)
 {
     char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, m->options->out, name));
+    DN_TRY(dn_join_path(path, w->options->out, name));
     DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
              strerror(errno));
     return DN_OK;
 }
 
 /* 1 if `name`, such as "PREFIX-train-00001-of-00004.h5", is a file of a whole shard. */
-static int is_whole(const dn_making *m, const char *name)
+static int is_whole(const dn_writer *w, const char *name)
 {
-    const char *const of = name + strlen(m->prefix) + 1;
+    const char *const of = name + strlen(w->prefix) + 1;
     const dn_split_id split = strncmp(of, "train", 5) == 0 ? DN_TRAIN
                               : strncmp(of, "val", 3) == 0 ? DN_VAL
                                                            : DN_TEST;
-    const dn_manifest_split *const shards = &m->manifest->split[split];
-    const long index = strtol(strstr(name + strlen(m->prefix), "-of-") - 5, NULL, 10);
+    const dn_manifest_split *const shards = &w->manifest->split[split];
+    const long index = strtol(strstr(name + strlen(w->prefix), "-of-") - 5, NULL, 10);
     size_t size;
     if (index < 0 || index >= shards->shards)
         return 0;
     const dn_manifest_shard *const shard = &shards->shard[index];
-    return dn_journal_find(&m->journal, shard, &size) &&
+    return dn_journal_find(&w->journal, shard, &size) &&
            (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
 }
 
-static dn_status remove_if_not_whole(const dn_making *m, const char *name)
+static dn_status remove_if_not_whole(const dn_writer *w, const char *name)
 {
-    return is_whole(m, name) ? DN_OK : remove_file(m, name);
+    return is_whole(w, name) ? DN_OK : remove_file(w, name);
 }
 
-dn_status dn_leftovers_remove(const dn_making *m)
+dn_status dn_leftovers_remove(const dn_writer *w)
 {
-    DN_TRY(remove_file(m, "dataset.json"));
-    return each_file(m, remove_if_not_whole);
+    DN_TRY(remove_file(w, "dataset.json"));
+    return each_file(w, remove_if_not_whole);
 }

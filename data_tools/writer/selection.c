@@ -1,5 +1,5 @@
 /* Selects classes and images; see selection.h. */
-#include "making/selection.h"
+#include "writer/selection.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

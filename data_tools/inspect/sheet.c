@@ -1,5 +1,5 @@
 /* Draws contact sheets; see sheet.h. */
-#include "looking/sheet.h"
+#include "inspect/sheet.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Records which shards are whole; see journal.h. */
-#include "making/journal.h"
+#include "writer/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /*
- * Summarises a folder of records; see looking.h.
+ * Summarises a folder of records; see inspect.h.
  *
  * Every file's checksum is verified first, as in training. Nothing is decoded.
  */
@@ -11,7 +11,7 @@
 
 #include "dn/json.h"
 #include "dn/terminal.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 
 struct range {
     int64_t least, median, greatest;

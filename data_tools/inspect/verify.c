@@ -1,11 +1,11 @@
 /*
- * Verifies a folder of records; see looking.h.
+ * Verifies a folder of records; see inspect.h.
  *
  * It first checks sizes and checksums of all files. A bad file is read all the same, to name the
  * bad images: HDF5 opens it in a child process only, and every chunk and image has its own
  * checksum. A thread holds one chunk of pixels, or one image.
  */
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -13,7 +13,7 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
-#include "making/pixel_sums.h"
+#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 
 enum { MOST_FAULTS = 20 }; /* faults that are named */

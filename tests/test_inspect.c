@@ -7,7 +7,7 @@
 #include "dn/kernels.h"
 #include "dn/loader.h"
 #include "dn/rng.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "made_up.h"
 #include "trial_files.h"
 

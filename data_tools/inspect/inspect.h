@@ -1,8 +1,8 @@
 /*
  * Inspects a folder of records: verifies it, summarises its contents, and draws its images.
  */
-#ifndef DN_LOOKING_H
-#define DN_LOOKING_H
+#ifndef DN_INSPECT_H
+#define DN_INSPECT_H
 
 #include "dn/shard.h"
 #include "options.h"

@@ -1,5 +1,5 @@
 /* The HDF5 file of a shard in memory; see shard_file.h. */
-#include "making/shard_file.h"
+#include "writer/shard_file.h"
 
 #include <errno.h>
 #include <inttypes.h>

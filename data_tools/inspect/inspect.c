@@ -1,5 +1,5 @@
 /*
- * Draws images of a folder of records; see looking.h.
+ * Draws images of a folder of records; see inspect.h.
  *
  * Every file's checksum is verified first, as in training. The random parameters of a transform are
  * those of training: functions of (seed, epoch, position), where the epoch's order determines the
@@ -17,8 +17,8 @@
 #include "dn/kernels.h"
 #include "dn/rng.h"
 #include "dn/words.h"
-#include "looking/looking.h"
-#include "looking/sheet.h"
+#include "inspect/inspect.h"
+#include "inspect/sheet.h"
 
 enum { DEFAULT_COUNT = 64, DEFAULT_SIDE = 128, GAP = 8 };
 

@@ -1,5 +1,5 @@
 /* Sums over pixels; see pixel_sums.h. */
-#include "making/pixel_sums.h"
+#include "writer/pixel_sums.h"
 
 #include <math.h>
 

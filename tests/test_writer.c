@@ -9,9 +9,9 @@
 #include <omp.h>
 
 #include "dn/progress.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "made_up.h"
-#include "making/pixel_sums.h"
+#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 #include "trial_files.h"
 
@@ -151,7 +151,7 @@ static void test_foreign_file(void **state)
     assert_int_equal(dn_records_verify("."), DN_OK);
 }
 
-/* A making that does not begin leaves no journal where it has nothing to account for. */
+/* A writer that does not begin leaves no journal where it has nothing to account for. */
 static void test_failed_open(void **state)
 {
     int made;

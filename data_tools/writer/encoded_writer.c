@@ -1,5 +1,5 @@
 /*
- * Writes HDF5 shards of encoded images; see making.h and docs/shard-format.md.
+ * Writes HDF5 shards of encoded images; see writer.h and docs/shard-format.md.
  *
  * HDF5 writes everything but the images' bytes, for which it only reserves space.
  */
@@ -11,8 +11,8 @@
 
 #include <xxhash.h>
 
-#include "making/making.h"
-#include "making/shard_file.h"
+#include "writer/writer.h"
+#include "writer/shard_file.h"
 
 void dn_stored_image_free(dn_stored_image *image)
 {
@@ -110,13 +110,13 @@ static void move_images(uint8_t *to, dn_stored_image *image, int64_t count)
     }
 }
 
-dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
+dn_status dn_writer_save_encoded(const dn_writer *w, dn_manifest_shard *shard,
                                  dn_stored_image *image)
 {
     dn_shard_file file;
     struct lists lists = {0};
     haddr_t at = 0;
-    DN_TRY(dn_shard_file_open(&file, m->manifest, shard));
+    DN_TRY(dn_shard_file_open(&file, w->manifest, shard));
     int good = fill_lists(&lists, image, (size_t)shard->count);
     if (good) {
 #pragma omp critical(dn_hdf5)
@@ -132,7 +132,7 @@ dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
     if (good)
         move_images(file.bytes + at, image, shard->count);
     const dn_status status =
-        good ? dn_making_save(m, &shard->hdf5, shard->count, file.bytes, file.size)
+        good ? dn_writer_save(w, &shard->hdf5, shard->count, file.bytes, file.size)
              : dn_shard_file_refuse(&file, error);
     dn_shard_file_close(&file);
     return status;

@@ -1,5 +1,5 @@
 /*
- * Writes HDF5 shards of pixels; see making.h and docs/shard-format.md.
+ * Writes HDF5 shards of pixels; see writer.h and docs/shard-format.md.
  *
  * Chunks are compressed here, one zstd frame each, and written to HDF5 as they are. So no filter
  * plug-in is needed, and several shards can be compressed in parallel.
@@ -10,8 +10,8 @@
 
 #include <zstd.h>
 
-#include "making/making.h"
-#include "making/shard_file.h"
+#include "writer/writer.h"
+#include "writer/shard_file.h"
 
 struct writer {
     dn_shard_file shard;
@@ -74,7 +74,7 @@ static int write_chunks(const struct writer *w, const uint8_t *images)
     return good;
 }
 
-dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, const uint8_t *images,
+dn_status dn_writer_save_pixels(const dn_writer *m, dn_manifest_shard *shard, const uint8_t *images,
                                 const uint16_t *labels)
 {
     struct writer w = {.images = H5I_INVALID_HID};
@@ -95,7 +95,7 @@ dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, co
     }
     good = good && dn_shard_file_map(&w.shard);
     const dn_status status =
-        good ? dn_making_save(m, &shard->hdf5, shard->count, w.shard.bytes, w.shard.size)
+        good ? dn_writer_save(m, &shard->hdf5, shard->count, w.shard.bytes, w.shard.size)
              : dn_shard_file_refuse(&w.shard, errno);
     dn_shard_file_close(&w.shard);
     return status;

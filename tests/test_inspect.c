@@ -1,4 +1,4 @@
-/* What inspect shows of a record, and the loader of the same one. */
+/* inspect shows the same image as the loader. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,5 +1,4 @@
-/* Making records: again from the same source, with other options, and over what is there already.
- */
+/* Writing records: again from the same source, with other options, and over existing files. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +55,7 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-/* Of an image whose squares 32 bits would not hold. */
+/* An image whose sums of squares exceed 32 bits. */
 static void test_pixel_sums(void **state)
 {
     enum { SIDE = 1536, PIXELS = SIDE * SIDE };

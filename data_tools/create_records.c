@@ -1,9 +1,9 @@
 /*
- * create_records: makes the records of a data set, or does what the table of commands names with a
- * folder of them.
+ * create_records: makes the records of a data set, or runs a command on a folder of records.
  *
- * Exit status 0, also of the help that it prints where no word is given, or after one line on
- * standard error 75 where a signal stopped it and the same command goes on, else 1.
+ * The exit status is 0 on success (also for the help, printed if no word is given). Otherwise it
+ * prints one line to standard error, and the status is 75 if a signal stopped it and the same
+ * command continues, else 1.
  */
 #include <glob.h>
 #include <inttypes.h>
@@ -20,7 +20,7 @@
 #include "dn/words.h"
 #include "folder/folder.h"
 #include "sets/records.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "tfrecord/tfrecord.h"
 
 static const char folder_name[] = "FOLDER";
@@ -79,7 +79,7 @@ static dn_status inspect(char **word, const dn_records_options *options)
     return dn_records_inspect(word[0], options);
 }
 
-/* The files of the folder that are called so, whatever characters its own name has. */
+/* Finds the TFRecord files of the folder by glob, whatever characters the folder's own name has. */
 static dn_status find_tfrecords(const char *folder, glob_t *found)
 {
     char literal[PATH_MAX], pattern[PATH_MAX];
@@ -122,10 +122,10 @@ static dn_status to_tfrecord(char **word, const dn_records_options *options)
     return print_summary(word[0], made ? "TFRecords written" : "TFRecords already complete");
 }
 
-/* What can be done but making the records of a data set. */
+/* The commands besides making the records of a data set. */
 static const struct command {
     const char *name;
-    const char *words; /* after it, "DIR": one, which is a folder; NULL: none */
+    const char *words; /* operands; "DIR": one, a folder; NULL: none */
     int use;           /* of options */
     const char *help;
     dn_status (*run)(char **word, const dn_records_options *options);
@@ -166,7 +166,7 @@ static void print_help(void)
         "unfinished is gone on with; records of another source are not replaced.\n");
 }
 
-/* *set, or *command, of that name; both NULL: FOLDER. */
+/* Sets *set or *command to the one of that name; both are NULL for FOLDER. */
 static dn_status find_name(const char *name, const dn_raw_set **set, const struct command **command)
 {
     char known[256] = "";
@@ -201,7 +201,7 @@ static dn_status find_name(const char *name, const dn_raw_set **set, const struc
                    folder_name, dn_nearest_hint(&nearest, ""));
 }
 
-/* Those that are asked for and not yet there. */
+/* Writes the TFRecords that are asked for and missing. */
 static dn_status keep_tfrecords(const char *folder, const dn_records_options *options)
 {
     int made;
@@ -230,7 +230,7 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
     return print_summary(options->out, made ? "written" : "already complete");
 }
 
-/* Who takes options: the command, the set, or where both are NULL, FOLDER. */
+/* The bits of options that the command, the set, or (both NULL) FOLDER takes. */
 static int use_of(const struct command *command, const dn_raw_set *set)
 {
     return command ? command->use
@@ -238,7 +238,7 @@ static int use_of(const struct command *command, const dn_raw_set *set)
                    : DN_FOR_IMAGES | DN_FOR_FOLDER;
 }
 
-/* What --help says with a command's or a set's name. */
+/* Prints the help of a command or a data set. */
 static dn_status print_help_of(const char *name)
 {
     const dn_raw_set *set;

@@ -112,7 +112,7 @@ _Static_assert(sizeof dn_records_option_table / sizeof *dn_records_option_table 
                    8 * sizeof(dn_option_set) + 1,
                "dn_records_options.given has a bit for each");
 
-/* Words take the places of those that are read. */
+/* Operands are moved to the front of argv. */
 static dn_status take_word(const dn_option_reader *reader, const char *word)
 {
     dn_records_options *const options = reader->fields;

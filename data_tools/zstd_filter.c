@@ -1,9 +1,9 @@
 /*
- * The zstd filter of HDF5, registered number 32015, as a plug-in: with its folder in
- * HDF5_PLUGIN_PATH, h5dump, h5repack, h5py and whatever else has the HDF5 library read and write
- * pixel shards. dn_dist itself needs none.
+ * The zstd filter of HDF5, registered as number 32015, as a plug-in. With its folder in
+ * HDF5_PLUGIN_PATH, h5dump, h5repack, h5py and all other programs with the HDF5 library can read
+ * and write pixel shards. dn_dist itself does not need it.
  *
- * It calls nothing of HDF5, and so works with every build of it.
+ * It does not call HDF5, and so works with every build of it.
  */
 #include <stdlib.h>
 
@@ -14,7 +14,7 @@
 
 enum { DEFAULT_LEVEL = 3 };
 
-/* Where to begin: the content of a frame that says how large it is, with a byte to spare. */
+/* The initial buffer size: the content size in the frame, if it is there, plus one byte. */
 static unsigned long long first_room(const void *frame, size_t size)
 {
     const unsigned long long content = ZSTD_getFrameContentSize(frame, size);
@@ -23,7 +23,7 @@ static unsigned long long first_room(const void *frame, size_t size)
                                                  : content + 1;
 }
 
-/* Grows the output as long as a frame of `size` bytes may have more. */
+/* Grows the output, up to the most that a frame of `size` bytes can contain. */
 static int grow_output(ZSTD_outBuffer *out, unsigned long long room, size_t size)
 {
     const unsigned long long most = ((unsigned long long)size << DN_SHARD_EXPANSION_BITS) + 1;
@@ -35,13 +35,13 @@ static int grow_output(ZSTD_outBuffer *out, unsigned long long room, size_t size
     return 1;
 }
 
-/* *to(result) = the content of one frame, to be freed; 0 where there is no sound one. */
+/* *to(result) = the content of one frame, which the caller frees; 0 if it is not valid. */
 static size_t decompress(const void *frame, size_t size, void **to)
 {
     ZSTD_DStream *const stream = ZSTD_createDStream();
     ZSTD_inBuffer in = {frame, size, 0};
     ZSTD_outBuffer out = {NULL, 0, 0};
-    size_t left = 1; /* 0 at the frame's end; or an error */
+    size_t left = 1; /* 0 at the frame's end, or an error */
     for (unsigned long long room = first_room(frame, size);
          stream && left != 0 && !ZSTD_isError(left) && out.pos == out.size &&
          grow_output(&out, room, size);
@@ -52,7 +52,7 @@ static size_t decompress(const void *frame, size_t size, void **to)
     return left == 0 && in.pos == size ? out.pos : 0;
 }
 
-/* *to(result) = a frame with its content's size and checksum, to be freed; 0 after a failure. */
+/* *to(result) = a frame with content size and checksum, which the caller frees; 0 on failure. */
 static size_t compress(const void *bytes, size_t size, int level, void **to)
 {
     const size_t room = ZSTD_compressBound(size);
@@ -70,8 +70,8 @@ static size_t compress(const void *bytes, size_t size, int level, void **to)
     return ZSTD_isError(frame) ? 0 : frame;
 }
 
-/* H5Z_func_t: puts what it makes in place of *buffer(*room), of which `size` bytes count. The only
- * value is the level, as an int. */
+/* An H5Z_func_t: replaces `size` bytes in *buffer(*room) by the result. The only value is the
+ * level, as an int. */
 static size_t run_filter(unsigned flags, size_t values, const unsigned value[], size_t size,
                          size_t *room, void **buffer)
 {

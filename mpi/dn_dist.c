@@ -1,6 +1,7 @@
-/* dn_dist: parses the command line and runs one command. Where that needs MPI it begins again with
- * another environment if too many ranks would spin or mpirun bound them to a core each, starts MPI
- * and the heartbeat, finds the rank's cores, and opens the timeline first. */
+/* dn_dist: parses the command line and runs one command. If the command needs MPI, it first
+ * executes itself again with another environment where too many ranks would spin or mpirun bound
+ * each to a core; then it starts MPI and the heartbeat, finds the rank's cores, and opens the
+ * timeline. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 #include "job/start_watch.h"
 #include "job/timeline.h"
 
-enum { START_DEADLINES = 5 }; /* that the start of all ranks may take */
+enum { START_DEADLINES = 5 }; /* times --deadline: longest start of all ranks */
 
 static const dn_command commands[] = {
     {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train, NULL},
@@ -90,7 +91,7 @@ static int asks_help(const char *word)
     return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* *command = the one that is named, NULL where help or the version is asked for instead. */
+/* *command = the one with that name; NULL for help or version. */
 static dn_status find_command(const dn_command **command, const char *name)
 {
     *command = NULL;
@@ -113,7 +114,7 @@ static dn_status find_command(const dn_command **command, const char *name)
                    dn_nearest_hint(&nearest, ""));
 }
 
-/* Runs the command with what every command has beside it. */
+/* Runs the command with the services that every command has. */
 static dn_status run_command(const dn_command *command, dn_comm *comm, dn_options *options)
 {
     dn_place place;
@@ -127,15 +128,15 @@ static dn_status run_command(const dn_command *command, dn_comm *comm, dn_option
     return status;
 }
 
-/* The command on all ranks, where they are alike. Kernels that are not there are found first: else
- * the message would be one of whoever asks for them first. */
+/* Checks that the ranks are alike, then runs the command. Missing kernels are reported first,
+ * before another function fails for want of them. */
 static dn_status run_on_ranks(const dn_command *command, dn_comm *comm, dn_options *options)
 {
     const dn_kernels *kernels;
     DN_TRY(dn_comm_agree(comm, dn_kernels_select(&kernels, options->isa)));
     DN_TRY(dn_same_options(comm, command, options));
     const dn_status status = run_command(command, comm, options);
-    if (command->bit == DN_COMMAND_TRAIN) /* whose results are in files */
+    if (command->bit == DN_COMMAND_TRAIN) /* its results are in files */
         return status;
     return dn_comm_agree(comm, status == DN_OK ? dn_output_flush() : status);
 }
@@ -146,8 +147,8 @@ static void end_as_stopped(int signal)
     _exit(DN_EXIT_AGAIN);
 }
 
-/* Ends MPI. All is saved and said where the job stopped on a signal: then the launcher, which may
- * have got it too, may not answer any more, and kill its ranks a moment later. */
+/* Ends MPI. After an urgent signal everything is saved, and a launcher that got the signal too may
+ * no longer answer and kill its ranks soon: the process then ends after 0.3 s at most. */
 static void end_mpi(dn_comm *comm, dn_status status)
 {
     if (status == DN_STOPPED && dn_preempt_is_urgent()) {
@@ -159,7 +160,7 @@ static void end_mpi(dn_comm *comm, dn_status status)
     dn_comm_finalize(comm);
 }
 
-/* What a script asks: also the run's folder, where the options tell it alone. */
+/* --print, for scripts: prints the options, and the run's folder if they determine it. */
 static dn_status print_options(dn_options *o)
 {
     char folder[sizeof o->out];
@@ -171,8 +172,8 @@ static dn_status print_options(dn_options *o)
     return DN_OK;
 }
 
-/* Help, version and some commands need no MPI, so they work where it does not start. `status`: of
- * the command line. */
+/* Runs what needs no MPI (help, version and some commands), and so works where MPI does not start.
+ * `status` is that of the command line. */
 static int run_alone(const dn_command *command, dn_options *options, dn_status status)
 {
     if (strcmp(dn_launched_rank(), "0") != 0)
@@ -208,7 +209,7 @@ int main(int argc, char **argv)
         return run_alone(command, &options, status);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);
-    if (options.command == DN_COMMAND_TRAIN) /* a request may come while MPI starts */
+    if (options.command == DN_COMMAND_TRAIN) /* a signal may come while MPI starts */
         dn_preempt_catch();
     dn_start_watch_begin(&watch, dn_launched_rank(), START_DEADLINES * options.deadline);
     dn_comm_init(&comm, &argc, &argv);
@@ -220,7 +221,7 @@ int main(int argc, char **argv)
     if (status == DN_OK)
         status = run_on_ranks(command, &comm, &options);
     if (comm.rank == 0)
-        fflush(stdout); /* what was said before comes first where both go to one file */
+        fflush(stdout); /* keeps the order if both go to one file */
     if (status != DN_OK && comm.rank == 0)
         fprintf(stderr, "dn_dist: %s\n", dn_message());
     else if (comm.rank == 0 && dn_output_flush() != DN_OK)

@@ -1,8 +1,8 @@
 /*
- * Speeds of the kernels on one thread, on the pieces and channel blocks that the layers of two real
- * nets hand to them; the best of several trials. Bytes are those of the operands, each counted
- * once; at these sizes they come from the caches, so they are held against the bandwidth of passes
- * over an array of the same size.
+ * Speeds of the kernels on one thread, for the pieces and channel blocks in the layers of two real
+ * nets; the best of several trials. Bytes are those of the operands, each counted once. At these
+ * sizes they come from the caches, so they are compared with the bandwidth of passes over an array
+ * of the same size.
  */
 #include "bench_kernels.h"
 #include "bench_winograd.h"
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 enum { TRIALS = 5 };
-#define TRIAL_SECONDS 0.01 /* a trial repeats its kernel for at least so long */
+#define TRIAL_SECONDS 0.01 /* a trial repeats its kernel for at least this time */
 
 typedef struct bench_shape {
     const char *net;
@@ -35,13 +35,13 @@ static const bench_shape shapes[] = {
     {"densenet121", 16, 14, 128, 24, 1},       {"densenet121", 16, 14, 32, 24, 9},
 };
 
-/* What one piece of a layer works on. */
+/* The operands of one piece of a layer. */
 typedef struct bench {
     const bench_shape *shape;
     dn_piece piece;
     dn_padded padded, out;
     dn_taps taps;
-    size_t first, n; /* what products go over: n pixels from `first` on */
+    size_t first, n; /* the pixels of products: n from `first` on */
     dn_guarded x[DN_DTYPES], gradient[DN_DTYPES], padded_x, y, packed, packed_dy, weights, dw, rows;
     dn_trial_operand operand[DN_FORMS];
     dn_winograd_bench winograd;
@@ -69,7 +69,7 @@ static const char *const kernel_names[KERNELS] = {
     "store",          "moments",         "norm_relu_grad", "B' x B",
     "A' m A",         "A dy A'",         "Winograd gemm",  "Winograd wgrad"};
 
-/* A kernel at work. */
+/* A kernel and its operands. */
 typedef struct work {
     const dn_kernels *k;
     bench_kernel kernel;
@@ -259,8 +259,8 @@ static void bench_one(const dn_kernels *k, bench_kernel kernel, dn_dtype dtype, 
     dn_bench_print(&line, k, peaks);
 }
 
-/* Whether there is such a kernel; products for DN_BF16 only where they differ from those for
- * DN_FP32. */
+/* 1 if the table has the kernel; products for DN_BF16 only if they differ from those for DN_FP32.
+ */
 static int has_kernel(const dn_kernels *k, int kernel, int dtype, const bench *b)
 {
     if (kernel == DGRAD_NORM_RELU)

@@ -6,7 +6,7 @@
 
 void dn_bench_kernels(void);
 
-/* bench_stride.c: those with a stride of 2, and the update. */
+/* The kernels with a stride of 2, and the update (bench_stride.c). */
 void dn_bench_stride(void);
 
 /* A line of the table. */
@@ -23,7 +23,7 @@ void dn_bench_print(const dn_bench_line *line, const dn_kernels *kernels, const 
 /* Seconds of one call: the best of some trials. */
 double dn_bench_seconds(void (*call)(const void *work), const void *work);
 
-/* dn_peaks_measure; ends the process where there is no memory. */
+/* dn_peaks_measure, which ends the process if out of memory. */
 void dn_bench_peaks(dn_peaks *peaks, const dn_kernels *kernels, dn_dtype dtype, size_t bytes);
 
 #endif

@@ -1,14 +1,14 @@
 /*
- * Every kernel of every table, for both types of maps, against plain loops in double, in the
+ * Compares every kernel of every table, for both types of maps, with plain loops in double, in the
  * manner of dav1d's checkasm.
  *
  *     check_kernels [--table NAME] [--seed N]      tests
  *     check_kernels --bench [--table NAME]         speeds
  *
- * Operands stand in guarded matrices (guarded.h) as large as the contracts of dn/kernels.h say, to
- * the float: once with a guard page behind them, once with one before. The tables in vector types,
- * and among them `wide` (test_tables.h), must agree to the bit, except where products round their
- * operands to bf16. Tolerances are those of expect.c. This file chooses the cases.
+ * Operands are guarded matrices (guarded.h) of exactly the size in the contracts of dn/kernels.h:
+ * once with a guard page after them, once with one before. All tables in vector types, including
+ * `wide` (test_tables.h), must agree to the bit, except for products that round their operands to
+ * bf16. Tolerances are those of expect.c. This file chooses the cases.
  */
 #include "bench_kernels.h"
 #include "check_kernels.h"
@@ -76,7 +76,7 @@ static void check_spans(dn_dtype dtype)
     dn_check_store(dtype, &planes);
 }
 
-/* The first, the second and the last piece of a map: a band in each place, images side by side. */
+/* The first, second and last piece of a map: bands in all positions, images side by side. */
 static void check_layout(dn_dtype dtype, int images, int height, int width)
 {
     const dn_layout layout = dn_layout_create(images, height, width);
@@ -89,7 +89,7 @@ static void check_layout(dn_dtype dtype, int images, int height, int width)
         const dn_padded tiled = dn_padded_tiled(padded);
         dn_check_fill(dtype, &padded);
         dn_check_fill(dtype, &tiled);
-        padded.rows = p.rows; /* as a layer hands it to store */
+        padded.rows = p.rows; /* as layers pass it to store */
         dn_check_store(dtype, &padded);
         dn_check_piece(dtype, &layout, piece, dn_trial_draw(1, 5), dn_trial_draw(1, 5));
         if (dtype == DN_FP32)

@@ -1,6 +1,6 @@
 /*
- * Each checks one random case of a kernel in every table under test (expect.h): channels, sizes and
- * padded layouts as given, all else drawn.
+ * Each function checks one random case of a kernel in every table under test (expect.h), with the
+ * given channels, sizes and padded layouts.
  */
 #ifndef DN_CHECK_KERNELS_H
 #define DN_CHECK_KERNELS_H
@@ -23,8 +23,8 @@ void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outp
  * them. */
 void dn_check_winograd(const dn_layout *layout, int piece, int outputs, int inputs);
 
-/* check_operands.c. What products of the table read of a map's rows x: those that norm_relu left in
- * `want`. */
+/* check_operands.c. The operands that the table's products read for a map's rows x, against
+ * norm_relu's result `want`. */
 void dn_check_operands(const dn_kernels *k, const dn_padded *padded, const dn_guarded *x,
                        const float *scale, const float *shift, const dn_guarded *want);
 

@@ -1,12 +1,12 @@
 /*
- * Winograd's transforms against products of matrices in double, tile by tile. Behind a padded
- * layout stand NaNs, which may reach no tile.
+ * Winograd's transforms against matrix products in double, tile by tile. A padded layout is
+ * followed by NaNs, which must not reach any tile.
  */
 #include "check_winograd.h"
 #include "check_kernels.h"
 
-/* The most that magnitudes grow by: the square of the largest sum of a row's magnitudes in B', in
- * A' and in A. */
+/* The largest growth of magnitudes: the square of the largest row sum of magnitudes of B', and of
+ * A' and A. */
 static const double input_growth = 5.6875 * 5.6875, output_growth = 8.59375 * 8.59375;
 static const double gradient_growth = 8.125 * 8.125;
 

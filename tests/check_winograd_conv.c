@@ -1,7 +1,7 @@
 /*
- * What layers make of Winograd's transforms, with 36 products between them, against the 3x3
- * convolution and its two gradients in double. Behind the padded layouts stand NaNs, which must not
- * reach an output.
+ * Winograd's transforms with 36 products between them, as layers use them, against the 3x3
+ * convolution and its two gradients in double. The padded layouts are followed by NaNs, which must
+ * not reach an output.
  */
 #include "check_winograd.h"
 
@@ -13,10 +13,10 @@
 enum { ROUNDINGS = 13 }; /* of an element of both operands (4 + 1, or 4 + 4) and of the result */
 
 /*
- * How large the products of one input channel that make up an output may get without their signs,
- * where all values are in [-1, 1): with the sums b, g of magnitudes in each row of B' and G, the
- * largest of A' (b * g) for rows and columns. Likewise of one tile for a weight's gradient: the
- * largest of G' (a * b), where a are the sums in the rows of A.
+ * The largest sum of magnitudes of one input channel's products in an output, for values in [-1,
+ * 1): with the row sums of magnitudes b of B' and g of G, the largest element of A' (b * g), for
+ * rows and columns. The same for one tile in a weight's gradient: the largest element of G' (a *
+ * b), with the row sums a of A.
  */
 static const double conv_growth = 27.42 * 27.42, weight_growth = 33.11 * 33.11;
 

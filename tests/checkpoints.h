@@ -18,19 +18,19 @@ enum { BATCH = 2, SIZE = 16 };
 /* A net of `model` for evaluation; the caller owns it. */
 dn_net *trial_net(const char *model, uint64_t seed);
 
-/* Of the net at `step`, with a configuration and no schedule. */
+/* The state of a run with the net at `step`, with a configuration and no schedule. */
 dn_checkpoint trial_state(const dn_net *net, int64_t step);
 
-/* Vectors of the optimizer `name` for the net, drawn with `seed`, and good as averages of squares.
- * The caller destroys them. */
+/* Random vectors of the optimizer `name` for the net, drawn with `seed`, and valid as averages of
+ * squares. The caller destroys them. */
 dn_optimizer_state trial_vectors(const dn_net *net, const char *name, int64_t seed);
 
-/* Saves at once, with vectors drawn with the step as seed. As dn_saver_create and dn_saver_wait. */
+/* Saves in the foreground, with vectors drawn with the step as seed. Errors are those of
+ * dn_saver_create and dn_saver_wait. */
 dn_status trial_save_net(const char *folder, const dn_net *net, const dn_checkpoint *state,
                          const char *optimizer, int keep);
 
-/* Saves a net of seed `seed` at `step` in RUN; path = the file. Without an optimizer's name: of
- * sgd. */
+/* Saves a net drawn with `seed` at `step` in RUN; path = the file. trial_save uses sgd. */
 void trial_save_with(const char *optimizer, const char *model, uint64_t seed, int64_t step,
                      int keep, char path[128]);
 void trial_save(const char *model, uint64_t seed, int64_t step, int keep, char path[128]);
@@ -42,8 +42,8 @@ dn_status trial_load(const char *path, dn_net *net, dn_optimizer_state *vectors)
 /* The folder's newest whole checkpoint, or an empty path. */
 dn_checkpoint trial_newest(const char *folder);
 
-/* Loads into a fresh net of `model`; the status must be `expected`, and the message, unless it is
- * NULL, hold `part`. */
+/* Loads into a new net of `model`; the status must be `expected`, and the message contain `part`
+ * unless that is NULL. */
 void trial_load_expect(const char *path, const char *model, dn_status expected, const char *part);
 
 /* Appends the checksum of the file's bytes, as docs/checkpoint-format.md says. */

@@ -7,7 +7,7 @@ dn_dist=$build/$program
 cd "$tmp"
 mkdir run
 
-# says TEXT...: what the run's standing has.
+# says TEXT...: what the summary of the run shows.
 says() {
     LC_ALL=C limited "$dn_dist" top --once run >out 2>&1 || fail "top" out
     local text

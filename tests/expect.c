@@ -1,4 +1,4 @@
-/* The scaffolding of the kernel tests; see expect.h. */
+/* The framework of the kernel tests; see expect.h. */
 #include "expect.h"
 #include "test_tables.h"
 
@@ -11,10 +11,10 @@
 #include <unistd.h>
 
 /*
- * A float operation is off by at most 2^-24 of its result. A sum of n products in whatever order is
- * then off by n * 2^-24 of the sum of their magnitudes, to first order; SUM_EXTRA covers the
- * merging of lanes, the start value and second order. A pointwise result takes at most
- * POINT_ROUNDINGS. Storing as bf16 is off by at most 2^-8 of the result.
+ * The relative error of a float operation is at most 2^-24. To first order, the error of a sum of n
+ * products, in any order, is then at most n * 2^-24 times the sum of their magnitudes; SUM_EXTRA
+ * covers the merging of lanes, the start value and second order. A pointwise result has at most
+ * POINT_ROUNDINGS. Storing as bf16 has a relative error of at most 2^-8.
  */
 #define ROUNDING      0x1p-24
 #define BF16_ROUNDING 0x1p-8
@@ -37,7 +37,7 @@ static ssize_t say(const char *text)
     return write(STDOUT_FILENO, text, strlen(text));
 }
 
-/* Says who touched a guard page, with what a signal handler may use. */
+/* Reports which kernel touched a guard page, by async-signal-safe functions. */
 static void on_fault(int number)
 {
     const ssize_t said = say(number == SIGILL ? "FAILED unknown instruction in "

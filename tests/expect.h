@@ -1,6 +1,6 @@
 /*
- * What the kernel tests share: the tables under test, random cases, and results compared with what
- * they must be and, between tables in vector types, bit for bit.
+ * Shared by the kernel tests: the tables under test, random cases, and comparisons of results with
+ * expected values and, between tables in vector types, bit for bit.
  *
  * One test runs at a time, so its state is one static structure in expect.c.
  */
@@ -10,26 +10,26 @@
 #include "guarded.h"
 #include "tables.h"
 
-/* Collects the tables to test, all that this build and processor have or the one of that name, and
- * returns how many. Says which ones are skipped, and why. Faults are reported from here on. */
+/* Collects the tables to test, all that this build and processor have or the one named `only`, and
+ * returns their number. Prints which ones are skipped, and why. Afterwards faults are reported. */
 int dn_trial_start(uint64_t seed, const char *only);
 
-/* Whether all went well; prints the count of cases and failures. */
+/* Prints the numbers of cases and failures; returns 1 if there was no failure. */
 int dn_trial_end(void);
 
-/* On which side the next matrices have their guard page. */
+/* Sets the side of the guard page of the next matrices. */
 void dn_trial_guard(dn_guard_side side);
 
-/* Says what the next case is, for messages. */
+/* Describes the next case, for messages. */
 void dn_trial_describe(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Reports a failure of the table that runs. */
+/* Reports a failure of the current table. */
 void dn_trial_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Table `index`, which runs from here on; NULL past the last. */
+/* Table `index`, which becomes the current one; NULL past the last. */
 const dn_kernels *dn_trial_table(int index);
 
-/* Whether a table under test has products that round their operands. */
+/* 1 if a table under test has products that round their operands. */
 int dn_trial_rounds(void);
 
 /* A random integer in [low, high]; and a seed. */
@@ -51,9 +51,9 @@ dn_guarded dn_trial_pack_dy(const dn_product_kernels *products, int outputs, siz
 /* Room for an operand of `rows` rows of n pixels, the one before them and the pad. */
 dn_guarded dn_trial_operand_rows(dn_form form, int rows, size_t n);
 
-/* What gemm (DN_PAIRED) or wgrad (DN_PLANAR) read of the columns [-before, n) of a matrix: the
- * matrix itself, or where the products want it an operand `made` of it, whose first pixel is column
- * -before; the taps go on from the matrix's column 0. */
+/* The operand of gemm (DN_PAIRED) or wgrad (DN_PLANAR) for the columns [-before, n) of a matrix:
+ * the matrix itself, or if the products need another form an operand `made` from it, whose first
+ * pixel is column -before. The taps count from the matrix's column 0. */
 typedef struct dn_trial_operand {
     const float *x;
     size_t ld;
@@ -67,11 +67,11 @@ dn_trial_operand dn_trial_operand_of(const dn_product_kernels *products, dn_form
 
 const char *dn_trial_type(dn_dtype dtype);
 
-/* Columns [-before, columns - before) of an output: expected values, how far off they may be, and
- * the bits of the first vector table. */
+/* Columns [-before, columns - before) of an output: expected values, tolerances, and the bits of
+ * the first vector table. */
 typedef struct dn_expect {
     const char *kernel;
-    dn_dtype products; /* DN_BF16: not the same bits in tables whose products round */
+    dn_dtype products; /* DN_BF16: bits differ in tables whose products round */
     int rows;
     size_t before, columns;
     double *want, *slack;
@@ -79,20 +79,20 @@ typedef struct dn_expect {
     const char *bits_of;
 } dn_expect;
 
-/* Expects exact zeros in columns [-before, count) until told otherwise. */
+/* Expects exact zeros in columns [-before, count) by default. */
 dn_expect dn_expect_create(const char *kernel, int rows, size_t before, size_t count);
 void dn_expect_destroy(dn_expect *expect);
 
-/* The result of an expression over values whose magnitudes add up to `magnitude`; a NaN expects a
- * NaN. */
+/* Expects the result of an expression over values whose magnitudes add up to `magnitude`; NaN
+ * expects NaN. */
 void dn_expect_point(dn_expect *expect, int row, size_t column, double want, double magnitude);
 
-/* A sum of so many terms, in any order. */
+/* Expects a sum of `terms` terms, in any order. */
 void dn_expect_sum(dn_expect *expect, int row, size_t column, double want, size_t terms,
                    double magnitude);
 
-/* Compares what table `kernels` left in the matrix, and checks its canaries. In bf16, results that
- * may be off may be off by their rounding as well. */
+/* Compares the matrix that table `kernels` wrote, and checks its canaries. In bf16 the tolerance of
+ * inexact results includes their rounding. */
 void dn_expect_verify(dn_expect *expect, const dn_kernels *kernels, const dn_guarded *matrix);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * Matrices of floats or of a map's elements, between pages that may not be touched.
+ * Matrices of floats or of a map's elements, between inaccessible pages.
  *
  *     guard page | canaries [row 0] canaries [row 1] canaries ... [last row] | guard page
  *
- * With DN_GUARD_AFTER the last row ends at the second guard page, as drawn; with DN_GUARD_BEFORE
- * the first row begins at the first one. A read or a write beyond that end is a fault. Everywhere
- * else around the rows are canaries, and in their pads another pattern: signalling NaNs of one bit
- * pattern each, so that a stray read spoils the result, and a stray write shows even if it writes
- * what it computed from the canary, since arithmetic makes a NaN quiet.
+ * With DN_GUARD_AFTER the last row ends at the second guard page, as shown; with DN_GUARD_BEFORE
+ * the first row begins at the first one. A read or write beyond that end faults. The rest around
+ * the rows is filled with canaries, and pads with another pattern. Both are signalling NaNs with a
+ * fixed bit pattern: a stray read makes the result NaN, and a stray write is detected even if it
+ * writes a value computed from a canary, since arithmetic makes a NaN quiet.
  */
 #ifndef DN_GUARDED_H
 #define DN_GUARDED_H
@@ -53,14 +53,14 @@ void dn_guarded_destroy(dn_guarded *matrix);
 void dn_guarded_destroy_all(dn_guarded *const *matrices);
 #define DN_GUARDED_DESTROY(...) dn_guarded_destroy_all((dn_guarded *const[]){__VA_ARGS__, NULL})
 
-/* Fills each row: [-before, n) with values in [-1, 1) that follow from the seed, rounded to the
- * type, and the pad [n, extent) with its pattern. */
+/* Fills each row: [-before, n) with values in [-1, 1) drawn with the seed, rounded to the type, and
+ * the pad [n, extent) with its pattern. */
 void dn_guarded_fill(dn_guarded *matrix, size_t n, uint64_t seed);
 
 /* Fills the rows with canaries again. */
 void dn_guarded_blank(dn_guarded *matrix);
 
-/* Whether all canaries around the rows are intact; whether pads [n, extent) are as filled. */
+/* 1 if all canaries around the rows are intact; 1 if the pads [n, extent) are. */
 int dn_guarded_intact(const dn_guarded *matrix);
 int dn_guarded_pads_intact(const dn_guarded *matrix, size_t n);
 
@@ -68,11 +68,10 @@ int dn_guarded_pads_intact(const dn_guarded *matrix, size_t n);
 float dn_guarded_get(const dn_guarded *matrix, int row, ptrdiff_t p);
 void dn_guarded_set(dn_guarded *matrix, int row, ptrdiff_t p, float value);
 
-/* The nearest bf16 value, ties to an even significand; by arithmetic, where the kernels shift bits.
- */
+/* The nearest bf16 value, ties to even; by arithmetic, unlike the kernels, which shift bits. */
 float dn_nearest_bf16(float value);
 
-/* The next of a sequence of random numbers; `state` may begin anywhere. */
+/* The next random number; `state` may have any initial value. */
 uint64_t dn_guarded_draw(uint64_t *state);
 
 #endif

@@ -51,11 +51,11 @@ void net_draw_all(dn_net *net, net_draw draw, uint64_t seed);
 /* Fills images and labels alone. */
 void net_draw_batch(dn_net *net, uint64_t seed);
 
-/* Fills with numbers that are none: all memory but parameters, which is what a pass must not depend
- * on, or, of a running pass, what ends its life with the visit `time` (not -1). */
+/* Fills memory with NaNs: everything but the parameters, on which a pass must not depend, or in a
+ * running pass (`time` is not -1) the regions whose life ends with visit `time`. */
 void net_spoil(dn_net *net, int time);
 
-/* The passes of a team of one, whatever norm group the net is made for. */
+/* The passes of a team of one, for any norm group. */
 void net_forward(dn_net *net, const dn_pass *pass, dn_result *result);
 void net_backward(dn_net *net, const dn_pass *pass);
 

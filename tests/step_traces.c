@@ -4,11 +4,12 @@
  *
  *     step_traces PROFILE RANKS BUCKET_MB FOLDER
  *
- * Process r computes for rank r, on node r. Each of the buckets in flight is a process of its
- * own there, RANKS (1 + place) + r: what a communication thread does. It takes the buckets b with
- * b mod places = place in turn: it waits for an empty message that b is ready, walks through the
- * rounds, and sends one back that b's sum is done. FOLDER gets a file for each process, their names
- * in `list`, and their nodes in `hosts`. Prints the number of processes. A flop is a nanosecond.
+ * Process r computes for rank r, on node r. Each bucket in flight has a process there, number RANKS
+ * (1 + place) + r, which does the work of the communication thread. It takes the buckets b with b
+ * mod places = place in turn: it waits for an empty message that b is ready, runs through the
+ * rounds, and sends an empty message that b's sum is done. Writes into FOLDER a file for each
+ * process, their names in `list`, and their nodes in `hosts`. Prints the number of processes. A
+ * flop is a nanosecond.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
- * What must not change a step's numbers: the kernel table (nearly, against `generic`; not at all,
- * between the others), the number of threads, recomputation, and whatever the net computed before.
+ * A step's numbers must not depend on the kernel table (except for rounding, compared with
+ * `generic`), the number of threads, recomputation, or earlier computations of the net.
  *
- * A step is two passes over different images, so that the second meets the memory of the first,
- * and yields the leaf, the logits and the running statistics.
+ * A step is two passes over different images, so that the second reuses the memory of the first;
+ * its results are the leaf, the logits and the running statistics.
  */
 #include <math.h>
 #include <omp.h>
@@ -15,16 +15,16 @@
 #include "test_tables.h"
 #include "unit.h"
 
-/* Of a tensor's gradient, relative to its norm, between two orders of summation in fp32. Measured
- * up to 1e-5, for norm0, to whose scale the later norms make the loss nearly indifferent. */
+/* For a tensor's gradient, relative to its norm, between two orders of summation in fp32. Measured
+ * up to 1e-5, for norm0, as the later norms make the loss nearly independent of its scale. */
 #define GRADIENT_TOLERANCE 5e-5
 
-/* The same where a rounding error moved a ReLU's input across 0, or a max pool to another pixel:
- * one pixel's share of the gradient. It meets one seed in twenty, so one of SEEDS seeds without is
- * enough for the tolerance above. Measured up to 1.1e-2. */
+/* The same if a rounding error moves a ReLU's input across 0, or a max pool to another pixel: one
+ * pixel's share of the gradient. This happens for one seed in twenty, so the tolerance above must
+ * hold for one of SEEDS seeds. Measured up to 1.1e-2. */
 #define FLIP_TOLERANCE 5e-2
 
-/* Of all logits, and of all batch statistics, relative to their norm. Measured 7e-7. */
+/* For all logits, and all batch statistics, relative to their norm. Measured 7e-7. */
 #define FORWARD_TOLERANCE 5e-6
 
 typedef struct outcome {
@@ -192,7 +192,8 @@ static outcome run_used(const net_case *c, const dn_kernels *table, int threads)
     return o;
 }
 
-/* What one thread computes in a fresh net that keeps its bottleneck maps, others do in others. */
+/* Compares one thread in a new net that keeps its bottleneck maps with other numbers of threads and
+ * other nets. */
 static outcome check_table(const net_case *c, const dn_kernels *table)
 {
     net_case recomputed = *c;
@@ -204,8 +205,8 @@ static outcome check_table(const net_case *c, const dn_kernels *table)
     return one;
 }
 
-/* Every table, and those in vectors one another's bits, too: `wide` for want of `avx512`, whose
- * source it is. */
+/* Every table; all tables in vector types must have the same bits, with `wide` in place of a
+ * missing `avx512`, as it is compiled from the same source. */
 static void test_same(void **state)
 {
     const dn_dtype dtype = *(const dn_dtype *)*state;
@@ -228,14 +229,13 @@ static void test_same(void **state)
     }
 }
 
-/* A walk, the visit that it has made last, and the exchanges until the next: forward two, backward
- * one. */
+/* A walk, its last visit, and the exchanges until the next one: two forward, one backward. */
 typedef struct walk {
     dn_net *net;
     int time, exchanges, left;
 } walk;
 
-/* In the place of an exchange: at the last between one visit and the next. */
+/* A dn_exchange_fn: spoils memory at the last exchange between two visits. */
 static void spoil(void *user, double *rows, size_t width)
 {
     walk *w = user;
@@ -267,7 +267,7 @@ static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_
     return o;
 }
 
-/* What lives at no visit after this one is not read again. */
+/* Memory whose life ends with a visit is not read after it. */
 static void test_lifetimes(void **state)
 {
     const dn_dtype dtype = *(const dn_dtype *)*state;

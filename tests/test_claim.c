@@ -1,4 +1,4 @@
-/* A run's folder is one process's at a time, and nobody's once that has ended. */
+/* A run's folder belongs to one process at a time, and to none after that has ended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -34,8 +34,9 @@ int flock(int file, int operation)
     return result;
 }
 
-/* Forks a process that takes the FOLDER, and forks one of its own where `forks`, which gives it up
- * when somebody waits for it, and waits to be killed; returns when it has the folder. */
+/* Forks a process that takes FOLDER and waits to be killed; returns when it has the folder. With
+ * `forks` that process forks a child, which gives the folder up when another process waits for it.
+ */
 static pid_t start_holder(int forks)
 {
     int ready[2];
@@ -80,8 +81,8 @@ static void test_taken(void **state)
     dn_claim_release(&claim);
 }
 
-/* What a killed run forked, to save, still has its folder: the next run waits for that, and makes
- * the folder again where it went meanwhile. */
+/* A child that a killed run forked to save still has its folder: the next run waits for it, and
+ * makes the folder again if it was removed meanwhile. */
 static void test_forked(void **state)
 {
     dn_claim claim = {.folder = ""};
@@ -168,7 +169,8 @@ static void test_removed(void **state)
     removals = 0;
 }
 
-/* Who loses folder or lock takes them anew, unless another process has been there meanwhile. */
+/* A process that loses its folder or lock takes them again, unless another process has had them
+ * meanwhile. */
 static void test_kept(void **state)
 {
     dn_claim claim = {.folder = ""}, other = {.folder = ""};
@@ -207,8 +209,8 @@ static void copy_lock(void)
     assert_int_equal(rename(FOLDER "/copy", LOCK), 0);
 }
 
-/* A copy of the folder counts as it while no other process has taken that: also none of the same
- * name, as in another container. */
+/* A copy of the folder is accepted unless another process has taken it, including one with the same
+ * host name and process number, as in another container. */
 static void test_copied(void **state)
 {
     dn_claim claim = {.folder = ""}, other = {.folder = ""};
@@ -222,7 +224,7 @@ static void test_copied(void **state)
     dn_log_set_level(DN_INFO);
     copy_lock();
     const int busy = open(LOCK, O_RDONLY);
-    assert_int_equal(flock(busy, LOCK_EX), 0); /* by who has not written yet */
+    assert_int_equal(flock(busy, LOCK_EX), 0); /* by a process that has not written yet */
     assert_int_equal(dn_claim_keep(&claim), DN_EINVAL);
     close(busy);
     assert_int_equal(dn_claim_take(&other, FOLDER), DN_OK); /* by the same host and process */

@@ -1,7 +1,7 @@
 /*
- * The communication schedule, carried out on all ranks at once without MPI: every rank ends with
- * every leaf in every segment exactly once, whatever the number of segments; transfers of a round
- * are independent; and rounds and volume are the fewest where they can be.
+ * Runs the communication schedule for all ranks in one process without MPI: every rank must end
+ * with every leaf in every segment exactly once, for any number of segments; the transfers of a
+ * round must be independent; and rounds and volume must be minimal where comm_schedule.h says so.
  */
 #include <stdlib.h>
 #include <string.h>

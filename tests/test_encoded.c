@@ -1,7 +1,7 @@
 /*
- * Encoded shards as training reads them: the same bytes as the files had; no changed byte that is
- * accepted, though no file is hashed at the start; and copies on another disk (dn/stage.h), which
- * may be damaged, removed, shared by two runs, left over, or not fit.
+ * Encoded shards as training reads them: images have the bytes of their files; every changed byte
+ * is detected, although no file is hashed at the start; and copies on another disk (dn/stage.h),
+ * which may be damaged, removed, shared by two runs, left over, or too large.
  */
 #include <stdatomic.h>
 #include <inttypes.h>

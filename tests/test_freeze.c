@@ -1,5 +1,5 @@
-/* Frozen parameters: what is left of a leaf has the same bits as without; weights, and whole
- * layers, are left out. */
+/* Frozen parameters: the rest of the leaf has the same bits as without freezing; gradients of
+ * weights, and whole layers, are skipped. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -20,10 +20,10 @@
 #include "unit.h"
 
 /*
- * Errors relative to the derivative (an element's: to its tensor's largest), LOSS_NOISE taken off.
- * Measured, worst of all tables: 4e-4 where no ReLU changes sides (DRAW_SMOOTH); else, by kinks,
- * 1e-2 for a tensor and 2e-2 for an element, but 6e-4 for half of the tensors of any net; 7e-4 for
- * the whole of a DenseNet, whose many kinks average out.
+ * Errors relative to the derivative (for an element: to the largest of its tensor), minus
+ * LOSS_NOISE. Measured, for the worst table: 4e-4 if no ReLU changes sides (DRAW_SMOOTH);
+ * otherwise, because of kinks, 1e-2 for a tensor and 2e-2 for an element, but 6e-4 for half of the
+ * tensors of any net; 7e-4 for a whole DenseNet, whose many kinks average out.
  */
 #define SMOOTH_TOLERANCE 2e-3
 #define PLAIN_TOLERANCE  5e-2

@@ -1,5 +1,5 @@
-/* Where memory is short a sound image is not called a bad one, and nothing is freed twice: wherever
- * it ends, decoding and encoding say DN_ENOMEM. */
+/* If memory runs out, at any allocation, decoding and encoding return DN_ENOMEM, do not call a good
+ * image bad, and free nothing twice. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +22,7 @@ enum { WIDTH = 320, HEIGHT = 240, SIDE = 200, ENDLESS = 1 << 30 };
 #define HAS_OWN_MEMORY 0
 #endif
 
-static int left = ENDLESS; /* the pieces of memory that can be had yet */
+static int left = ENDLESS; /* allocations that still succeed */
 
 #if !HAS_OWN_MEMORY
 void *__libc_malloc(size_t size);
@@ -84,7 +84,7 @@ static dn_status decode(const dn_encoded *file)
     return status;
 }
 
-/* One piece after the other is refused, until there is enough. */
+/* Refuses each allocation in turn, until decoding succeeds. */
 static void starve_decoding(const dn_encoded *file)
 {
     int failures = 0;

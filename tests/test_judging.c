@@ -98,7 +98,7 @@ static void test_monitor(void **state)
     }
     assert_int_equal(dn_monitor_is_over(&m), 1);
     assert_true(m.state.best == 2 && m.state.best_epoch == 3);
-    /* Told again, it changes nothing; by another metric it begins anew. */
+    /* Observing an epoch again changes nothing; another metric starts from scratch. */
     assert_int_equal(dn_monitor_observe(&m, 6, 0), 0);
     dn_monitor other = {.metric = DN_BEST_ACCURACY, .patience = 3};
     dn_monitor_resume(&other, &m.state);

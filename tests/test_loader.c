@@ -1,7 +1,7 @@
 /*
- * Reading ahead against reading directly: the same bits in any order of asking, on any depth of the
- * ring and number of threads, whatever the source's times; failures arrive with their batch; an end
- * at any moment.
+ * Reading ahead gives the same bits as reading directly, for any order of requests, depth of the
+ * ring, number of threads and delays of the source. Failures arrive with their batch, and the
+ * loader can be destroyed at any moment.
  *
  * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
  */

@@ -1,5 +1,5 @@
-/* Options of a run: those of a checkpoint's INI text, which nothing reads, and what follows from
- * them: the rate, class weights, an optimizer's defaults. */
+/* Options of a run: those in a checkpoint's INI text, those that nothing reads, and derived
+ * settings: the learning rate, class weights, an optimizer's defaults. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
- * Red zones of working memory (src/layers/scratch.h): every part that a layer describes is as large
- * as it must be, and no larger by a vector. Each part in turn is made a vector too short, in a
- * process of its own, which the sanitizer must then end; where no shape reaches the last vector of
- * a part, the part is too large.
+ * Red zones of working memory (src/layers/scratch.h): every part that a layer describes is large
+ * enough, and at most a vector too large. Each part in turn is made a vector shorter, in a process
+ * of its own, which the sanitizer must then end; if no shape uses the last vector of a part, the
+ * part is too large.
  */
 #include <omp.h>
 #include <stdio.h>
@@ -32,8 +32,8 @@ static const net_case cases[] = {
 
 enum { CASES = sizeof cases / sizeof *cases, MOST_PARTS = 8 };
 
-/* What is made a vector too short: a part of a thread's scratch, counted from 1, minus a part of
- * the workspace, or what is kept from forward to backward. */
+/* The part that is made a vector shorter: n > 0 is part n of a thread's scratch, -n part n of the
+ * workspace, KEPT the memory kept from forward to backward. */
 enum { KEPT = MOST_PARTS };
 
 static void shorten_kept(dn_net *net, const dn_layer *layer)
@@ -44,8 +44,8 @@ static void shorten_kept(dn_net *net, const dn_layer *layer)
             net->regions[i].bytes -= DN_LINE_BYTES;
 }
 
-/* Runs a step with `part` of the visits of `kind` in one direction a vector too short; the exit
- * status is 0 where nobody noticed. */
+/* Runs a step in which `part` is a vector shorter in the visits of `kind` in one direction; the
+ * exit status is 0 if that was not detected. */
 static int run_short(const net_case *c, const dn_kernels *kernels, const dn_layer_kind *kind,
                      int backward, int part)
 {
@@ -91,8 +91,8 @@ static int has_part(const net_case *which, const dn_kernels *kernels, const dn_l
     return has;
 }
 
-/* One kind in one direction: every part is noticed in one of the cases. Returns those that are not.
- */
+/* Checks one kind in one direction: each part must be detected in one of the cases. Returns the
+ * number of those that are not. */
 static int check_kind(const dn_kernels *kernels, const dn_layer_kind *kind, int backward)
 {
     int failures = 0;

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <omp.h>
 
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "made_up.h"
 #include "trial_files.h"
 

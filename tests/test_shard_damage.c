@@ -12,7 +12,7 @@
 #include "data/shard_reader.h"
 #include "dn/child.h"
 #include "dn/file.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "made_up.h"
 #include "trial_files.h"
 

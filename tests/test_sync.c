@@ -1,8 +1,8 @@
 /*
- * Batch statistics of a norm group: a team of nets computes what one net with all their images
- * does, and a team that is part of its group what the whole group in one team does, to the bit.
+ * Batch statistics of a norm group: a team of nets computes the same as one net with all their
+ * images, and a team that is a part of its group has the same bits as the whole group in one team.
  *
- * A run is two steps over different images, so that the second meets the memory of the first.
+ * A run is two steps over different images, so that the second reuses the memory of the first.
  */
 #include <math.h>
 #include <stdlib.h>

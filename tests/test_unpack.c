@@ -1,5 +1,4 @@
-/* Archives that nobody vouches for: what they must not bring, and that they bring all or nothing.
- */
+/* Untrusted archives: entries that must be refused, and unpacking all or nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

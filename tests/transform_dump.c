@@ -1,7 +1,7 @@
-/* transform_dump LIST SEED POSITION FILE [CHANNELS HEIGHT WIDTH]: an image file, or planes of bytes
- * of that shape, transformed. On standard output a line of each step, its name and what it drew;
- * a line "= HEIGHT WIDTH"; then the net's input, without normalisation, as floats. Or the reason
- * why not, and status 1. */
+/* transform_dump LIST SEED POSITION FILE [CHANNELS HEIGHT WIDTH]: transforms an image file, or
+ * planes of bytes of that shape. Prints a line for each step with its name and random parameters; a
+ * line "= HEIGHT WIDTH"; then the net's input, without normalisation, as floats. On failure prints
+ * the reason; the exit status is 1. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,5 +1,4 @@
-/* What tests do with files: a folder to work in, a changed bit, a disk that is full. Any failure
- * fails the test. */
+/* Files in tests: a working folder, a flipped bit, a full disk. Any failure fails the test. */
 #ifndef DN_TESTS_TRIAL_FILES_H
 #define DN_TESTS_TRIAL_FILES_H
 
@@ -7,22 +6,21 @@
 
 #include "unit.h"
 
-/* Fixtures of cmocka, for a test or a group: a new folder under /tmp becomes the current one, and
- * goes with all in it. */
+/* Fixtures of cmocka, for a test or a group: make a new folder under /tmp the current one; remove
+ * it with its contents. */
 int trial_folder_make(void **state);
 int trial_folder_remove(void **state);
 
 #define TRIAL_TEST(test)                                                                           \
     cmocka_unit_test_setup_teardown(test, trial_folder_make, trial_folder_remove)
 
-/* Makes a file of the text, or puts it in the place of one. */
+/* Writes the text to a file, replacing an existing one. */
 void trial_write(const char *path, const char *text);
 
 /* Inverts a bit of byte `at`. */
 void trial_flip(const char *path, long at);
 
-/* From here on a file may have so many bytes, as on a disk that is full; returns the limit before.
- */
+/* Limits the size of files to `bytes`, like a full disk; returns the previous limit. */
 rlim_t trial_limit(rlim_t bytes);
 
 #endif

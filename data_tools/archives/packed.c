@@ -1,5 +1,5 @@
-/* Files that are gzipped or not; see packed.h. zlib's own reader passes over what stands behind the
- * last member. */
+/* Reads files that are gzipped or not; see packed.h. zlib's gzread is not used, as it ignores
+ * anything after the last member. */
 #include "archives/packed.h"
 
 #include <stdlib.h>
@@ -10,14 +10,14 @@
 
 #include "dn/file.h"
 
-enum { BLOCK = 1 << 16, GZIP = 15 + 16 }; /* the largest window, with gzip's header */
+enum { BLOCK = 1 << 16, GZIP = 15 + 16 }; /* windowBits: the largest window, with gzip's header */
 
 struct dn_packed {
     const char *path;
     int file;
-    int64_t size, at;         /* of the file, and what was read of it */
+    int64_t size, at;         /* of the file; bytes read so far */
     int is_packed, is_inside; /* a member */
-    int is_behind;            /* the last one: a zero stood there */
+    int is_behind;            /* a zero was read after the last member */
     z_stream z;
     uint8_t block[BLOCK];
 };
@@ -47,7 +47,7 @@ static dn_status fill_block(dn_packed *p, void *bytes, size_t size, size_t *foun
     return DN_OK;
 }
 
-/* Passes over zeros behind the last member. */
+/* Skips zeros after the last member. */
 static dn_status pass_zeros(dn_packed *p)
 {
     p->is_behind = 1;
@@ -57,7 +57,7 @@ static dn_status pass_zeros(dn_packed *p)
     return DN_OK;
 }
 
-/* Unpacks what there is room for; *ends: the file's last member has ended. */
+/* Unpacks as much as there is room for; *ends = 1 after the last member. */
 static dn_status unpack_some(dn_packed *p, int *ends)
 {
     size_t more;

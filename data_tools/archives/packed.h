@@ -1,7 +1,7 @@
 /*
- * Reading a file from its beginning, gzipped or not: its first bytes say. Of a gzipped one each
- * member's CRC is checked, and nothing may stand behind the last but zeros, as tapes leave them.
- * Where all is to be checked, ask for a byte more than is expected.
+ * Reads a file sequentially, gzipped or not, as its first bytes tell. In a gzipped file the CRC of
+ * each member is checked, and only zeros (padding of tapes) may follow the last one. To check the
+ * whole file, ask for one byte more than is expected.
  */
 #ifndef DN_PACKED_H
 #define DN_PACKED_H
@@ -13,14 +13,15 @@
 
 typedef struct dn_packed dn_packed;
 
-/* The caller closes *packed, after a failure too. As dn_file_open; DN_ENOMEM. */
+/* Opens the file. The caller closes *packed, even after a failure. Errors as of dn_file_open;
+ * DN_ENOMEM. */
 dn_status dn_packed_open(dn_packed **packed, const char *path);
 
-/* The next bytes(*found) of at most `size`, which is below 2^32; fewer only at the end. DN_EIO;
+/* Reads the next bytes(*found), at most `size` < 2^32; fewer only at the end of the file. DN_EIO;
  * DN_ECORRUPT names the file. */
 dn_status dn_packed_read(dn_packed *packed, void *bytes, size_t size, size_t *found);
 
-/* Sets *packed to NULL; accepts NULL inside. */
+/* Closes the file and sets *packed to NULL; does nothing if that is NULL. */
 void dn_packed_close(dn_packed **packed);
 
 #endif

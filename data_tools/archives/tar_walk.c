@@ -1,8 +1,8 @@
 /*
- * Where the files of a tar archive are; see tar_walk.h.
+ * Finds the files of a tar archive; see tar_walk.h.
  *
- * libarchive tells where headers begin. A file's bytes fill the 512-byte blocks before the next
- * header, however many headers of its own the file has.
+ * libarchive tells where headers begin. A file's bytes end in the last 512-byte block before the
+ * next header, regardless of the number of the file's own headers.
  */
 #include "archives/tar_walk.h"
 
@@ -50,7 +50,7 @@ static la_int64_t skip_part(struct archive *a, void *user, la_int64_t wanted)
     return skipped;
 }
 
-/* A file whose place is known once the next header is. */
+/* A file whose place is known once the next header is found. */
 struct pending {
     char name[PATH_MAX];
     int64_t size; /* -1: none */
@@ -59,7 +59,7 @@ struct pending {
 static dn_status visit_pending(struct pending *f, const struct part *p, int64_t next_header,
                                dn_tar_visit *visit, void *user)
 {
-    const int64_t size = f->size, room = p->end - p->begin; /* the size may be any number */
+    const int64_t size = f->size, room = p->end - p->begin; /* any number may be given */
     f->size = -1;
     if (size < 0)
         return DN_OK;

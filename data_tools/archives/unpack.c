@@ -1,8 +1,7 @@
 /*
- * What is in archives; see unpack.h.
+ * Unpacks archives; see unpack.h.
  *
- * It goes into a new folder, in which nothing but what the archive brings can be: no link in
- * particular.
+ * The folder is new, so it contains nothing but the archive's files, and in particular no link.
  */
 #include "archives/unpack.h"
 
@@ -28,7 +27,7 @@ struct unpacking {
     const char *path;
     const char *folder;
     struct archive *archive;
-    int64_t left; /* bytes that may come yet */
+    int64_t left; /* bytes still allowed */
 };
 
 dn_status dn_temporary_path(char path[PATH_MAX])
@@ -37,7 +36,7 @@ dn_status dn_temporary_path(char path[PATH_MAX])
     return dn_join_path(path, folder && *folder ? folder : "/var/tmp", "create_records.XXXXXX");
 }
 
-/* A relative path that does not lead upwards. */
+/* 1 for a relative path that does not lead upwards. */
 static int stays_below(const char *name)
 {
     if (!name || name[0] == '/' || name[0] == '\0')
@@ -60,7 +59,7 @@ static dn_status check_entry(const struct unpacking *u, struct archive_entry *en
     return DN_OK;
 }
 
-/* The entry's bytes, as many as there are left at most. */
+/* Writes the entry's bytes, at most u->left. */
 static dn_status write_entry(struct unpacking *u, const char *path, int file)
 {
     char *const block = malloc(BLOCK);

@@ -1,5 +1,5 @@
 /*
- * What is in archives, by libarchive, as files. Nobody vouches for it.
+ * Unpacks archives into files, by libarchive. Archives are untrusted input.
  */
 #ifndef DN_UNPACK_H
 #define DN_UNPACK_H
@@ -9,20 +9,20 @@
 
 #include "dn/status.h"
 
-/* path = a name for mkstemp or mkdtemp in $TMPDIR, or in /var/tmp: what is unpacked may be large,
- * and belongs in no memory. As dn_join_path. */
+/* path = a template for mkstemp or mkdtemp in $TMPDIR, or in /var/tmp, as /tmp may be in memory and
+ * the files large. Errors as of dn_join_path. */
 dn_status dn_temporary_path(char path[PATH_MAX]);
 
-/* Unpacks a tar archive, packed or not, or a zip archive: all of it or nothing. Only files and
- * folders below it, of at most so many bytes in all, to a new folder, in place of one of that name.
- * DN_ECORRUPT names the entry that is something else; DN_EIO. */
+/* Unpacks a tar archive, compressed or not, or a zip archive into a new folder, replacing one of
+ * that name: all of it or nothing. Only files and folders are accepted, below that folder and of at
+ * most `most` bytes in total. DN_ECORRUPT names an entry that is anything else; DN_EIO. */
 dn_status dn_unpack(const char *archive, const char *folder, int64_t most);
 
-/* Moves all that is in a folder to another one, once it is on the disk. DN_EIO: something of such a
- * name is there. */
+/* Flushes the entries of a folder to disk and moves them to another folder. DN_EIO if that has an
+ * entry of the same name. */
 dn_status dn_move_entries(const char *from, const char *folder);
 
-/* Removes the folder with all that is in it, as far as it can be. */
+/* Removes the folder and its contents as far as possible. */
 void dn_remove_folder(const char *folder);
 
 #endif

@@ -1,4 +1,4 @@
-/* Images on their way into shards; see conversion.h. */
+/* Converts images for shards; see conversion.h. */
 #include "folder/conversion.h"
 
 #include <setjmp.h>
@@ -34,7 +34,7 @@ void dn_conversion_describe(const dn_records_options *options, char *text, size_
 
 /* ---- JPEG ---- */
 
-/* An encoder, where its failures go, and whose bytes it makes. */
+/* An encoder, its error handler, and the image that it writes. */
 struct jpeg_writer {
     struct jpeg_compress_struct encoder;
     struct jpeg_error_mgr errors;
@@ -43,7 +43,7 @@ struct jpeg_writer {
     dn_stored_image *image;
 };
 
-enum { FIRST_BYTES = 1 << 14 }; /* room for the JPEG at first */
+enum { FIRST_BYTES = 1 << 14 }; /* initial room for the JPEG */
 
 static void jpeg_fail(j_common_ptr encoder)
 {
@@ -55,7 +55,7 @@ static void jpeg_begin(j_compress_ptr encoder)
     (void)encoder;
 }
 
-/* The buffer is full: twice the room. */
+/* The buffer is full: doubles its size. */
 static boolean jpeg_widen(j_compress_ptr encoder)
 {
     struct jpeg_writer *const w = (struct jpeg_writer *)encoder;
@@ -94,12 +94,12 @@ static void jpeg_write(struct jpeg_writer *w, const dn_pixels *pixels, int quali
     jpeg_finish_compress(e);
 }
 
-/* The image's bytes = the pixels as baseline JPEG. */
+/* Encodes the pixels as baseline JPEG into the image's bytes. */
 static dn_status encode_jpeg(const dn_pixels *pixels, int quality, const char *name,
                              dn_stored_image *image)
 {
     dn_buffer *const b = &image->bytes;
-    dn_buffer_free(b); /* whose room is perhaps that of a far larger file */
+    dn_buffer_free(b); /* it may have the size of a far larger file */
     DN_TRY(dn_buffer_grow(b, FIRST_BYTES));
     struct jpeg_writer w = {.image = image,
                             .destination = {.next_output_byte = b->bytes,
@@ -137,13 +137,13 @@ static dn_status shrink_pixels(dn_converter *c, int width, int height)
                      c->planes.bytes));
     p->width = width;
     p->height = height;
-    for (size_t i = 0; i < plane; i++) /* there is room: it has become smaller */
+    for (size_t i = 0; i < plane; i++) /* it fits, as the image became smaller */
         for (size_t channel = 0; channel < 3; channel++)
             p->rgb.bytes[3 * i + channel] = c->planes.bytes[channel * plane + i];
     return DN_OK;
 }
 
-/* As torchvision's Resize(short_side): the long side is rounded down. */
+/* Resizes as torchvision's Resize(short_side): the long side is rounded down. */
 static dn_status shrink_to(dn_converter *c, const dn_image_info *whole, int is_swapped,
                            int short_side)
 {
@@ -153,7 +153,7 @@ static dn_status shrink_to(dn_converter *c, const dn_image_info *whole, int is_s
                           : shrink_pixels(c, (int)(short_side * width / height), short_side);
 }
 
-/* As EXIF says. */
+/* Rotates or mirrors by EXIF's orientation. */
 static dn_status turn_pixels(dn_converter *c, int orientation)
 {
     const dn_pixels kept = c->pixels;

@@ -1,31 +1,32 @@
 /*
- * What becomes of an image on its way into a shard: its bytes as they came, or where it is to be
- * turned or made smaller, a baseline JPEG.
+ * Converts an image for a shard: its bytes are kept, or if it is to be rotated or made smaller it
+ * becomes a baseline JPEG.
  *
- * Every image is decoded on the way, which proves it sound. The same bytes on every machine, of the
- * same version of libjpeg.
+ * Every image is decoded, which proves that it is valid. The result has the same bytes on every
+ * machine with the same version of libjpeg.
  */
 #ifndef DN_CONVERSION_H
 #define DN_CONVERSION_H
 
 #include "dn/image.h"
-#include "making/making.h"
+#include "writer/writer.h"
 
-/* What one thread works with; zeroed at first. */
+/* The working memory of one thread; zeroed at first. */
 typedef struct dn_converter {
-    dn_pixels pixels; /* of the image that was converted last, as it is stored */
+    dn_pixels pixels; /* of the last image, as it is stored */
     dn_pixels turned;
     dn_buffer planes, work;
 } dn_converter;
 
 void dn_converter_free(dn_converter *c);
 
-/* text = what the options make of images, for dataset.json; "" where all stay as they came. */
+/* text(size) = a description of the conversion for dataset.json; "" if images are kept as they are.
+ */
 void dn_conversion_describe(const dn_records_options *options, char *text, size_t size);
 
-/* *image = the file as it is to be stored; *is_turned where EXIF says that it is to be seen turned.
- * The file's bytes are those in image->bytes. DN_EINVAL and DN_ECORRUPT as dn_image_decode;
- * DN_ENOMEM. */
+/* Converts the file, whose bytes are in image->bytes, into *image; *is_turned = 1 if EXIF says that
+ * it is displayed rotated or mirrored. DN_EINVAL and DN_ECORRUPT as of dn_image_decode; DN_ENOMEM.
+ */
 dn_status dn_convert(dn_converter *c, const dn_records_options *options, const dn_encoded *file,
                      dn_stored_image *image, int *is_turned);
 

@@ -1,21 +1,21 @@
 /*
- * Orientation from EXIF; see exif.h.
+ * Reads the orientation from EXIF; see exif.h.
  *
- * EXIF is a TIFF file within the segment APP1 of a JPEG or the chunk eXIf of a PNG. One number of
- * its first directory is looked up; every place in it is checked.
+ * EXIF is a TIFF file within the APP1 segment of a JPEG or the eXIf chunk of a PNG. One number of
+ * its first directory is read; all offsets are checked.
  */
 #include "folder/exif.h"
 
 #include <string.h>
 
-/* Bytes that are read in one order or the other. */
+/* Bytes of either byte order. */
 struct tiff {
     const uint8_t *bytes;
     size_t size;
     int is_little;
 };
 
-/* The number of `width` bytes at `at`, 0 where there are none. */
+/* The number in the `width` bytes at `at`; 0 past the end. */
 static uint32_t number_at(const struct tiff *t, uint64_t at, unsigned width)
 {
     uint32_t number = 0;
@@ -26,7 +26,7 @@ static uint32_t number_at(const struct tiff *t, uint64_t at, unsigned width)
     return number;
 }
 
-/* An entry of a directory is a tag, a type (3: 16 bits), a count and the value or its place. */
+/* An entry of a directory is a tag, a type (3: 16 bits), a count and the value or its offset. */
 static int find_orientation(const uint8_t *bytes, size_t size)
 {
     enum { ENTRY = 12, ORIENTATION = 0x0112, SHORT = 3 };
@@ -45,12 +45,12 @@ static int find_orientation(const uint8_t *bytes, size_t size)
     return 1;
 }
 
-/* Segments are FF, a kind, and a size that counts itself; the picture begins with DA. */
+/* A segment is FF, a marker, and a size that includes itself; the image data follow marker DA. */
 static int jpeg_orientation(const uint8_t *bytes, size_t size)
 {
     enum { APP1 = 0xE1, SCAN = 0xDA, HEAD = 6 };
     for (size_t at = 2; at + 4 <= size && bytes[at] == 0xFF;) {
-        if (bytes[at + 1] == 0xFF) { /* filling */
+        if (bytes[at + 1] == 0xFF) { /* a fill byte */
             at++;
             continue;
         }
@@ -65,7 +65,7 @@ static int jpeg_orientation(const uint8_t *bytes, size_t size)
     return 1;
 }
 
-/* A chunk is its length, four letters, the content and a CRC. */
+/* A chunk is a length, a type of four letters, the data and a CRC. */
 static int png_orientation(const uint8_t *bytes, size_t size)
 {
     const struct tiff t = {bytes, size, 0};
@@ -95,7 +95,7 @@ int dn_exif_orientation(const dn_encoded *file)
 
 dn_status dn_exif_turn(const dn_pixels *pixels, int orientation, dn_pixels *turned)
 {
-    /* of 1 to 8: whether rows become columns, then x, then y is mirrored */
+    /* by orientation 1 to 8: whether rows become columns, then x, then y is mirrored */
     static const char is_swapped[] = {0, 0, 0, 0, 1, 1, 1, 1},
                       is_flipped_x[] = {0, 1, 1, 0, 0, 1, 1, 0},
                       is_flipped_y[] = {0, 0, 1, 1, 0, 0, 1, 1};

@@ -1,4 +1,4 @@
-/* Records of a tree of class folders; see folder.h. */
+/* Makes records from a tree of class folders; see folder.h. */
 #include "folder/folder.h"
 
 #include <inttypes.h>
@@ -10,13 +10,14 @@
 
 /* ---- the plan ---- */
 
-/* The split that has images in any case, and comes first. */
+/* The first split, which always has images. */
 static dn_split_id first_split(const dn_folder *f)
 {
     return f->like ? DN_TEST : DN_TRAIN;
 }
 
-/* As for the known sets, of the files' checksums in place of pixels. */
+/* The manifest's checksum of the source, as for the known sets, but of the files' checksums instead
+ * of pixels. */
 static dn_status hash_source(const dn_folder *f, uint64_t *hash)
 {
     const dn_folder_image *image = f->image, *const end = f->image + f->images;
@@ -28,21 +29,21 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
         while (image < end && image->split == s)
             image++;
         DN_TRY(
-            dn_making_hash_split(hash, &first->hash, &first->label, sizeof *image, image - first));
+            dn_writer_hash_split(hash, &first->hash, &first->label, sizeof *image, image - first));
     }
     return DN_OK;
 }
 
-/* Of the first split, which has so many images. */
+/* The number of shards of the first split. */
 static int choose_shards(const dn_folder *f, int64_t images)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < images; i++)
         bytes += f->image[i].size;
-    return dn_making_shards(1, bytes, images);
+    return dn_writer_default_shards(1, bytes, images);
 }
 
-static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
+static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
 {
     const dn_folder *const f = &k->folder;
     int64_t count[DN_SPLITS] = {0}, begin = 0;
@@ -54,10 +55,10 @@ static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
                  f->source, count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
     dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
-    const int asked = k->making.options->shards;
-    DN_TRY(dn_making_plan(&k->making, &with_classes, (const char *const *)f->class_names, count,
+    const int asked = k->writer.options->shards;
+    DN_TRY(dn_writer_plan(&k->writer, &with_classes, (const char *const *)f->class_names, count,
                           asked ? asked : choose_shards(f, count[first_split(f)])));
-    const dn_manifest *const m = k->making.manifest;
+    const dn_manifest *const m = k->writer.manifest;
     k->shard = calloc((size_t)m->shards, sizeof *k->shard);
     DN_CHECK(k->shard, DN_ENOMEM, "%s: out of memory", f->source);
     for (int i = 0; i < m->shards; begin += m->shard[i++].count) {
@@ -68,10 +69,10 @@ static dn_status plan_folder(dn_folder_making *k, const dn_data_info *info)
     return DN_OK;
 }
 
-/* ---- what follows from all images ---- */
+/* ---- checks of all images ---- */
 
-/* How many classes have no sound image in the split, or in any where that is DN_SPLITS, and the
- * first of them. */
+/* *unseen = the number of classes without a good image in the split (DN_SPLITS: in any split);
+ * *first = the first of them. */
 static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const char **first)
 {
     char *const seen = calloc((size_t)f->classes, 1);
@@ -89,7 +90,7 @@ static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const 
     return DN_OK;
 }
 
-/* Each class has an image to train on, or, of a test split that is drawn, an image. */
+/* Checks that each class has a training image, or if the test split is drawn an image. */
 static dn_status check_classes(const dn_folder *f)
 {
     int unseen;
@@ -102,7 +103,7 @@ static dn_status check_classes(const dn_folder *f)
     return DN_OK;
 }
 
-/* A class without an image in a split to judge by is never scored. */
+/* Warns of classes without an image in a validation or test split, which are never scored. */
 static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
     int unseen;
@@ -115,7 +116,7 @@ static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
     return DN_OK;
 }
 
-/* Of 16 bits the high byte is kept. */
+/* Warns of dark 16-bit PNGs: only their high bytes are kept. */
 static void warn_of_faint(const dn_folder *f)
 {
     const char *first = NULL;
@@ -129,9 +130,9 @@ static void warn_of_faint(const dn_folder *f)
                 f->source, count, first);
 }
 
-static dn_status describe_records(dn_folder_making *k)
+static dn_status describe_records(dn_folder_writer *k)
 {
-    dn_manifest *const m = k->making.manifest;
+    dn_manifest *const m = k->writer.manifest;
     dn_pixel_sums sums = {0};
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = 0;
@@ -140,7 +141,7 @@ static dn_status describe_records(dn_folder_making *k)
         dn_pixel_sums_merge(&sums, &k->shard[i].sums);
         k->turned += k->shard[i].turned;
     }
-    if (!k->folder.like) /* whose they are */
+    if (!k->folder.like) /* else --like sets mean and std */
         dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
     warn_of_faint(&k->folder);
@@ -148,14 +149,14 @@ static dn_status describe_records(dn_folder_making *k)
     for (int s = DN_TEST; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
             DN_TRY(warn_of_unseen(&k->folder, (dn_split_id)s));
-    DN_TRY(dn_making_check_channels(&k->making, k->folder.source));
+    DN_TRY(dn_writer_check_channels(&k->writer, k->folder.source));
     return hash_source(&k->folder, &m->source);
 }
 
-static void report(const dn_folder_making *k)
+static void report(const dn_folder_writer *k)
 {
     const dn_folder *const f = &k->folder;
-    const dn_manifest *const m = k->making.manifest;
+    const dn_manifest *const m = k->writer.manifest;
     int64_t kept = 0;
     for (int s = 0; s < DN_SPLITS; s++)
         kept += m->split[s].count;
@@ -173,8 +174,8 @@ static void report(const dn_folder_making *k)
 
 /* ---- all of it ---- */
 
-/* The data set's name, and its shards': the source's last word, of characters that may stand
- * anywhere, or "folder". */
+/* name = the name of the data set and prefix of its shards: the last component of the source with
+ * safe characters only, or "folder". */
 static void name_set(const char *source, char *name, size_t size)
 {
     char whole[PATH_MAX];
@@ -185,32 +186,32 @@ static void name_set(const char *source, char *name, size_t size)
             *c = '_';
 }
 
-/* Whether the records that exist have the statistics that are planned, which --like decides. */
-static int has_statistics(const dn_folder_making *k)
+/* 1 if the existing records have the planned mean and std, which --like determines. */
+static int has_statistics(const dn_folder_writer *k)
 {
-    const dn_data_info *const old = &k->making.existing->info, *const i = &k->making.manifest->info;
+    const dn_data_info *const old = &k->writer.existing->info, *const i = &k->writer.manifest->info;
     const size_t numbers = (size_t)i->channels * sizeof *i->mean;
     return !k->folder.like ||
            (memcmp(old->mean, i->mean, numbers) == 0 && memcmp(old->std, i->std, numbers) == 0);
 }
 
-/* *complete = the records that exist are those that would be made; DN_EINVAL where they are of
+/* *complete = 1 if the existing records are those that would be made; DN_EINVAL if they are of
  * other images. */
-static dn_status compare_existing(dn_folder_making *k, int *complete)
+static dn_status compare_existing(dn_folder_writer *k, int *complete)
 {
-    dn_manifest *const m = k->making.manifest;
+    dn_manifest *const m = k->writer.manifest;
     *complete = 0;
-    if (!k->making.existing)
+    if (!k->writer.existing)
         return DN_OK;
     DN_TRY(dn_folder_hash(&k->folder));
     DN_TRY(hash_source(&k->folder, &m->source));
-    DN_TRY(dn_making_check_source(&k->making, k->folder.source));
-    *complete = dn_making_has_classes(&k->making) && has_statistics(k) &&
-                dn_making_is_complete(&k->making, m->split[m->shard[0].split].shards);
+    DN_TRY(dn_writer_check_source(&k->writer, k->folder.source));
+    *complete = dn_writer_has_classes(&k->writer) && has_statistics(k) &&
+                dn_writer_is_complete(&k->writer, m->split[m->shard[0].split].shards);
     return DN_OK;
 }
 
-static dn_status find_images(dn_folder_making *k)
+static dn_status find_images(dn_folder_writer *k)
 {
     dn_folder *const f = &k->folder;
     dn_progress_begin(&f->finding, "looking for images:", "images", 0);
@@ -219,12 +220,12 @@ static dn_status find_images(dn_folder_making *k)
     return status;
 }
 
-static dn_status make_records(dn_folder_making *k, const dn_data_info *info, int *made)
+static dn_status make_records(dn_folder_writer *k, const dn_data_info *info, int *made)
 {
     uint64_t listing;
     int complete;
     dn_status status;
-    DN_TRY(dn_making_begin(&k->making, info->dataset));
+    DN_TRY(dn_writer_begin(&k->writer, info->dataset));
     DN_TRY(find_images(k));
     DN_TRY(dn_folder_list(&k->folder, &listing));
     DN_TRY(plan_folder(k, info));
@@ -232,11 +233,11 @@ static dn_status make_records(dn_folder_making *k, const dn_data_info *info, int
     if (complete)
         return DN_OK;
     *made = 1;
-    DN_TRY_OR_DONE(dn_making_open(&k->making, listing));
+    DN_TRY_OR_DONE(dn_writer_open(&k->writer, listing));
     DN_TRY_OR_DONE(dn_folder_make_shards(k));
     DN_TRY_OR_DONE(describe_records(k));
 done:
-    DN_TRY(dn_making_close(&k->making, status));
+    DN_TRY(dn_writer_close(&k->writer, status));
     report(k);
     return DN_OK;
 }
@@ -252,9 +253,9 @@ dn_status dn_folder_check_options(const dn_records_options *o)
     return DN_OK;
 }
 
-/* The records of --like: images are scored as those that the net learnt from, by their mean and
- * std. */
-static dn_status load_like(dn_manifest **like, dn_folder_making *k, dn_data_info *info)
+/* Loads the records of --like, whose mean and std are used, as images to score need those of the
+ * training images. */
+static dn_status load_like(dn_manifest **like, dn_folder_writer *k, dn_data_info *info)
 {
     const char *const folder = k->folder.options->like;
     if (!folder)
@@ -269,14 +270,14 @@ static dn_status load_like(dn_manifest **like, dn_folder_making *k, dn_data_info
              folder);
     memcpy(info->mean, m->info.mean, sizeof info->mean);
     memcpy(info->std, m->info.std, sizeof info->std);
-    if (dn_is_encoded(&m->info) && strcmp(m->conversion, k->making.conversion) != 0)
+    if (dn_is_encoded(&m->info) && strcmp(m->conversion, k->writer.conversion) != 0)
         dn_warn("--like %s: its images were made otherwise (%s) than these (%s)", folder,
                 m->conversion[0] ? m->conversion : "as they came",
-                k->making.conversion[0] ? k->making.conversion : "as they came");
+                k->writer.conversion[0] ? k->writer.conversion : "as they came");
     return DN_OK;
 }
 
-/* What the options say of class folders of one's own. */
+/* Describes a user's class folders by the options. */
 static dn_status describe_own(dn_folder_set *own, const dn_records_options *options)
 {
     DN_CHECK(options->source, DN_EINVAL,
@@ -306,16 +307,16 @@ dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *opt
     asked.out = out;
     if (!asked.quality)
         asked.quality = asked.short_side ? 90 : 95;
-    dn_folder_making k = {.making = {.options = &asked, .prefix = set->prefix},
+    dn_folder_writer k = {.writer = {.options = &asked, .prefix = set->prefix},
                           .folder = {.source = set->source, .options = &asked},
                           .scan = set->scan};
-    dn_conversion_describe(&asked, k.making.conversion, sizeof k.making.conversion);
+    dn_conversion_describe(&asked, k.writer.conversion, sizeof k.writer.conversion);
     dn_status status = load_like(&like, &k, &info);
     if (status == DN_OK)
         status = make_records(&k, &info, made);
     free(like);
     free(k.shard);
     dn_folder_free(&k.folder);
-    dn_making_end(&k.making);
+    dn_writer_end(&k.writer);
     return status;
 }

@@ -1,5 +1,5 @@
 /*
- * Folders as classes, by code point; see folder.h.
+ * Lists folders, in order of code points, and takes them for classes; see folder.h.
  */
 #include "folder/folder.h"
 
@@ -12,13 +12,13 @@
 #include <sys/stat.h>
 
 #include "dn/file.h"
-#include "making/making.h"
-#include "making/selection.h"
+#include "writer/writer.h"
+#include "writer/selection.h"
 
 /* ---- folders ---- */
 
-/* *is = the name in `folder` is that of a folder. What cannot be reached may be one; a link to
- * nothing is none, and is named where `warns`. */
+/* *is = 1 if `name` in `folder` is a folder. DN_EIO if it cannot be read, as it may be one. A
+ * dangling link is not one, and is named if `warns`. */
 static dn_status look(const char *folder, const char *name, int warns, int *is)
 {
     char path[PATH_MAX];
@@ -90,7 +90,7 @@ int dn_folder_is_among(const char *name, char **names, int count)
 
 static dn_status check_class_name(const char *folder, const char *name)
 {
-    DN_CHECK(dn_making_takes_name(name), DN_EINVAL,
+    DN_CHECK(dn_writer_takes_name(name), DN_EINVAL,
              "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
              "that can be printed",
              folder, name);
@@ -112,7 +112,7 @@ int dn_folder_find_class(const dn_folder *f, const char *name)
     return -1;
 }
 
-/* Leaves the classes that were asked for, with their places among all. */
+/* Keeps the classes of --classes, with their indices among all. */
 static dn_status keep_asked(dn_folder *f, const char *where)
 {
     int kept = 0;
@@ -149,7 +149,7 @@ static void list_names(char **names, int count, char *text, size_t size)
         snprintf(text + used, size - used, ")");
 }
 
-/* A tree of another kind than that of class folders, often one folder too high. */
+/* The source is not a tree of class folders, often because it is one level too high. */
 static dn_status refuse_one_class(const dn_folder *f, const char *where)
 {
     const char *const name = f->class_names[0];

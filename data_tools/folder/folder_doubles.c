@@ -1,8 +1,8 @@
 /*
- * Images that stand in two splits or classes; see folder.h.
+ * Finds images that are in two splits or classes; see folder.h.
  *
- * By the checksums of their files, which are known once shards are made: sorted, the same ones are
- * neighbours, the train split's first.
+ * Sorts the images by their files' checksums, which are known once the shards are made: equal ones
+ * are neighbours, with the train split's first.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,9 +16,9 @@ static int by_hash(const void *a, const void *b)
     return x->hash != y->hash ? (x->hash > y->hash) - (x->hash < y->hash) : (x > y) - (x < y);
 }
 
-/* Pairs of some kind. */
+/* Duplicates of one kind. */
 struct doubles {
-    const dn_folder_image *earlier, *later; /* the first pair, by the later one's place */
+    const dn_folder_image *earlier, *later; /* the first pair in the order of `later` */
     int64_t count, relabelled;
 };
 
@@ -33,11 +33,12 @@ static void add_pair(struct doubles *d, const dn_folder_image *earlier,
     }
 }
 
-/* Of the sorted images: those to judge by that are to train on, too, and others of two classes. */
+/* Finds in the sorted images duplicates of training images in other splits, and other duplicates in
+ * two classes. */
 static void find_doubles(const dn_folder_image **image, int64_t count, struct doubles *across,
                          struct doubles *within)
 {
-    const dn_folder_image *first = image[0]; /* of the same bytes */
+    const dn_folder_image *first = image[0]; /* of those with the same bytes */
     for (int64_t i = 0; i < count; i++) {
         first = first->hash == image[i]->hash ? first : image[i];
         if (first->split == DN_TRAIN && image[i]->split != DN_TRAIN)

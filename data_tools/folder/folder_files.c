@@ -1,4 +1,4 @@
-/* Reading the files of a folder of images; see folder.h. */
+/* Reads the files of a folder of images; see folder.h. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,7 +49,7 @@ dn_status dn_folder_list(dn_folder *f, uint64_t *listing)
 #pragma omp critical(dn_folder)
             dn_failure_keep(&failure, status);
         } else if (stat(image->archive ? image->archive : path, &info) != 0) {
-            info.st_size = 0; /* it is bad, as will be seen */
+            info.st_size = 0; /* reading it later will report the fault */
         }
         if (!image->archive)
             image->size = info.st_size;

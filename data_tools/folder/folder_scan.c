@@ -1,10 +1,10 @@
 /*
- * The images of a tree of class folders, and a drawn test split, or those to score by the
- * classes of other records; see folder.h.
+ * Finds the images of a tree of class folders, draws a test split, or takes all as test images of
+ * other records' classes; see folder.h.
  *
- * As torchvision's ImageFolder has it: in a class the files of a folder by code point before those
- * of the folders in it; links are followed. What a file is, its first bytes say. Any bytes may
- * stand in names, but for those of classes (folder_classes.c).
+ * The order is that of torchvision's ImageFolder: within a class, the files of a folder by code
+ * point before those of its subfolders; links are followed. A file's type follows from its first
+ * bytes. File names may contain any bytes, unlike names of classes (folder_classes.c).
  */
 #include "folder/folder.h"
 
@@ -19,7 +19,7 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
-#include "making/selection.h"
+#include "writer/selection.h"
 
 /* ---- images ---- */
 
@@ -34,7 +34,8 @@ static dn_status find_classes(dn_folder *f, const char *folder)
     return status;
 }
 
-/* A file that cannot be read, or is empty, may be one: it is named where images are decoded. */
+/* 1 for a JPEG or PNG by its content. A file that cannot be read, or is empty, may be one: decoding
+ * it will report it. */
 static int may_be_image(const char *path)
 {
     uint8_t bytes[8];
@@ -62,23 +63,23 @@ dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int 
     return DN_OK;
 }
 
-/* The files of a folder before the folders in it, each by code point. */
+/* Orders the files of a folder before its subfolders, each by code point. */
 static int by_kind_and_name(const FTSENT **a, const FTSENT **b)
 {
     const int a_folder = (*a)->fts_info == FTS_D, b_folder = (*b)->fts_info == FTS_D;
     return a_folder != b_folder ? a_folder - b_folder : strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* A class folder of a split. */
+/* A class folder of a split during the scan. */
 struct class_folder {
     dn_folder *f;
     FTS *tree;
     dn_split_id split;
     int label;
-    char *other; /* the first file that is passed over and not hidden, or NULL */
+    char *other; /* the first skipped file that is not hidden, or NULL */
 };
 
-/* A file that is no image. */
+/* Skips a file that is not an image, and remembers the first. */
 static dn_status keep_other(struct class_folder *c, const char *path)
 {
     if (dn_image_is_name(path))
@@ -88,7 +89,7 @@ static dn_status keep_other(struct class_folder *c, const char *path)
     return DN_OK;
 }
 
-/* One entry of a class folder's tree. */
+/* Visits an entry of a class folder's tree. */
 static dn_status visit_entry(struct class_folder *c, FTSENT *entry)
 {
     dn_folder *const f = c->f;
@@ -106,7 +107,7 @@ static dn_status visit_entry(struct class_folder *c, FTSENT *entry)
     case FTS_NS:
         return dn_fail(DN_EIO, "%s: cannot read: %s", path, strerror(entry->fts_errno));
     case FTS_F:
-    case FTS_SLNONE: /* a link to nothing cannot be read */
+    case FTS_SLNONE: /* a dangling link, which cannot be read */
         if (!is_hidden && may_be_image(path))
             return dn_folder_add(f, path + strlen(f->source) + 1, c->split, c->label);
         if (!is_hidden)
@@ -138,7 +139,7 @@ static dn_status walk_class(struct class_folder *c, char *path)
     return status;
 }
 
-/* Only what is scored may lack images of a class. */
+/* Checks that the class has images, which only splits that are scored may lack. */
 static dn_status check_found(const struct class_folder *c, const char *path, int64_t images,
                              int64_t others)
 {
@@ -170,7 +171,7 @@ static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split,
 
 /* ---- splits ---- */
 
-/* real = the path without links, of which the last parts may be missing. */
+/* real = the path with links resolved; its last components may not exist. */
 static int resolve(const char *path, char real[PATH_MAX])
 {
     char part[PATH_MAX];
@@ -189,7 +190,7 @@ static int resolve(const char *path, char real[PATH_MAX])
                     path + end) < (int)(PATH_MAX - length);
 }
 
-/* Records below a folder of classes would be one the next time. */
+/* Refuses an --out among the class folders, where it would be a class next time. */
 static dn_status check_out(const dn_folder *f, const char *folder)
 {
     char in[PATH_MAX], out[PATH_MAX];
@@ -214,7 +215,7 @@ dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
     return DN_OK;
 }
 
-/* A class may be missing here, but none may be new. */
+/* Classes may be missing here, but must not be new. */
 dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split)
 {
     char **names;
@@ -261,9 +262,9 @@ dn_status dn_folder_draw(dn_folder *f)
     return status;
 }
 
-/* ---- images to score by the classes of other records ---- */
+/* ---- test images of other records' classes ---- */
 
-/* The classes of f->like, in their order. */
+/* Copies the classes of f->like, in their order. */
 static dn_status copy_classes(dn_folder *f)
 {
     const dn_manifest *const like = f->like;
@@ -298,7 +299,7 @@ static dn_status scan_like(dn_folder *f)
 
 /* ---- all of it ---- */
 
-/* Of the folders that are called as splits, or of the source, of which the test split is drawn. */
+/* Scans the folders of splits, or the source, from which the test split is then drawn. */
 dn_status dn_folder_scan(dn_folder *f)
 {
     char folder[PATH_MAX];
@@ -313,7 +314,7 @@ dn_status dn_folder_scan(dn_folder *f)
         DN_TRY(dn_folder_name_siblings(f, &splits));
         DN_TRY(dn_join_path(folder, f->source, train));
     }
-    if (!*test) /* beside train alone it would be a class */
+    if (!*test) /* else the records would be a class next time */
         DN_TRY(check_out(f, f->source));
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     dn_folder_warn_of_depth(f, train);

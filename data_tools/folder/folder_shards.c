@@ -1,8 +1,8 @@
 /*
- * Shards of a folder's images; see folder_shards.h.
+ * Makes the shards of a folder's images; see folder_shards.h.
  *
- * Threads take the images in the order of the shards, and who ends a shard's last image writes the
- * shard: shards are made side by side, but in memory are few.
+ * Threads take the images in the order of the shards, and the thread that finishes a shard's last
+ * image writes it. So few shards are in memory at a time.
  */
 #include "folder/folder_shards.h"
 
@@ -13,9 +13,9 @@
 
 #include <xxhash.h>
 
-/* ---- what the journal has of a shard ---- */
+/* ---- a shard in the journal ---- */
 
-/* Before planned checksums of files, and planned bytes of what images are. */
+/* Followed by the `planned` checksums of files and the `planned` flags of images. */
 struct notes {
     dn_pixel_sums sums;
     int64_t turned;
@@ -23,7 +23,7 @@ struct notes {
 
 enum { BAD = 1, FAINT = 2 };
 
-static dn_status note_shard(dn_folder_making *k, int index)
+static dn_status note_shard(dn_folder_writer *k, int index)
 {
     const dn_folder_shard *const s = &k->shard[index];
     const dn_folder_image *const image = k->folder.image + s->begin;
@@ -37,20 +37,20 @@ static dn_status note_shard(dn_folder_making *k, int index)
     for (int64_t i = 0; i < s->planned; i++)
         *next++ = (uint8_t)(image[i].is_bad * BAD | image[i].is_faint * FAINT);
     const dn_status status =
-        dn_journal_add(&k->making.journal, &k->making.manifest->shard[index], bytes, size);
+        dn_journal_add(&k->writer.journal, &k->writer.manifest->shard[index], bytes, size);
     free(bytes);
     return status;
 }
 
-/* Where the shard is whole, what an earlier attempt found in it. */
-static void recall_shard(dn_folder_making *k, int index)
+/* Restores what an earlier attempt found in a whole shard. */
+static void recall_shard(dn_folder_writer *k, int index)
 {
     dn_folder_shard *const s = &k->shard[index];
     dn_folder_image *const image = k->folder.image + s->begin;
     struct notes head;
     size_t size;
     const uint8_t *next =
-        dn_journal_find(&k->making.journal, &k->making.manifest->shard[index], &size);
+        dn_journal_find(&k->writer.journal, &k->writer.manifest->shard[index], &size);
     if (!next || size != sizeof head + (size_t)s->planned * (sizeof image->hash + 1))
         return;
     memcpy(&head, next, sizeof head);
@@ -71,11 +71,11 @@ static void recall_shard(dn_folder_making *k, int index)
 
 /* ---- images ---- */
 
-/* The images that the shard is made of, all done. */
-static dn_status write_shard(dn_folder_making *k, int index)
+/* Writes the shard when all its images are done. */
+static dn_status write_shard(dn_folder_writer *k, int index)
 {
     dn_folder_shard *const s = &k->shard[index];
-    dn_manifest_shard *const shard = &k->making.manifest->shard[index];
+    dn_manifest_shard *const shard = &k->writer.manifest->shard[index];
     shard->count = 0;
     for (int64_t i = 0; i < s->planned; i++)
         if (!k->folder.image[s->begin + i].is_bad)
@@ -85,7 +85,7 @@ static dn_status write_shard(dn_folder_making *k, int index)
     DN_CHECK(shard->count > 0, DN_EINVAL,
              "%s: found no sound image among the %" PRId64 " of %s, expected at least one",
              k->folder.source, s->planned, shard->hdf5.name);
-    DN_TRY(dn_making_save_encoded(&k->making, shard, s->image));
+    DN_TRY(dn_writer_save_encoded(&k->writer, shard, s->image));
     return note_shard(k, index);
 }
 
@@ -110,7 +110,7 @@ static dn_status begin_shard(dn_folder_shard *s)
     return DN_OK;
 }
 
-/* None of the values reaches a quarter of white. */
+/* 1 if no value reaches a quarter of white. */
 static int is_faint(const dn_pixels *pixels)
 {
     const size_t values = 3 * (size_t)pixels->width * (size_t)pixels->height;
@@ -120,8 +120,8 @@ static int is_faint(const dn_pixels *pixels)
     return bits < 64;
 }
 
-/* Reads and converts image i, and adds it to the shard's sums. */
-static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
+/* Reads and converts image i, and adds its pixels to the shard's sums. */
+static dn_status make_image(dn_folder_writer *k, dn_folder_shard *s, int64_t i,
                             dn_converter *converter)
 {
     dn_folder_image *const image = &k->folder.image[i];
@@ -150,8 +150,8 @@ static dn_status make_image(dn_folder_making *k, dn_folder_shard *s, int64_t i,
     return DN_OK;
 }
 
-/* Ends the work after the images before this one; -1: at once. */
-static void keep_failure(dn_folder_making *k, int64_t image, dn_status status)
+/* Makes the work end after the images before this one; -1: at once. */
+static void keep_failure(dn_folder_writer *k, int64_t image, dn_status status)
 {
 #pragma omp critical(dn_folder)
     if (image < k->end) {
@@ -161,11 +161,11 @@ static void keep_failure(dn_folder_making *k, int64_t image, dn_status status)
     }
 }
 
-/* Image i, and where it is the last of its shard that was left, the shard. */
-static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *converter)
+/* Makes image i, and if it is the last one left in its shard writes the shard. */
+static void do_image(dn_folder_writer *k, int index, int64_t i, dn_converter *converter)
 {
     dn_folder_shard *const s = &k->shard[index];
-    dn_status status = dn_making_check_stop(&k->making);
+    dn_status status = dn_writer_check_stop(&k->writer);
     if (status == DN_OK)
         status = begin_shard(s);
     if (status != DN_OK) {
@@ -173,12 +173,12 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         return;
     }
     status = make_image(k, s, i, converter);
-    const int is_bad = dn_folder_is_bad(status); /* and not beyond reach, which may be mended */
+    const int is_bad = dn_folder_is_bad(status); /* not merely unreadable, which can be mended */
     const int skips = k->folder.options->on_bad_image == DN_BAD_SKIP;
     if (is_bad && skips) {
         char text[PATH_MAX + 256];
         snprintf(text, sizeof text, "%s; left out", dn_message());
-        dn_progress_warn(&k->making.progress, text);
+        dn_progress_warn(&k->writer.progress, text);
         dn_stored_image_free(&s->image[i - s->begin]);
         k->folder.image[i].is_bad = 1;
     } else if (status != DN_OK) {
@@ -190,7 +190,7 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         keep_failure(k, is_bad ? i : -1, status);
         return;
     }
-    dn_progress_add(&k->making.progress, 1);
+    dn_progress_add(&k->writer.progress, 1);
     if (--s->left > 0)
         return;
     status = write_shard(k, index);
@@ -199,9 +199,9 @@ static void do_image(dn_folder_making *k, int index, int64_t i, dn_converter *co
         keep_failure(k, -1, status);
 }
 
-dn_status dn_folder_make_shards(dn_folder_making *k)
+dn_status dn_folder_make_shards(dn_folder_writer *k)
 {
-    const int shards = k->making.manifest->shards;
+    const int shards = k->writer.manifest->shards;
     k->end = INT64_MAX;
     for (int i = 0; i < shards; i++)
         recall_shard(k, i);

@@ -1,9 +1,9 @@
 /*
- * Which folders of a tree are splits, by their names; see folder.h.
+ * Finds the splits of a tree by the names of folders; see folder.h.
  *
- * One rule: a folder is called as a split by one of the words below, in letters of any case, alone
- * or before "set" (training_set, TestSet). Those that are called so and are not taken for splits
- * are hardly classes.
+ * A folder has the name of a split if that is one of the words below, in any case, alone or before
+ * "set" (training_set, TestSet). Folders with such names that are not taken for splits are unlikely
+ * to be classes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #include "dn/file.h"
 #include "folder/folder.h"
 
-/* The first that names a folder counts. */
+/* In order of precedence. */
 static const char *const words[DN_SPLITS][5] = {
     [DN_TRAIN] = {"train", "training"},
     [DN_TEST] = {"test", "testing"},
@@ -29,7 +29,7 @@ static int is_called(const char *name, const char *word)
     return !*rest || strcasecmp(rest + strspn(rest, "_- "), "set") == 0;
 }
 
-/* The folder of the split among the names, best one that is called so to the letter, or NULL. */
+/* The folder of the split among the names, preferably one with exactly this name, or NULL. */
 static const char *find_split(dn_split_id split, char **names, int count)
 {
     for (const char *const *word = words[split]; *word; word++)
@@ -42,7 +42,7 @@ static const char *find_split(dn_split_id split, char **names, int count)
     return NULL;
 }
 
-/* *shares = 1 where a class folder of `a` has its name in `b`, both folders of the source. */
+/* *shares = 1 if folders `a` and `b` of the source have a class folder of the same name. */
 static dn_status share_class(const char *source, const char *a, const char *b, int *shares)
 {
     char **names = NULL, **other = NULL;
@@ -62,7 +62,7 @@ static dn_status share_class(const char *source, const char *a, const char *b, i
     return status;
 }
 
-/* *has = there are folders in this one of the source. */
+/* *has = 1 if this folder of the source has subfolders. */
 static dn_status has_folders(const char *source, const char *name, int *has)
 {
     char path[PATH_MAX];
@@ -75,7 +75,7 @@ static dn_status has_folders(const char *source, const char *name, int *has)
     return status;
 }
 
-/* Two names of splits that are not taken for such. */
+/* Refuses two folders with names of splits that do not form splits. */
 static dn_status refuse_halves(const char *source, char **names, int count)
 {
     const char *first = NULL;
@@ -94,9 +94,9 @@ static dn_status refuse_halves(const char *source, char **names, int count)
     return DN_OK;
 }
 
-/* A folder to train on is a split where one for a test is beside it, or it is alone and has
- * folders. Where there is `test` with classes of its, that for validation is a split of its own:
- * pictures for a contest's entry have no labels. */
+/* A training folder is a split if there is a test or validation folder beside it, or if it is alone
+ * and has subfolders. If `test` has no class folder in common with it, as the unlabelled pictures
+ * of a contest, the validation folder becomes the test split. */
 static dn_status choose(const char *source, char **names, int count, dn_folder_splits *splits)
 {
     const char *const train = find_split(DN_TRAIN, names, count);
@@ -147,10 +147,10 @@ dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *sp
     return status;
 }
 
-/* ---- splits that are not called so ---- */
+/* ---- classes that are one level too high ---- */
 
-/* The bytes of a path up to the folder that the file is in, and of that up to its class folder,
- * which is `depth` folders below the source. */
+/* The length of a path up to its file's folder; *class_bytes = up to its class folder, which is
+ * `depth` levels below the source. */
 static int folder_bytes(const char *path, int depth, int *class_bytes)
 {
     const char *end = path;
@@ -162,7 +162,7 @@ static int folder_bytes(const char *path, int depth, int *class_bytes)
 
 void dn_folder_warn_of_depth(const dn_folder *f, const char *train)
 {
-    const char *other = NULL; /* an image in another folder of the class than the one before */
+    const char *other = NULL; /* an image in another subfolder of the class than the image before */
     int class_bytes, last = 0;
     for (int64_t i = 0; i < f->images; i++) {
         const dn_folder_image *const image = &f->image[i], *const before = image - 1;

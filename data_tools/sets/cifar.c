@@ -1,7 +1,7 @@
 /*
- * CIFAR-10 and CIFAR-100 in their authors' binary layout: files of records, each one label byte, or
- * the coarse and the fine one, and then 32x32 bytes of red, of green and of blue. No file tells how
- * many it has, so they are checked for their exact size.
+ * CIFAR-10 and CIFAR-100 in their authors' binary layout: files of records, each with one label
+ * byte (CIFAR-100: a coarse and a fine one) and 32x32 bytes each of red, green and blue. The files
+ * do not contain the number of records, so their exact size is checked.
  */
 #include "sets/sets.h"
 
@@ -10,14 +10,14 @@
 
 enum { PIXELS = 3 * 32 * 32, FILES = 5 };
 
-/* Each of a split has as many records. */
+/* All files of a split have the same number of records. */
 static const char *const files_10[DN_SPLITS][FILES + 1] = {{"data_batch_1.bin", "data_batch_2.bin",
                                                             "data_batch_3.bin", "data_batch_4.bin",
                                                             "data_batch_5.bin"},
                                                            {"test_batch.bin"}};
 static const char *const files_100[DN_SPLITS][FILES + 1] = {{"train.bin"}, {"test.bin"}};
 
-/* The file's images become those from `first` on. */
+/* Loads the file's images as those from `first` on. */
 static dn_status load_file(const dn_raw_set *set, const char *path, int count, uint8_t *records,
                            size_t first, dn_raw_split *images)
 {

@@ -1,4 +1,4 @@
-/* Files from the web; see fetch.h. */
+/* Downloads files; see fetch.h. */
 #include "sets/fetch.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@
 #include "dn/progress.h"
 
 enum {
-    TRIES = 4,          /* in a row that bring nothing */
-    LEAST_SPEED = 1000, /* bytes a second, below which a server counts as silent */
+    TRIES = 4,          /* in a row without progress */
+    LEAST_SPEED = 1000, /* bytes/s, below which a transfer counts as stalled */
     CONNECT_SECONDS = 30,
     REDIRECTS = 10
 };
@@ -79,15 +79,15 @@ struct transfer {
     const dn_fetch *wanted;
     CURL *curl;
     char partial[PATH_MAX];
-    int file;             /* that has the bytes so far */
+    int file;             /* the partial file */
     int64_t got;          /* so many */
-    int64_t most;         /* that it ever had */
-    int has_length;       /* the server said how many there are */
-    dn_status fault;      /* why the file takes no more */
-    dn_progress progress; /* of this request; zeroed before it brings something */
+    int64_t most;         /* most bytes it ever had */
+    int has_length;       /* the server sent the length */
+    dn_status fault;      /* why writing to the file failed */
+    dn_progress progress; /* of this request; zeroed until it brings something */
 };
 
-/* The answer is the file, or a part of it, and no page about why it does not come. */
+/* Checks that the answer is the file, or a part of it, and not an error page. */
 static dn_status check_answer(const struct transfer *t)
 {
     enum { WHOLE_FILE = 200, PART = 206 };
@@ -112,11 +112,11 @@ static size_t keep_bytes(char *bytes, size_t one, size_t size, void *user)
         return 0;
     }
     t->fault = dn_file_append(t->file, t->partial, bytes, size);
-    t->got = lseek(t->file, 0, SEEK_CUR); /* after a failure, too */
+    t->got = lseek(t->file, 0, SEEK_CUR); /* even after a failure */
     return t->fault == DN_OK ? size : 0;
 }
 
-/* Of the bytes that this request is to bring, where their number is known. */
+/* Shows the progress of this request, if its length is known. */
 static int tell_progress(void *user, curl_off_t all, curl_off_t done, curl_off_t up,
                          curl_off_t sent)
 {
@@ -133,7 +133,7 @@ static int tell_progress(void *user, curl_off_t all, curl_off_t done, curl_off_t
     return 0;
 }
 
-/* The partial file without any bytes. */
+/* Empties the partial file. */
 static dn_status start_over(struct transfer *t)
 {
     DN_CHECK(ftruncate(t->file, 0) == 0 && lseek(t->file, 0, SEEK_SET) == 0, DN_EIO,
@@ -167,14 +167,14 @@ static void set_options(struct transfer *t, const char *url, char *message)
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 }
 
-/* What became of a try. */
+/* The result of a try. */
 typedef enum outcome { WHOLE, BROKEN, USELESS } outcome;
 
 static outcome judge(const struct transfer *t, CURLcode code, long http)
 {
     switch (code) {
     case CURLE_OK:
-        /* without a length, a connection that breaks looks like the file's end */
+        /* without a length a broken connection looks like the file's end */
         return !t->has_length && t->got < t->wanted->bytes ? BROKEN : WHOLE;
     case CURLE_HTTP_RETURNED_ERROR:
         return http >= 500 || http == 408 || http == 429 ? BROKEN : USELESS;
@@ -190,7 +190,7 @@ static outcome judge(const struct transfer *t, CURLcode code, long http)
     }
 }
 
-/* One request, from what is there on. The message tells why it is not WHOLE. */
+/* Makes one request for the bytes that are missing. Unless it is WHOLE the message tells why. */
 static outcome try_once(struct transfer *t, const char *url)
 {
     CURL *const curl = t->curl;
@@ -205,13 +205,13 @@ static outcome try_once(struct transfer *t, const char *url)
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &http);
     curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     t->has_length = length >= 0;
-    /* the server has no ranges, or not this one: the whole file again */
+    /* the server does not support this range: starts over */
     if (t->got > 0 && (code == CURLE_RANGE_ERROR || http == 416)) {
         if (start_over(t) == DN_OK)
             return try_once(t, url);
         return USELESS;
     }
-    if (code == CURLE_OK && t->fault == DN_OK) /* no byte may have come */
+    if (code == CURLE_OK && t->fault == DN_OK) /* the file may be empty */
         t->fault = check_answer(t);
     if (code == CURLE_OK && t->fault == DN_OK && t->got == 0 && !t->wanted->bytes)
         t->fault = dn_fail(DN_EIO, "found an empty file");
@@ -227,7 +227,7 @@ static outcome try_once(struct transfer *t, const char *url)
     return judge(t, code, http);
 }
 
-/* Requests until it is whole, or so many in a row brought nothing. */
+/* Makes requests until the file is complete, or TRIES in a row made no progress. */
 static dn_status transfer_file(struct transfer *t, const char *url)
 {
     for (int tries = 0; tries < TRIES;) {
@@ -249,7 +249,7 @@ static dn_status transfer_file(struct transfer *t, const char *url)
 
 /* ---- the whole file ---- */
 
-/* The partial file has its checksum, or none is known. */
+/* Checks the partial file's checksum, if it is known. */
 static dn_status check_file(const struct transfer *t, const char *url)
 {
     const dn_fetch *const wanted = t->wanted;
@@ -264,8 +264,9 @@ static dn_status check_file(const struct transfer *t, const char *url)
     return DN_OK;
 }
 
-/* Where the checksum is wrong, there may be more to come, or the bytes of an earlier run are of
- * another file, which is then got once more. */
+/* If the checksum is wrong, more bytes may follow if the server sent no length. Otherwise, if the
+ * transfer was resumed, the earlier bytes may be another file's: downloads it once more from the
+ * start. */
 static dn_status get_checked(struct transfer *t, const char *url)
 {
     for (int is_resumed = t->got > 0;;) {
@@ -308,7 +309,7 @@ static dn_status get_from_all(struct transfer *t, const char *const *urls, int c
     return status;
 }
 
-/* Opens the partial file for this process alone. */
+/* Opens and locks the partial file. */
 static dn_status open_partial(struct transfer *t)
 {
     struct stat info;
@@ -324,7 +325,7 @@ static dn_status open_partial(struct transfer *t)
     return DN_OK;
 }
 
-/* Whole and checked: under its name from now on. */
+/* Gives the complete and checked file its name. */
 static dn_status name_file(const struct transfer *t)
 {
     DN_CHECK(fsync(t->file) == 0, DN_EIO, "%s: cannot write: %s", t->partial, strerror(errno));
@@ -348,7 +349,7 @@ dn_status dn_fetch_file(const dn_fetch *file, const char *const *urls, int count
         if (status == DN_OK)
             status = name_file(&t);
         else if (t.got == 0)
-            unlink(t.partial); /* nothing to go on with */
+            unlink(t.partial); /* nothing to resume */
     }
     if (t.file >= 0)
         close(t.file);

@@ -1,5 +1,5 @@
 /*
- * Files from the web, by libcurl. Nobody vouches for them.
+ * Downloads files, by libcurl. Downloaded files are untrusted input.
  */
 #ifndef DN_FETCH_H
 #define DN_FETCH_H
@@ -8,26 +8,27 @@
 
 #include "dn/status.h"
 
-/* A file that is wanted. */
+/* A file to download. */
 typedef struct dn_fetch {
-    const char *path;   /* where it is to be */
-    const char *name;   /* after a URL that ends in '/' */
-    const char *digest; /* its MD5 or SHA-256, in hex; NULL: not known */
+    const char *path;   /* destination */
+    const char *name;   /* appended to a URL that ends in '/' */
+    const char *digest; /* MD5 or SHA-256 in hex; NULL: not known */
     int64_t bytes;      /* 0: not known */
-    int timeout;        /* seconds after which a silent server is given up */
+    int timeout;        /* seconds without data after which a transfer fails */
 } dn_fetch;
 
 /*
- * Gets the file by http or https from one of so many URLs, in turn, NULL after the last; one that
- * is there is only checked. Until it is whole and has its checksum it is PATH.partial, which the
- * next call goes on with where the server can. A transfer that breaks off or stalls is taken up
- * again as long as that brings more. DN_EIO names the URL and what is wrong; DN_ECORRUPT: it has
- * another checksum, and is not kept unless it was there; DN_EINVAL: another process is getting it.
+ * Downloads the file by http or https from the first of urls(count) that has it; NULL entries end
+ * the list. A file that exists is only checked. Until it is complete and its checksum is right it
+ * is PATH.partial, with which the next call continues if the server supports that. A transfer that
+ * breaks off or stalls is resumed as long as it makes progress. DN_EIO names the URL and the error;
+ * DN_ECORRUPT if its checksum is wrong (it is then removed, unless it existed before); DN_EINVAL if
+ * another process is downloading it.
  */
 dn_status dn_fetch_file(const dn_fetch *file, const char *const *urls, int count);
 
-/* The file has this MD5 or SHA-256. DN_ECORRUPT tells the one it has; DN_EIO, DN_EINVAL: not so
- * many hex digits. */
+/* Checks the file's MD5 or SHA-256. DN_ECORRUPT tells the one it has; DN_EIO; DN_EINVAL if `digest`
+ * has another number of hex digits. */
 dn_status dn_digest_check(const char *path, const char *digest);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * MNIST and Fashion-MNIST: four IDX files, gzipped or not (big-endian magic 0x00000801 for labels
- * or 0x00000803 for images, the dimensions, then bytes). How many images there are, the file of
- * images says; that of labels must have as many.
+ * or 0x00000803 for images, the dimensions, then bytes). The header of the images has their number;
+ * the file of labels must have the same.
  */
 #include "sets/sets.h"
 
@@ -31,7 +31,7 @@ static dn_status load_idx_labels(const char *path, dn_raw_split *images)
     return status;
 }
 
-/* *count = the images that the header tells of, no more than the file can hold. */
+/* *count = the number of images in the header. DN_ECORRUPT if the file cannot hold them. */
 static dn_status count_idx_images(const char *path, uint32_t *count)
 {
     uint32_t word[LABEL_WORDS];

@@ -1,9 +1,9 @@
 /*
- * ImageNet-1k and Tiny ImageNet: JPEG files in folders, or ImageNet's in the authors' tar files,
- * where they are read in place. Classes are WordNet ids, by code point.
+ * ImageNet-1k and Tiny ImageNet: JPEG files in folders, or (ImageNet) in the authors' tar files,
+ * which are read in place. Classes are WordNet ids, by code point.
  *
- * The train split has a folder, or an inner tar file, a class. So may the validation split; where
- * it is flat, a list tells the classes (imagenet_list.h).
+ * The train split has a folder, or an inner tar file, for each class. The validation split may be
+ * the same; if it is flat, a list has the classes (imagenet_list.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,27 +24,27 @@
 
 enum { DEVKIT_BYTES = 64 << 20 };
 
-/* A class's tar file in that of the train split. */
+/* The tar file of a class inside that of the train split. */
 typedef struct inner {
     char *name;
     int64_t at, size;
 } inner;
 
-/* Where things are, below the source. */
+/* The paths of files and folders below the source. */
 typedef struct layout {
-    const char *train_tar, *val_tar; /* in place of the folders train and val, or NULL */
-    const char *val_images;          /* the folder, where it is flat */
-    const char *list;                /* of them, or NULL */
-    const char *truth, *devkit;      /* the list in the devkit, and the devkit's archive, or NULL */
+    const char *train_tar, *val_tar; /* instead of the folders train and val, or NULL */
+    const char *val_images;          /* the folder, if it is flat */
+    const char *list;                /* the list of its images, or NULL */
+    const char *truth, *devkit;      /* the list in the devkit and the devkit's archive, or NULL */
 } layout;
 
 struct scan {
     dn_folder *folder;
     const layout *layout;
-    const char *tar;   /* the name below the source of the tar file that is walked */
-    dn_split_id split; /* that is in it */
-    int label;         /* of the inner one */
-    inner *inner;      /* (inners), by name once all are known */
+    const char *tar;   /* the tar file that is walked, relative to the source */
+    dn_split_id split; /* the split in it */
+    int label;         /* of the inner tar file */
+    inner *inner;      /* (inners) sorted by name once all are known */
     int inners, room;
     dn_listed_images list;
 };
@@ -62,7 +62,7 @@ static dn_status add_from_tar(struct scan *s, const char *name, int label, int64
     return DN_OK;
 }
 
-/* A file of an inner tar file. */
+/* Visits a file of an inner tar file. */
 static dn_status visit_train_image(void *user, const char *name, int64_t at, int64_t size)
 {
     struct scan *const s = user;
@@ -95,7 +95,7 @@ static dn_status visit_val_image(void *user, const char *name, int64_t at, int64
     return add_from_tar(s, path, t->label, at, size);
 }
 
-/* An inner tar file. */
+/* Visits an inner tar file. */
 static dn_status visit_inner(void *user, const char *name, int64_t at, int64_t size)
 {
     struct scan *const s = user;
@@ -120,7 +120,7 @@ static int by_class(const void *a, const void *b)
     return strcmp(((const inner *)a)->name, ((const inner *)b)->name);
 }
 
-/* The inner tar files are the classes. */
+/* Takes the inner tar files for the classes. */
 static dn_status take_classes(struct scan *s, const char *path)
 {
     qsort(s->inner, (size_t)s->inners, sizeof *s->inner, by_class);
@@ -188,8 +188,8 @@ static int by_label_and_name(const void *a, const void *b)
     return x->label != y->label ? x->label - y->label : strcmp(x->path, y->path);
 }
 
-/* The images from `first` on as a scan of folders has them: by class and name, of each class no
- * more than --limit. */
+/* Orders the images from `first` on as a scan of folders does, by class and name, and keeps at most
+ * --limit of each class. */
 static void sort_images(dn_folder *f, int64_t first)
 {
     int64_t kept = first, of_class = 0;
@@ -222,8 +222,8 @@ static dn_status add_listed(struct scan *s)
     return DN_OK;
 }
 
-/* The devkit's archive is unpacked to a folder that is removed again: below the temporary one,
- * which is this user's alone, as dn_unpack makes its folder anew. */
+/* Loads the list from the devkit's archive, which is unpacked into a temporary folder and removed
+ * again. That is inside one only this user can access, as dn_unpack recreates its own. */
 static dn_status load_truth(struct scan *s)
 {
     const dn_folder *const f = s->folder;
@@ -246,7 +246,7 @@ static dn_status load_truth(struct scan *s)
     return status;
 }
 
-/* Any folder is there. */
+/* 1 if there is any folder in `path`. */
 static int has_folders(const char *path)
 {
     char **names;

@@ -20,13 +20,13 @@ enum {
 
 /* ---- the devkit's meta.mat ---- */
 
-/* What a child process reads from it. */
+/* The results of the child process that reads it. */
 struct meta {
     char path[PATH_MAX];
     char wnid[IDS][16]; /* by id - 1 */
 };
 
-/* A text of ASCII, in bytes or 16-bit words. */
+/* Copies ASCII text, stored in bytes or 16-bit words. */
 static int copy_text(const matvar_t *text, char *copy, size_t size)
 {
     if (!text || text->class_type != MAT_C_CHAR || !text->data ||
@@ -39,7 +39,7 @@ static int copy_text(const matvar_t *text, char *copy, size_t size)
     return length > 0 && length < size;
 }
 
-/* The WordNet ids of the classes, which are synsets without children. */
+/* Copies the WordNet ids of the classes, which are the synsets without children. */
 static void copy_synsets(matvar_t *synsets, struct meta *m)
 {
     const size_t count = synsets->dims[0] * synsets->dims[1];
@@ -71,7 +71,7 @@ static dn_status read_synsets(void *user)
     return DN_OK;
 }
 
-/* The ids in the list become WordNet ids. */
+/* Replaces the ids in the list by WordNet ids. */
 static dn_status translate_ids(dn_listed_images *l, struct meta *m)
 {
     DN_TRY(dn_mat_check(m->path));
@@ -105,7 +105,7 @@ static dn_status read_meta(dn_listed_images *l)
 
 /* ---- lines ---- */
 
-/* A line of it, of one form or the other; `words` is how many the first line has. */
+/* Parses a line of any form; *words = the number of words of the first line. */
 static dn_status parse_line(dn_listed_images *l, char *line, int *words)
 {
     dn_listed_image *const t = &l->image[l->count];
@@ -131,7 +131,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const dn_listed_image *)a)->name, ((const dn_listed_image *)b)->name);
 }
 
-/* Class names become labels. */
+/* Sets the labels by the class names. */
 static dn_status find_labels(dn_listed_images *l, const dn_folder *f, int words)
 {
     for (size_t i = 0; i < l->count; i++) {

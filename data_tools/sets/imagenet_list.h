@@ -1,6 +1,6 @@
 /*
- * The validation images of ImageNet and Tiny ImageNet where they stand in one folder or tar file: a
- * list tells their classes, in one of the forms
+ * The classes of the validation images of ImageNet and Tiny ImageNet, if these are in one folder or
+ * tar file. A list has the classes in one of the forms
  *
  *   NAME WNID [..]   as Tiny ImageNet's val_annotations.txt
  *   NAME LABEL       a number from 0, in the order of all classes by code point
@@ -19,18 +19,19 @@ enum { DN_IMAGENET_CLASSES = 1000, DN_LISTED_NAME = 64 };
 
 typedef struct dn_listed_image {
     char name[DN_LISTED_NAME], class_name[DN_LISTED_NAME];
-    int label; /* -1: of a class that is left out */
+    int label; /* -1: its class is left out */
     int is_found;
 } dn_listed_image;
 
 typedef struct dn_listed_images {
     char path[PATH_MAX];    /* of the list */
-    dn_listed_image *image; /* (count), by name; to be freed, after a failure too */
+    dn_listed_image *image; /* (count), by name; the caller frees it, even after a failure */
     size_t count;
 } dn_listed_images;
 
-/* Reads the list at l->path; of ids also meta.mat beside it, in a child process. The labels are
- * those of f's classes. DN_ECORRUPT names the line; as dn_file_load_most; DN_EINVAL, DN_ENOMEM. */
+/* Reads the list l->path; if it has ids also the meta.mat beside it, in a child process. Labels are
+ * indices of f's classes. DN_ECORRUPT names the line; DN_EINVAL, DN_ENOMEM, and errors of
+ * dn_file_load_most. */
 dn_status dn_listed_images_load(dn_listed_images *l, const dn_folder *f);
 
 /* The image of that name, or NULL. */

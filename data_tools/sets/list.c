@@ -1,4 +1,5 @@
-/* create_records list: the known data sets, and what of them is on this machine; see sets.h. */
+/* create_records list: the known data sets, and their files and records on this machine; see
+ * sets.h. */
 #include "sets/sets.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* Matlab files; see mat_file.h. */
+/* Reads and checks Matlab files; see mat_file.h. */
 #include "sets/mat_file.h"
 
 #include <endian.h>
@@ -13,19 +13,19 @@
 #include "dn/file.h"
 
 enum {
-    HEADER = 128, /* bytes of the file's, */
-    MARK = 124,   /* with the version and the order of bytes here */
-    TAG = 8,      /* an element's kind and its bytes */
-    PACKED = 15,  /* a kind: a zlib stream */
+    HEADER = 128, /* bytes of the file's header, */
+    MARK = 124,   /* where the version and the byte order are */
+    TAG = 8,      /* bytes of an element's kind and size */
+    PACKED = 15,  /* the kind of a zlib stream */
     BLOCK = 1 << 16
 };
 
-/* A file that is checked. */
+/* The file to check. */
 struct mat {
     int file;
     const char *path;
     int64_t bytes;
-    int is_big; /* the order of bytes */
+    int is_big; /* the byte order */
 };
 
 static dn_status check_header(struct mat *m)
@@ -39,7 +39,7 @@ static dn_status check_header(struct mat *m)
     return DN_OK;
 }
 
-/* The zlib stream in bytes [at, end) is whole: zlib compares its checksum. */
+/* Checks that the zlib stream in bytes [at, end) is complete and has its checksum. */
 static dn_status check_stream(const struct mat *m, z_stream *z, uint8_t *block, int64_t at,
                               int64_t end)
 {

@@ -1,7 +1,7 @@
 /*
- * Making a folder of records from one of the known data sets; see records.h.
+ * Makes the records of a known data set; see records.h.
  *
- * Raw data set -> HDF5 shards, and TFRecord shards beside them -> dataset.json.
+ * The steps are: raw data set -> HDF5 shards, with TFRecord shards beside them -> dataset.json.
  */
 #include "sets/records.h"
 
@@ -14,9 +14,9 @@
 
 #include "dn/image.h"
 #include "folder/folder.h"
-#include "making/making.h"
-#include "making/pixel_sums.h"
-#include "making/selection.h"
+#include "writer/writer.h"
+#include "writer/pixel_sums.h"
+#include "writer/selection.h"
 #include "tfrecord/tfrecord.h"
 
 /* ---- which images are taken ---- */
@@ -28,7 +28,7 @@ static void copy_image(dn_raw_split *to, int64_t at, const dn_raw_split *from, i
     to->labels[at] = from->labels[image];
 }
 
-/* Leaves the images of the classes that have a new label, -1: none; of each the first `limit`. */
+/* Keeps the first `limit` images of each class whose new label in label[] is not -1. */
 static void keep_images(dn_raw_split *split, size_t size, const int *label, int64_t limit,
                         int64_t *of_class)
 {
@@ -44,7 +44,7 @@ static void keep_images(dn_raw_split *split, size_t size, const int *label, int6
     split->count = kept;
 }
 
-/* Classes that are asked for. */
+/* Keeps the classes of --classes. */
 static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                             int *classes)
@@ -69,7 +69,7 @@ static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *opt
     return status;
 }
 
-/* In place of the test split what is drawn from the train split. */
+/* Replaces the test split by images drawn from the train split. */
 static dn_status draw_split(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], int classes)
 {
@@ -97,9 +97,9 @@ static dn_status draw_split(const dn_raw_set *set, const dn_records_options *opt
     return status;
 }
 
-/* Leaves what was asked for of both splits: with --val-fraction the test split is what is drawn
- * from the train split. names(*classes), in the set's order, are those that are left, which the
- * labels count. DN_EINVAL where a split is left empty. */
+/* Keeps the selected images of both splits; with --val-fraction the test split is drawn from the
+ * train split. names(*classes) = the remaining class names in the set's order, which the labels
+ * index. DN_EINVAL if a split is empty. */
 static dn_status select_images(const dn_raw_set *set, const dn_records_options *options,
                                const char *source, dn_raw_split split[DN_SPLITS],
                                const char **names, int *classes)
@@ -115,10 +115,10 @@ static dn_status select_images(const dn_raw_set *set, const dn_records_options *
 /* ---- from the raw data set to shards ---- */
 
 struct make {
-    dn_making making;
+    dn_writer writer;
     const dn_raw_set *set;
     dn_raw_split split[DN_SPLITS]; /* the raw data set */
-    const char **class_names;      /* that are taken */
+    const char **class_names;      /* of the selected classes */
 };
 
 /* The manifest's checksum of the raw data set. */
@@ -133,11 +133,11 @@ static uint64_t hash_source(const struct make *k)
     return hash;
 }
 
-/* Of the train split; a default where none are asked for. */
+/* The number of shards of the train split: --shards or a default. */
 static int count_pixel_shards(const struct make *k, int64_t images)
 {
-    const int asked = k->making.options->shards;
-    return asked ? asked : dn_making_shards(0, 0, images);
+    const int asked = k->writer.options->shards;
+    return asked ? asked : dn_writer_default_shards(0, 0, images);
 }
 
 static dn_status plan_records(struct make *k, int classes)
@@ -146,9 +146,9 @@ static dn_status plan_records(struct make *k, int classes)
     const int64_t count[DN_SPLITS] = {k->split[DN_TRAIN].count, k->split[DN_TEST].count};
     dn_pixel_sums sums = {0};
     info.classes = classes;
-    DN_TRY(dn_making_plan(&k->making, &info, k->class_names, count,
+    DN_TRY(dn_writer_plan(&k->writer, &info, k->class_names, count,
                           count_pixel_shards(k, count[DN_TRAIN])));
-    dn_manifest *const m = k->making.manifest;
+    dn_manifest *const m = k->writer.manifest;
     dn_pixel_sums_add(&sums, &m->info, k->split[DN_TRAIN].pixels, count[DN_TRAIN]);
     dn_pixel_statistics(&sums, &m->info);
     m->source = hash_source(k);
@@ -158,7 +158,7 @@ static dn_status plan_records(struct make *k, int classes)
 static dn_status make_shard(void *context, dn_manifest_shard *shard)
 {
     const struct make *const k = context;
-    const dn_manifest *const m = k->making.manifest;
+    const dn_manifest *const m = k->writer.manifest;
     const size_t image = dn_image_values(&k->set->info);
     const dn_raw_split *const split = &k->split[shard->split];
     const uint8_t *const raw = split->pixels + (size_t)shard->first * image;
@@ -169,16 +169,17 @@ static dn_status make_shard(void *context, dn_manifest_shard *shard)
     if (shard->tfrecord.name[0])
         status = dn_tfrecord_encode(m, shard, raw, raw_labels, &tfrecord, &size);
     if (status == DN_OK && tfrecord)
-        status = dn_making_save(&k->making, &shard->tfrecord, shard->count, tfrecord, size);
+        status = dn_writer_save(&k->writer, &shard->tfrecord, shard->count, tfrecord, size);
     free(tfrecord);
-    return status == DN_OK ? dn_making_save_pixels(&k->making, shard, raw, raw_labels) : status;
+    return status == DN_OK ? dn_writer_save_pixels(&k->writer, shard, raw, raw_labels) : status;
 }
 
-/* The existing records have as many images as the authors' files, and no options ask for others. */
+/* 1 if the existing records have as many images as the authors' files, and no options select
+ * others. */
 static int is_all(const struct make *k)
 {
-    const dn_records_options *const o = k->making.options;
-    const dn_manifest *const m = k->making.existing;
+    const dn_records_options *const o = k->writer.options;
+    const dn_manifest *const m = k->writer.existing;
     return !o->source && !o->download && !o->extra && !o->classes && !o->limit &&
            o->val_fraction <= 0 && m->split[DN_TRAIN].count == k->set->count[DN_TRAIN] &&
            m->split[DN_TEST].count == k->set->count[DN_TEST];
@@ -186,14 +187,14 @@ static int is_all(const struct make *k)
 
 static dn_status make_records(struct make *k, int *made)
 {
-    const dn_records_options *const options = k->making.options;
+    const dn_records_options *const options = k->writer.options;
     char source[PATH_MAX];
     int classes = 0;
-    DN_TRY(dn_making_begin(&k->making, k->set->info.dataset));
-    const dn_manifest *const existing = k->making.existing;
+    DN_TRY(dn_writer_begin(&k->writer, k->set->info.dataset));
+    const dn_manifest *const existing = k->writer.existing;
     const int complete =
         existing &&
-        dn_making_is_complete(&k->making, count_pixel_shards(k, existing->split[DN_TRAIN].count));
+        dn_writer_is_complete(&k->writer, count_pixel_shards(k, existing->split[DN_TRAIN].count));
     const dn_status found = dn_raw_set_find(k->set, options, source);
     if (found == DN_ENOENT && complete && is_all(k))
         return DN_OK;
@@ -201,18 +202,18 @@ static dn_status make_records(struct make *k, int *made)
     DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
     DN_TRY(select_images(k->set, options, source, k->split, k->class_names, &classes));
     DN_TRY(plan_records(k, classes));
-    DN_TRY(dn_making_check_channels(&k->making, source));
-    DN_TRY(dn_making_check_source(&k->making, source));
+    DN_TRY(dn_writer_check_channels(&k->writer, source));
+    DN_TRY(dn_writer_check_source(&k->writer, source));
     if (complete)
         return DN_OK;
-    DN_TRY(dn_making_write(&k->making, make_shard, k));
+    DN_TRY(dn_writer_write(&k->writer, make_shard, k));
     *made = 1;
     return DN_OK;
 }
 
 dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *options, int *made)
 {
-    struct make k = {.making = {.options = options, .prefix = set->prefix}, .set = set};
+    struct make k = {.writer = {.options = options, .prefix = set->prefix}, .set = set};
     *made = 0;
     k.class_names = malloc((size_t)set->info.classes * sizeof *k.class_names);
     const dn_status status = k.class_names
@@ -221,7 +222,7 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
     for (int s = 0; s < DN_SPLITS; s++)
         dn_raw_split_free(&k.split[s]);
     free(k.class_names);
-    dn_making_end(&k.making);
+    dn_writer_end(&k.writer);
     return status;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The table of raw data sets, the search for their files, and reading them; see sets.h.
+ * The table of raw data sets; finds, downloads and reads their files; see sets.h.
  */
 #include "sets/sets.h"
 
@@ -18,7 +18,7 @@
 #include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
-#include "making/making.h"
+#include "writer/writer.h"
 #include "sets/fetch.h"
 
 const dn_raw_set *const dn_raw_sets[] = {
@@ -39,7 +39,7 @@ dn_status dn_raw_file_find(char path[PATH_MAX], const char *folder, const char *
         *idx = '.';
     for (int i = 0; i < 4; i++) {
         struct stat info;
-        errno = ENOENT; /* where the path is too long */
+        errno = ENOENT; /* for a path that is too long */
         if (snprintf(path, PATH_MAX, "%s/%s%s", folder, i < 2 ? name : dotted,
                      i % 2 ? "" : ".gz") >= PATH_MAX ||
             stat(path, &info) != 0)
@@ -61,7 +61,7 @@ static int has_probe(const dn_raw_form *form, const char *folder)
     return dn_join_path(path, folder, form->probe) == DN_OK && stat(path, &info) == 0;
 }
 
-/* `folder` may hold the files itself or be the one above. */
+/* Searches `folder` and its subfolder of the form. */
 static int search_folder(const dn_raw_form *form, const char *folder, char found[PATH_MAX])
 {
     if (!folder || !*folder)
@@ -71,7 +71,7 @@ static int search_folder(const dn_raw_form *form, const char *folder, char found
     return snprintf(found, PATH_MAX, "%s", folder) < PATH_MAX && has_probe(form, folder);
 }
 
-/* Where --download puts files without --source. */
+/* The folder of downloads without --source. */
 static void name_downloads(const dn_raw_set *set, char folder[PATH_MAX])
 {
     snprintf(folder, PATH_MAX, "data/downloads/%s", set->prefix);
@@ -98,7 +98,7 @@ int dn_raw_set_search(const dn_raw_set *set, const char *folder, char source[PAT
     return 0;
 }
 
-/* Why the search failed. */
+/* Explains why the search failed. */
 static dn_status refuse_search(const dn_raw_set *set, const char *folder)
 {
     const char *const name = set->info.dataset;
@@ -119,9 +119,9 @@ static dn_status refuse_search(const dn_raw_set *set, const char *folder)
                    name, form->subfolder, form->probe, set->hint);
 }
 
-/* ---- getting the files ---- */
+/* ---- downloading ---- */
 
-/* The archives that are wanted: the first, those of --extra after the others. */
+/* The number of archives to download, from the first on; those of --extra are the last. */
 static int count_archives(const dn_raw_set *set, const dn_records_options *options)
 {
     int count = 0;
@@ -165,8 +165,8 @@ static dn_status unpack_archive(const dn_raw_set *set, const dn_raw_archive *arc
     return status;
 }
 
-/* Gets one archive into the folder and unpacks it. What another server than the authors' gives has
- * no known checksum; where it cannot be unpacked, it is not kept. */
+/* Downloads one archive into the folder and unpacks it. A file from another server than the
+ * authors' has no known checksum, and is removed if it cannot be unpacked. */
 static dn_status get_archive(const dn_raw_set *set, const dn_raw_archive *archive,
                              const dn_records_options *options, const char *folder)
 {
@@ -212,7 +212,7 @@ static dn_status get_files(const dn_raw_set *set, const dn_records_options *opti
     int lock;
     DN_TRY(check_download(set, options));
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(dn_making_lock(folder, 1, &lock)); /* who comes second finds the files */
+    DN_TRY(dn_writer_lock(folder, 1, &lock)); /* a second process finds the files */
     const dn_status status = get_missing(set, options, folder);
     close(lock);
     return status;
@@ -263,8 +263,8 @@ void dn_raw_split_free(dn_raw_split *split)
     *split = (dn_raw_split){0};
 }
 
-/* What to do about files that are missing, or are none of the set's: --download gets an archive
- * where nothing of it is there, and another server than the authors' may send anything. */
+/* Adds advice to a failure because of missing or wrong files: --download only downloads an archive
+ * if none of its files exist, and another server than the authors' may send anything. */
 static dn_status advise(const dn_raw_set *set, const char *source,
                         const dn_records_options *options, dn_status status)
 {
@@ -295,7 +295,7 @@ dn_status dn_raw_set_load(const dn_raw_set *set, const char *source,
 
 dn_status dn_raw_file_check_count(const char *path, int64_t count, int64_t image)
 {
-    enum { EXPANSION = 1032 }; /* of deflate, at most */
+    enum { EXPANSION = 1032 }; /* largest compression ratio of deflate */
     int64_t bytes;
     DN_TRY(dn_file_size(path, &bytes));
     const int64_t fit = bytes * EXPANSION / image, most = INT_MAX / image;
@@ -336,7 +336,7 @@ static dn_status read_whole(dn_packed *file, const char *path, const uint32_t *h
                  "%s: found %" PRIu32 " in word %zu of the header, expected %" PRIu32, path,
                  ntohl(word), i, header[i]);
     }
-    /* The last byte with room for one more, and so with what stands behind it. */
+    /* Reads the last byte with room for one more, which checks the end of the file. */
     DN_TRY(dn_packed_read(file, bytes, size - 1, &found));
     DN_TRY(dn_packed_read(file, last, sizeof last, &more));
     bytes[size - 1] = last[0];

@@ -1,10 +1,10 @@
 /*
  * SVHN's cropped digits: train_32x32.mat, test_32x32.mat and extra_32x32.mat, Matlab files of
  * version 5 with X, uint8 (32, 32, 3, N), and y, N numbers from 1 to 10, where 10 is the digit 0.
- * Matlab stores columns first.
+ * Arrays are in column-major order.
  *
- * matio unpacks X to where the pixels are to be, and each image is turned there; so a split takes
- * its pixels in memory, and no more: 1.9 GB of train and extra.
+ * matio unpacks X into the memory of the pixels, and each image is transposed in place, so a split
+ * needs no more memory than its pixels: 1.9 GB for train and extra.
  */
 #include "sets/sets.h"
 
@@ -18,16 +18,16 @@
 
 enum { SIDE = 32, CHANNELS = 3, PLANE = SIDE * SIDE, PIXELS = CHANNELS * PLANE, CLASSES = 10 };
 
-/* A file, and where a child process leaves what it finds in it. */
+/* A file, and the results of the child process that reads it. */
 struct part {
     char path[PATH_MAX];
-    int64_t *found; /* in pages: how many images */
+    int64_t *found; /* number of images, in shared pages */
     int64_t count;
-    uint8_t *pixels;  /* (count, CHANNELS, SIDE, SIDE) in pages */
-    uint16_t *labels; /* (count), too */
+    uint8_t *pixels;  /* (count, CHANNELS, SIDE, SIDE) in shared pages */
+    uint16_t *labels; /* (count) in shared pages */
 };
 
-/* Information about X, without its values, which the caller frees. */
+/* *x = the description of X, without its values; the caller frees it. */
 static dn_status find_pixels(mat_t *mat, const char *path, matvar_t **x)
 {
     static const size_t shape[3] = {SIDE, SIDE, CHANNELS};
@@ -40,7 +40,7 @@ static dn_status find_pixels(mat_t *mat, const char *path, matvar_t **x)
     return DN_OK;
 }
 
-/* Rows first, in place. */
+/* Transposes an image to row-major order in place. */
 static void turn_image(uint8_t *pixels)
 {
     for (uint8_t *plane = pixels; plane < pixels + PIXELS; plane += PLANE)
@@ -52,7 +52,7 @@ static void turn_image(uint8_t *pixels)
             }
 }
 
-/* The numbers of y, whole ones of one byte. */
+/* Reads the numbers of y, which must be integers of one byte. */
 static dn_status read_labels(mat_t *mat, const struct part *p)
 {
     matvar_t *const y = Mat_VarRead(mat, "y");
@@ -69,7 +69,7 @@ static dn_status read_labels(mat_t *mat, const struct part *p)
     return DN_OK;
 }
 
-/* The labels become digits. */
+/* Converts the labels to digits. */
 static dn_status turn_labels(const struct part *p)
 {
     for (int64_t i = 0; i < p->count; i++) {
@@ -92,7 +92,7 @@ static dn_status read_images(mat_t *mat, matvar_t *x, const struct part *p)
     return read_labels(mat, p);
 }
 
-/* In a child process: how many images there are, or where there is room for them, these. */
+/* In a child process: reads the number of images or, if there is room for them, the images. */
 static dn_status read_file(void *user)
 {
     const struct part *const p = user;
@@ -111,7 +111,7 @@ static dn_status read_file(void *user)
     return status;
 }
 
-/* The file is the authors', or, with a warning, another that is whole. */
+/* Checks that the file is the authors', or warns and checks that it is valid. */
 static dn_status check_file(const struct part *p, const char *digest)
 {
     if (dn_digest_check(p->path, digest) == DN_OK)

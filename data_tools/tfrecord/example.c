@@ -1,8 +1,7 @@
 /*
- * Labelled images as tf.train.Example; see tfrecord.h.
+ * Converts labelled images to and from tf.train.Example; see tfrecord.h.
  *
- * protobuf-c packs and unpacks the messages of example.proto. It leaves the order of the keys to
- * us.
+ * protobuf-c packs and unpacks the messages of example.proto; the order of keys is chosen here.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,7 +14,7 @@
 
 enum { KEYS = 4 };
 
-/* What writers call the same: of ours and slim's, of TensorFlow Datasets, and of tutorials. */
+/* The keys of different writers: create_records and slim, TensorFlow Datasets, and tutorials. */
 static const char *const image_keys[KEYS] = {"image/encoded", "image", "image_raw"};
 static const char *const label_keys[KEYS] = {"image/class/label", "label"};
 static const char *const height_keys[KEYS] = {"image/height", "height"};
@@ -28,7 +27,7 @@ static const char *const name_keys[KEYS] = {"image/filename", "file_name", "file
 
 /* ---- packing ---- */
 
-/* A feature of one value, bytes or an integer, and the messages around it. */
+/* A feature with one value, bytes or an integer, and its nested messages. */
 struct feature {
     Tensorflow__Features__FeatureEntry entry;
     Tensorflow__Feature feature;
@@ -38,7 +37,7 @@ struct feature {
     int64_t integer;
 };
 
-/* The value is bytes(size), or the integer where `bytes` is NULL. */
+/* Sets the value to bytes(size), or to the integer if `bytes` is NULL. */
 static void set_feature(struct feature *f, const char *key, const void *bytes, size_t size,
                         int64_t integer)
 {
@@ -93,7 +92,7 @@ dn_status dn_example_pack(const dn_example *e, uint8_t **record, size_t *size)
 
 /* ---- unpacking ---- */
 
-/* The last feature of the key counts, as in any protobuf map; NULL where it has no value. */
+/* The last feature with the key, as in any protobuf map; NULL if it has no value. */
 static const Tensorflow__Feature *find_key(const Tensorflow__Example *example, const char *key)
 {
     const Tensorflow__Feature *found = NULL;
@@ -106,7 +105,7 @@ static const Tensorflow__Feature *find_key(const Tensorflow__Example *example, c
     return found;
 }
 
-/* The feature of the first of the keys that has one; *key is its, or the first key. */
+/* The feature of the first key that has one; *key = this key, or the first one. */
 static const Tensorflow__Feature *find_feature(const Tensorflow__Example *example,
                                                const char *const keys[KEYS], const char **key)
 {
@@ -118,7 +117,7 @@ static const Tensorflow__Feature *find_feature(const Tensorflow__Example *exampl
     return found;
 }
 
-/* How many values of the kind a feature has. */
+/* The number of values of this kind in a feature. */
 static size_t count_values(const Tensorflow__Feature *f, Tensorflow__Feature__KindCase kind)
 {
     if (!f || f->kind_case != kind)
@@ -135,7 +134,7 @@ static const char *name_kind(Tensorflow__Feature__KindCase kind)
                                                           : "nothing";
 }
 
-/* A feature that must have one value. */
+/* *value = the one value of a required feature. */
 static dn_status need_value(const Tensorflow__Example *example, const char *const keys[KEYS],
                             Tensorflow__Feature__KindCase kind, const Tensorflow__Feature **found)
 {
@@ -151,7 +150,7 @@ static dn_status need_value(const Tensorflow__Example *example, const char *cons
     return DN_OK;
 }
 
-/* One that may be missing, or of another kind: an empty text, 0. */
+/* The value of an optional feature; empty (or 0) if it is missing or of another kind. */
 static ProtobufCBinaryData find_bytes(const Tensorflow__Example *example,
                                       const char *const keys[KEYS])
 {
@@ -169,7 +168,7 @@ static int64_t find_integer(const Tensorflow__Example *example, const char *cons
     return count_values(f, TENSORFLOW__FEATURE__KIND_INT64_LIST) > 0 ? f->int64_list->value[0] : 0;
 }
 
-/* Whether height, width and channels account for every byte; channels that are not said follow. */
+/* 1 if height, width and channels account for every byte; derives channels that are not given. */
 static int fits_raw(dn_example *e)
 {
     if (e->height < 1 || e->height > DN_IMAGE_SIDE || e->width < 1 || e->width > DN_IMAGE_SIDE)
@@ -182,7 +181,8 @@ static int fits_raw(dn_example *e)
     return 1;
 }
 
-/* Content decides; but pixels may look like a file where nothing else says what they are. */
+/* Determines the kind of the image by its content, since raw pixels without a format may look like
+ * a file. */
 static dn_status find_kind(dn_example *e, ProtobufCBinaryData format)
 {
     const int says_raw = format.len == 3 && strncasecmp((const char *)format.data, "raw", 3) == 0;
@@ -222,10 +222,10 @@ static dn_status read_features(dn_example *e, const Tensorflow__Example *message
     return find_kind(e, find_bytes(message, format_keys));
 }
 
-/* Memory for a message: a few bytes on the wire may ask for many times as much. */
+/* A limit for a message's memory, as a few bytes on the wire may need many times as much. */
 struct budget {
     size_t left;
-    int is_starved; /* the system had none for it: the record may be sound */
+    int is_starved; /* out of memory: the record may be good */
 };
 
 static void *allocate_within(void *user, size_t size)

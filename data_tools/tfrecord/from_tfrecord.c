@@ -1,8 +1,8 @@
 /*
- * create_records from-tfrecord: records of TFRecord files that others wrote; see from_tfrecord.h.
+ * create_records from-tfrecord: makes records from TFRecord files; see from_tfrecord.h.
  *
- * After the scan every record is read twice: to decode its image, for mean and std and as proof
- * that it is sound, and into its shard. A checksum tells that both were the same.
+ * After the scan every record is read twice: to decode its image, which checks it and gives mean
+ * and std, and to write it into its shard. A checksum ensures that both reads gave the same bytes.
  */
 #include "tfrecord/from_tfrecord.h"
 
@@ -15,14 +15,14 @@
 #include <xxhash.h>
 
 #include "dn/image.h"
-#include "making/making.h"
-#include "making/pixel_sums.h"
-#include "making/selection.h"
+#include "writer/writer.h"
+#include "writer/pixel_sums.h"
+#include "writer/selection.h"
 
 enum { MOST_PIXEL_BYTES = 1 << 16 };
 
 struct make_set {
-    dn_making making;
+    dn_writer writer;
     dn_record_set set;
     dn_pixel_sums sums; /* of the train split */
     int64_t bad;        /* records left out */
@@ -30,13 +30,13 @@ struct make_set {
 
 /* ---- decoding ---- */
 
-/* PNG says at byte 25 what its pixels are: 0 is gray, 4 gray with alpha. */
+/* Byte 25 of a PNG is its colour type: 0 is gray, 4 gray with alpha. */
 static int is_colour(const dn_example *e, int is_jpeg)
 {
     return e->is_raw ? e->channels == 3 : is_jpeg || (e->image[25] != 0 && e->image[25] != 4);
 }
 
-/* Decodes the record's image, and notes what it is. */
+/* Decodes the record's image, and records its properties. */
 static dn_status decode_record(const dn_record_set *set, dn_record *r, dn_record_reader *d)
 {
     const dn_example *const e = &d->example;
@@ -54,7 +54,7 @@ static dn_status decode_record(const dn_record_set *set, dn_record *r, dn_record
     return DN_OK;
 }
 
-/* Names the bad records and leaves them out. */
+/* Names the bad records and removes them. */
 static dn_status drop_records(struct make_set *k)
 {
     dn_record_set *const set = &k->set;
@@ -76,7 +76,7 @@ static dn_status drop_records(struct make_set *k)
 
 /* ---- a test split that is drawn ---- */
 
-/* As of any set. */
+/* Draws a test split as for other sets. */
 static dn_status draw_test(dn_record_set *set)
 {
     const size_t records = (size_t)set->records;
@@ -99,7 +99,7 @@ static dn_status draw_test(dn_record_set *set)
     return status;
 }
 
-/* Classes without an image are no fault of one who names them all. */
+/* Warns of classes without training images, which a list of all names may have. */
 static dn_status count_empty(const dn_record_set *set)
 {
     char *const seen = calloc((size_t)set->classes, 1);
@@ -122,7 +122,8 @@ static dn_status count_empty(const dn_record_set *set)
 
 /* ---- the plan ---- */
 
-/* PNG and raw pixels of one small size are kept as pixels: then height and width are theirs. */
+/* Sets the kind of records: PNGs and raw pixels of one small size are stored as pixels, with height
+ * and width in `info`. */
 static void choose_kind(const dn_record_set *set, dn_data_info *info)
 {
     const dn_record *const first = set->record;
@@ -142,7 +143,7 @@ static void choose_kind(const dn_record_set *set, dn_data_info *info)
     info->width = first->width;
 }
 
-/* Notes the bytes of raw pixels as PNG. */
+/* Computes the bytes that raw pixels take as PNG. */
 static dn_status measure_png(const dn_record_set *set, dn_record *r, dn_record_reader *d)
 {
     const uint8_t *bytes;
@@ -158,14 +159,14 @@ static dn_status measure_png(const dn_record_set *set, dn_record *r, dn_record_r
     return DN_OK;
 }
 
-/* As of FOLDER, of the images' checksums. */
+/* The manifest's checksum of the images' checksums, as for FOLDER. */
 static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_SPLITS],
                               uint64_t *hash)
 {
     const dn_record *r = set->record;
     *hash = 0;
     for (int s = 0; s < DN_SPLITS && count[s] > 0; r += count[s++])
-        DN_TRY(dn_making_hash_split(hash, &r->hash, &r->label, sizeof *r, count[s]));
+        DN_TRY(dn_writer_hash_split(hash, &r->hash, &r->label, sizeof *r, count[s]));
     return DN_OK;
 }
 
@@ -175,18 +176,18 @@ static int count_shards(const dn_record_set *set, const dn_data_info *info, int6
     int64_t bytes = 0;
     for (int64_t i = 0; i < train; i++)
         bytes += is_encoded ? set->record[i].bytes : (int64_t)dn_image_values(info);
-    return dn_making_shards(is_encoded, bytes, train);
+    return dn_writer_default_shards(is_encoded, bytes, train);
 }
 
 static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
 {
     int64_t before = 0;
     for (int s = 0; s < (int)shard->split; s++)
-        before += k->making.manifest->split[s].count;
+        before += k->writer.manifest->split[s].count;
     return k->set.record + before + shard->first;
 }
 
-/* The first file of that split, or NULL. */
+/* The path of the first file of the split, or NULL. */
 static const char *split_file(const dn_record_set *set, int split)
 {
     for (int i = 0; i < set->files; i++)
@@ -195,7 +196,7 @@ static const char *split_file(const dn_record_set *set, int split)
     return NULL;
 }
 
-/* Each split has an image, but for one of validation without files. */
+/* Checks that each split has an image, except a validation split without files. */
 static dn_status check_counts(const dn_record_set *set, const int64_t count[DN_SPLITS])
 {
     for (int s = 0; s < DN_SPLITS; s++) {
@@ -219,16 +220,16 @@ static dn_status plan_set(struct make_set *k, dn_data_info *info)
     info->classes = set->classes;
     if (dn_is_encoded(info))
         DN_TRY(dn_each_record(set, "packing:", measure_png, &k->sums));
-    const int asked = k->making.options->shards;
-    DN_TRY(dn_making_plan(&k->making, info, (const char *const *)set->class_names, count,
+    const int asked = k->writer.options->shards;
+    DN_TRY(dn_writer_plan(&k->writer, info, (const char *const *)set->class_names, count,
                           asked ? asked : count_shards(set, info, count[DN_TRAIN])));
-    dn_pixel_statistics(&k->sums, &k->making.manifest->info);
-    return hash_records(set, count, &k->making.manifest->source);
+    dn_pixel_statistics(&k->sums, &k->writer.manifest->info);
+    return hash_records(set, count, &k->writer.manifest->source);
 }
 
 /* ---- shards ---- */
 
-/* The bytes are those that were decoded. */
+/* Checks that the bytes are those that were decoded. */
 static dn_status check_again(const dn_record_reader *d, const dn_record *r, const uint8_t *bytes,
                              size_t size)
 {
@@ -237,8 +238,8 @@ static dn_status check_again(const dn_record_reader *d, const dn_record *r, cons
     return DN_OK;
 }
 
-/* The name of the record's file, to be freed by the caller; NULL: there is none that a shard takes.
- */
+/* *name = the name of the image's file, which the caller frees; NULL if there is none that a shard
+ * can store. */
 static dn_status take_name(const dn_example *e, char **name)
 {
     *name = NULL;
@@ -283,18 +284,18 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
     for (int64_t i = 0; status == DN_OK && i < shard->count; i++)
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
-        status = dn_making_save_encoded(&k->making, shard, image);
+        status = dn_writer_save_encoded(&k->writer, shard, image);
     for (int64_t i = 0; i < shard->count; i++)
         dn_stored_image_free(&image[i]);
     free(image);
     return status;
 }
 
-/* to(channels, height, width); gray is any channel of RGB. */
+/* Copies the pixels to(channels, height, width); for gray any channel of RGB. */
 static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_record_reader *d,
                              uint8_t *to)
 {
-    const dn_data_info *const info = &k->making.manifest->info;
+    const dn_data_info *const info = &k->writer.manifest->info;
     const size_t plane = (size_t)info->height * (size_t)info->width;
     DN_TRY(dn_record_read(&k->set, r, d));
     DN_TRY(check_again(d, r, d->example.image, d->example.size));
@@ -309,7 +310,7 @@ static dn_status copy_pixels(const struct make_set *k, const dn_record *r, dn_re
 static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
                              dn_record_reader *d)
 {
-    const dn_manifest *const m = k->making.manifest;
+    const dn_manifest *const m = k->writer.manifest;
     const dn_record *const r = first_record(k, shard);
     const size_t image = dn_image_values(&m->info), count = (size_t)shard->count;
     uint8_t *const pixels = malloc(count * image);
@@ -321,7 +322,7 @@ static dn_status make_pixels(const struct make_set *k, dn_manifest_shard *shard,
         status = copy_pixels(k, &r[i], d, pixels + i * image);
     }
     if (status == DN_OK)
-        status = dn_making_save_pixels(&k->making, shard, pixels, labels);
+        status = dn_writer_save_pixels(&k->writer, shard, pixels, labels);
     free(labels);
     free(pixels);
     return status;
@@ -331,7 +332,7 @@ static dn_status make_one(void *context, dn_manifest_shard *shard)
 {
     const struct make_set *const k = context;
     dn_record_reader d = DN_RECORD_READER;
-    const dn_status status = dn_is_encoded(&k->making.manifest->info) ? make_encoded(k, shard, &d)
+    const dn_status status = dn_is_encoded(&k->writer.manifest->info) ? make_encoded(k, shard, &d)
                                                                       : make_pixels(k, shard, &d);
     dn_record_reader_free(&d);
     return status;
@@ -345,9 +346,9 @@ static dn_status make_whole(struct make_set *k, int *made)
     dn_data_info info = {0};
     DN_TRY(dn_record_scan(set));
     snprintf(info.dataset, sizeof info.dataset, "%s", set->name);
-    k->making.prefix = set->name;
-    DN_TRY(dn_making_begin(&k->making, info.dataset));
-    DN_TRY(drop_records(k)); /* what the scan noted */
+    k->writer.prefix = set->name;
+    DN_TRY(dn_writer_begin(&k->writer, info.dataset));
+    DN_TRY(drop_records(k)); /* those that the scan found */
     DN_TRY(dn_record_name(set));
     if (set->is_drawn)
         DN_TRY(draw_test(set));
@@ -355,11 +356,11 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(drop_records(k));
     DN_TRY(count_empty(set));
     DN_TRY(plan_set(k, &info));
-    DN_TRY(dn_making_check_channels(&k->making, set->name));
-    DN_TRY(dn_making_check_source(&k->making, set->name));
-    if (!dn_making_has_classes(&k->making) ||
-        !dn_making_is_complete(&k->making, k->making.manifest->split[DN_TRAIN].shards)) {
-        DN_TRY(dn_making_write(&k->making, make_one, k));
+    DN_TRY(dn_writer_check_channels(&k->writer, set->name));
+    DN_TRY(dn_writer_check_source(&k->writer, set->name));
+    if (!dn_writer_has_classes(&k->writer) ||
+        !dn_writer_is_complete(&k->writer, k->writer.manifest->split[DN_TRAIN].shards)) {
+        DN_TRY(dn_writer_write(&k->writer, make_one, k));
         *made = 1;
     }
     dn_info("%s: %" PRId64 " records of %d files, %" PRId64 " bad records left out", set->name,
@@ -367,16 +368,16 @@ static dn_status make_whole(struct make_set *k, int *made)
     return DN_OK;
 }
 
-/* The folder that the file is in, or its link is, is `out`. */
+/* 1 if the file, or a link to it, is in folder `out`. */
 static int is_in(const char *path, const char *out)
 {
-    char file[PATH_MAX], folder[PATH_MAX], copy[PATH_MAX]; /* dirname writes in them */
+    char file[PATH_MAX], folder[PATH_MAX], copy[PATH_MAX]; /* dirname modifies them */
     snprintf(copy, sizeof copy, "%s", path);
     return (realpath(dirname(copy), folder) && strcmp(folder, out) == 0) ||
            (realpath(path, file) && strcmp(dirname(file), out) == 0);
 }
 
-/* The files are not among those that making records removes. */
+/* Checks that making the records does not remove the input files. */
 static dn_status check_out(const dn_record_set *set, const char *out)
 {
     char real[PATH_MAX];
@@ -395,7 +396,7 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     dn_records_options asked = *options;
     asked.tfrecords = DN_TFRECORDS_DROP;
     asked.out = out;
-    struct make_set k = {.making = {.options = &asked}, .set = {.options = options}};
+    struct make_set k = {.writer = {.options = &asked}, .set = {.options = options}};
     *made = 0;
     dn_status status = dn_record_list(&k.set, files, file);
     const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
@@ -407,6 +408,6 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     if (status == DN_OK)
         status = make_whole(&k, made);
     dn_record_free(&k.set);
-    dn_making_end(&k.making);
+    dn_writer_end(&k.writer);
     return status;
 }

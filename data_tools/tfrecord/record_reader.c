@@ -1,5 +1,5 @@
 /*
- * Reading records again, each from its place; see from_tfrecord.h.
+ * Reads records again, each at its place; see from_tfrecord.h.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ dn_status dn_record_read(const dn_record_set *set, const dn_record *r, dn_record
     return DN_OK;
 }
 
-/* Raw pixels as RGB. */
+/* Converts raw pixels to RGB. */
 static dn_status widen_pixels(const dn_example *e, dn_pixels *pixels)
 {
     const size_t count = (size_t)(e->height * e->width);

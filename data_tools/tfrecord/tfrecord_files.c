@@ -1,5 +1,5 @@
 /*
- * What the names of TFRecord files say: splits, and the name of the set; see from_tfrecord.h.
+ * Takes splits and the name of the set from the names of TFRecord files; see from_tfrecord.h.
  */
 #include "tfrecord/from_tfrecord.h"
 
@@ -16,8 +16,8 @@ static const struct {
              {"valid", DN_VAL},   {"validation", DN_VAL}, {"eval", DN_VAL},
              {"test", DN_TEST},   {"testing", DN_TEST}};
 
-/* The last run of letters in the file's name that names a split; *at = where it begins, or NULL:
- * none does. */
+/* The split named by the last such run of letters in the file's name; *at = its beginning, or NULL
+ * if there is none. */
 static dn_split_id find_split(const char *path, const char **at)
 {
     dn_split_id split = DN_TRAIN;
@@ -36,8 +36,8 @@ static dn_split_id find_split(const char *path, const char **at)
     return split;
 }
 
-/* The set's name, of characters that may stand anywhere: what stands before the split in the first
- * file's name, else the last word of --out. */
+/* Names the set, with safe characters only, by the part of the first file's name before the split,
+ * else by the last component of --out. */
 static void name_by_files(dn_record_set *set, const char *path)
 {
     const char *at, *name = basename(path);
@@ -62,7 +62,7 @@ static void name_by_files(dn_record_set *set, const char *path)
             *c = '_';
 }
 
-/* What a file is, under whatever name. */
+/* The identity of a file under any name. */
 struct identity {
     struct stat info;
     const char *path;
@@ -76,7 +76,7 @@ static int by_identity(const void *a, const void *b)
                                   : (x->st_ino > y->st_ino) - (x->st_ino < y->st_ino);
 }
 
-/* The images of one that is given twice could stand in both splits. */
+/* Refuses a file that is given twice, as its images could be in two splits. */
 static dn_status check_twice(const dn_record_set *set)
 {
     struct identity *const list = calloc((size_t)set->files, sizeof *list);
@@ -97,7 +97,7 @@ static dn_status check_twice(const dn_record_set *set)
     return status;
 }
 
-/* Without test files those of validation are the test split, as of a folder. */
+/* Without test files the validation files are the test split, as for folders. */
 static dn_status list_files(dn_record_set *set, int files, char **file)
 {
     int count[DN_SPLITS] = {0};

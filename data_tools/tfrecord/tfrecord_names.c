@@ -1,5 +1,5 @@
 /*
- * The classes of TFRecord files: how many, from which label on, and their names; see
+ * Finds the number of classes of TFRecord files, the first label, and the names; see
  * from_tfrecord.h and docs/tfrecords.md.
  */
 #include "tfrecord/from_tfrecord.h"
@@ -11,22 +11,22 @@
 #include <unistd.h>
 
 #include "dn/json.h"
-#include "making/making.h"
+#include "writer/writer.h"
 
 enum { MOST_BYTES = 64 << 20, MOST_NAME = 255 };
 
-/* What is known of the classes beside the labels. */
+/* What is known of the classes besides the labels. */
 struct names {
-    char path[PATH_MAX]; /* of the file that tells */
-    char *text;          /* of a file of names */
-    char **line;         /* (count) its lines, in `text`; NULL: it tells the number alone */
-    int count;           /* 0: nothing is known */
-    int base;            /* the first line's label, -1: not said */
+    char path[PATH_MAX]; /* of the file of names or features */
+    char *text;          /* contents of a file of names */
+    char **line;         /* (count) its lines, in `text`; NULL: only the number is known */
+    int count;           /* 0: not known */
+    int base;            /* the first line's label; -1: not known */
 };
 
 /* ---- files of names ---- */
 
-/* path = folder of `file`/name, where that file is there. */
+/* path = `name` in the folder of `file`; 0 if it does not exist. */
 static int find_beside(char path[PATH_MAX], const char *file, const char *name)
 {
     const int folder = (int)(basename(file) - file);
@@ -45,7 +45,7 @@ static dn_status load_lines(const char *path, char **text)
     return DN_OK;
 }
 
-/* The lines, without what ends them; empty ones at the end are none. */
+/* Splits the text into lines, without their ends; ignores empty lines at the end. */
 static dn_status split_lines(struct names *n)
 {
     const int bom = strncmp(n->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* of Windows' editors */
@@ -69,7 +69,8 @@ static dn_status split_lines(struct names *n)
     return DN_OK;
 }
 
-/* Lines of slim have the label and a colon before the name, labels rising by one from 0 or 1. */
+/* Removes the labels of slim's files: lines are "LABEL:NAME", with consecutive labels from 0 or 1.
+ */
 static void strip_labels(struct names *n)
 {
     int first = 0;
@@ -94,7 +95,7 @@ static dn_status load_names(struct names *n)
     return DN_OK;
 }
 
-/* features.json of tensorflow_datasets tells how many classes there are. */
+/* Reads the number of classes from features.json of tensorflow_datasets. */
 static dn_status load_features(struct names *n)
 {
     static const char *const keys[] = {"label", "image/class/label"};
@@ -128,7 +129,7 @@ static dn_status find_names(const dn_record_set *set, struct names *n)
     return find_beside(n->path, file, "features.json") ? load_features(n) : DN_OK;
 }
 
-/* ---- from which label on ---- */
+/* ---- the first label ---- */
 
 static int choose_base(const dn_record_set *set, const struct names *n, int least, int greatest)
 {
@@ -139,7 +140,7 @@ static int choose_base(const dn_record_set *set, const struct names *n, int leas
     return n->count > 0 ? least >= 1 && greatest == n->count : least >= 1;
 }
 
-/* Labels from 0 on, all of them of a class. */
+/* Shifts labels to begin with 0, and checks that each has a class. */
 static dn_status shift_labels(dn_record_set *set, const struct names *n, int base)
 {
     for (int64_t i = 0; i < set->records; i++) {
@@ -162,15 +163,15 @@ static dn_status shift_labels(dn_record_set *set, const struct names *n, int bas
 static dn_status check_name(const struct names *n, int class, const char *name)
 {
     const size_t length = strlen(name);
-    DN_CHECK(dn_making_takes_name(name) && length >= 1 && length <= MOST_NAME, DN_EINVAL,
+    DN_CHECK(dn_writer_takes_name(name) && length >= 1 && length <= MOST_NAME, DN_EINVAL,
              "%s: class name %d: found \"%s\", expected a UTF-8 text of 1 to %d bytes "
              "without control characters; --class-names FILE names them",
              n->line ? n->path : "image/class/text", class, name, MOST_NAME);
     return DN_OK;
 }
 
-/* The name of a class: a line, a text among the records, its number. One that another class has
- * already gets the number, too. */
+/* Names a class by its line, else the text in its records, else its number; the number is appended
+ * to a name that another class has. */
 static dn_status name_class(dn_record_set *set, const struct names *n, int base, int class,
                             json_t *taken)
 {
@@ -182,7 +183,7 @@ static dn_status name_class(dn_record_set *set, const struct names *n, int base,
         const int is_taken = json_object_get(taken, given) != NULL;
         size_t length = strlen(given);
         while (is_taken && (length > MOST_NAME - 8 || (given[length] & 0xc0) == 0x80))
-            length--; /* between two characters */
+            length--; /* not within a character */
         snprintf(name, sizeof name, is_taken ? "%.*s (%d)" : "%.*s", (int)length, given, class);
     } else
         snprintf(name, sizeof name, "%d", class);
@@ -220,7 +221,7 @@ static dn_status use_names(dn_record_set *set, struct names *n)
     DN_CHECK(set->classes <= UINT16_MAX, DN_EINVAL, "found %d classes, expected at most %d",
              set->classes, UINT16_MAX);
     if (set->classes < 1)
-        set->classes = 1; /* --label-base 1 where all labels are 0, which are named next */
+        set->classes = 1; /* --label-base 1 with labels that are all 0, which are reported next */
     DN_TRY(shift_labels(set, n, base));
     DN_TRY(name_classes(set, n, base));
     dn_info("%d classes, labels from %d on; names: %s", set->classes, base,

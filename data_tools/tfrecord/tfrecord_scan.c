@@ -1,9 +1,9 @@
 /*
- * Reading TFRecord files once; see from_tfrecord.h.
+ * Reads TFRecord files once; see from_tfrecord.h.
  *
- * Files that gzip packed are unpacked into a file without a name, as records are read again later
- * from their places. Each record is checked as soon as it is there, so no file can unpack to more
- * than sound records.
+ * Gzipped files are unpacked into an anonymous file, as records are read again later at their
+ * offsets. Each record is checked as soon as it is unpacked, so that a file cannot fill the disk
+ * with anything but valid records.
  */
 #include "tfrecord/from_tfrecord.h"
 
@@ -42,7 +42,7 @@ static dn_status add_record(dn_record_file *f, dn_record record)
     return DN_OK;
 }
 
-/* Of a label the first text counts, in the order of the files. */
+/* Keeps the first text of each label, in the order of the files. */
 static void note_text(dn_record_set *set, int file, const dn_example *e)
 {
     dn_class_text *const t = &set->text[e->label];
@@ -84,7 +84,7 @@ static dn_status scan_record(dn_record_set *set, int file, const dn_record *plac
     return status;
 }
 
-/* All records that are whole before the file's end; `ends` says that no more bytes will come. */
+/* Scans all complete records; `ends` tells that no more bytes will come. */
 static dn_status scan_records(dn_record_set *set, int file, dn_tfrecord *t, int ends)
 {
     for (;;) {
@@ -168,7 +168,7 @@ static dn_status scan_packed(dn_record_set *set, int file, dn_tfrecord *t)
     return status;
 }
 
-/* By its first bytes, which may be a length, too: then its checksum is right. */
+/* 1 if the first bytes are gzip's, unless they are a record's length with the right checksum. */
 static int is_packed(const dn_tfrecord *t)
 {
     uint8_t head[2];
@@ -203,7 +203,7 @@ static dn_status scan_file(dn_record_set *set, int file)
 
 /* ---- all of them ---- */
 
-/* One list of the records, by split. */
+/* Joins the records of all files into one list, by split. */
 static dn_status join_records(dn_record_set *set)
 {
     for (int i = 0; i < set->files; i++)
@@ -228,7 +228,7 @@ static dn_status join_records(dn_record_set *set)
 
 dn_status dn_record_scan(dn_record_set *set)
 {
-    atomic_int last = INT_MAX; /* files after it are of no use */
+    atomic_int last = INT_MAX; /* files after it are not read */
     set->text = calloc(LABELS, sizeof *set->text);
     DN_CHECK(set->text, DN_ENOMEM, "out of memory for class names");
 #pragma omp parallel for schedule(monotonic : dynamic)

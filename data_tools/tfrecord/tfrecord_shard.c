@@ -1,4 +1,4 @@
-/* The TFRecord file of a shard: written, and compared with the HDF5 file; see tfrecord.h. */
+/* Writes the TFRecord file of a shard, and compares it with the HDF5 file; see tfrecord.h. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,17 +7,17 @@
 #include "dn/image.h"
 #include "tfrecord/tfrecord.h"
 
-/* The images of a shard, one after another. */
+/* The images of a shard, read one after another. */
 struct images {
     const dn_manifest *manifest;
     const dn_manifest_shard *shard;
     const uint16_t *labels; /* (shard->count) */
-    const uint8_t *pixels;  /* of all of them; NULL: they are read from */
+    const uint8_t *pixels;  /* of all images; NULL: they are read from */
     const dn_shards *hdf5;
     dn_buffer bytes;      /* an encoded image, or a chunk of pixels: */
-    int64_t first, count; /* which images it has */
+    int64_t first, count; /* the images that it has */
     dn_status status;     /* of reading them */
-    dn_file_names names;  /* of encoded ones */
+    dn_file_names names;  /* of encoded images */
 };
 
 static struct images stored_images(const dn_manifest *manifest, const dn_manifest_shard *shard,
@@ -29,7 +29,7 @@ static struct images stored_images(const dn_manifest *manifest, const dn_manifes
                            .hdf5 = hdf5};
 }
 
-/* *bytes(size) = image i of the shard, as its file has it. */
+/* *bytes(*size) = image i of the shard, as stored. */
 static dn_status read_stored(struct images *s, int64_t i, const uint8_t **bytes, size_t *size)
 {
     const int64_t first = s->shard->first;
@@ -135,8 +135,8 @@ dn_status dn_tfrecord_encode_shard(const dn_manifest *manifest, const dn_manifes
 
 /* ---- comparing ---- */
 
-/* The record has image(size), by its pixels or encoded; *label is the record's. `own` has room for
- * an image's pixels. Where `image` is NULL, only the label is looked for. */
+/* Checks that the record has image(size), compared as pixels or encoded; *label = the record's.
+ * `own` has room for an image's pixels. If `image` is NULL it only reads the label. */
 static dn_status compare_image(const struct images *s, const uint8_t *image, size_t size,
                                const uint8_t *record, size_t record_size, uint8_t *own,
                                uint16_t *label)
@@ -157,7 +157,8 @@ static dn_status compare_image(const struct images *s, const uint8_t *image, siz
     return status;
 }
 
-/* An image that the HDF5 file does not give is that file's fault. */
+/* Compares record and image i. An image that cannot be read from HDF5 is not a fault of the record.
+ */
 static dn_status compare_record(struct images *s, int64_t i, const uint8_t *record,
                                 size_t record_size, uint8_t *own)
 {
@@ -174,7 +175,7 @@ static dn_status compare_record(struct images *s, int64_t i, const uint8_t *reco
     return DN_OK;
 }
 
-/* Up to the file's end, or where no further record can be read. */
+/* Compares records up to the end of the file, or until no more can be read. */
 static void compare_records(dn_tfrecord *file, struct images *s, uint8_t *own,
                             dn_record_fault *tell, void *user)
 {

@@ -1,6 +1,6 @@
 /*
- * create_records to-tfrecord: records as TFRecord files, with what other programs look for beside
- * them; see tfrecord.h and docs/tfrecords.md.
+ * create_records to-tfrecord: exports records to TFRecord files, with the side files that other
+ * programs read; see tfrecord.h and docs/tfrecords.md.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -12,27 +12,28 @@
 
 #include "dn/file.h"
 #include "dn/json.h"
-#include "making/making.h"
+#include "writer/writer.h"
 #include "tfrecord/tfrecord.h"
 
 struct export_job {
-    dn_making making; /* its manifest is the records' */
+    dn_writer writer; /* with the manifest of the records */
     dn_records_options options;
-    const char *folder; /* of the records; options.out is that of the TFRecords */
-    int in_place;       /* they are the same */
+    const char *folder; /* of the records; that of the TFRecords is options.out */
+    int in_place;       /* both folders are the same */
     dn_shards *shards[DN_SPLITS];
     char prefix[64]; /* of the files' names */
-    int is_trial;    /* side files are compared, and not written */
-    int owns_side;   /* those that are there are of an earlier export of these records */
+    int is_trial;    /* only compares side files, does not write them */
+    int owns_side;   /* existing side files are of an earlier export of these records */
     int made;
 };
 
 /* ---- names ---- */
 
-/* What stands before "-train-00000-of-00004.h5", of the first split, where it is one word. */
+/* prefix = the part before "-train-00000-of-00004.h5" of the first shard's name, if it is one word.
+ */
 static void find_prefix(struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     char mark[16];
     snprintf(mark, sizeof mark, "-%s-", dn_split_name(m->shard[0].split));
     const char *const name = m->shard[0].hdf5.name, *end = strstr(name, mark);
@@ -44,7 +45,7 @@ static void find_prefix(struct export_job *x)
         snprintf(x->prefix, sizeof x->prefix, "%.*s", (int)(end - name), name);
 }
 
-/* The shard's file is there, as large as dataset.json says. */
+/* 1 if the shard's TFRecord file exists, with the size in dataset.json. */
 static int has_file(const struct export_job *x, const dn_manifest_shard *shard)
 {
     char path[PATH_MAX];
@@ -53,8 +54,8 @@ static int has_file(const struct export_job *x, const dn_manifest_shard *shard)
            dn_manifest_check_size(path, &shard->tfrecord) == DN_OK;
 }
 
-/* *same = the file of that name has these bytes. Where it may not, one that cannot be read has
- * others; else DN_EINVAL. */
+/* *same = 1 if the file `name` exists with these bytes. If it exists with others, or cannot be
+ * read, that is DN_EINVAL unless it `may_differ`. */
 static dn_status compare_file(const struct export_job *x, const char *name, const void *bytes,
                               size_t size, int may_differ, int *same)
 {
@@ -80,7 +81,7 @@ static dn_status compare_file(const struct export_job *x, const char *name, cons
 
 /* ---- the shards ---- */
 
-/* Writes it, unless it is there; what dataset.json names is replaced. */
+/* Writes the file unless it exists; replaces one that dataset.json names. */
 static dn_status save_shard(const struct export_job *x, dn_manifest_shard *shard, int is_noted,
                             const char *bytes, size_t size)
 {
@@ -88,7 +89,7 @@ static dn_status save_shard(const struct export_job *x, dn_manifest_shard *shard
     int same;
     DN_TRY(compare_file(x, file->name, bytes, size, is_noted, &same));
     if (!same)
-        return dn_making_save(&x->making, file, shard->count, bytes, size);
+        return dn_writer_save(&x->writer, file, shard->count, bytes, size);
     file->bytes = (int64_t)size;
     file->hash = XXH3_64bits(bytes, size);
     return DN_OK;
@@ -97,7 +98,7 @@ static dn_status save_shard(const struct export_job *x, dn_manifest_shard *shard
 static dn_status export_shard(void *context, dn_manifest_shard *shard)
 {
     struct export_job *const x = context;
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     char *bytes = NULL;
     size_t size;
     if (has_file(x, shard))
@@ -114,7 +115,7 @@ static dn_status export_shard(void *context, dn_manifest_shard *shard)
 
 static int lacks_file(const struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     for (int i = 0; i < m->shards; i++)
         if (!has_file(x, &m->shard[i]))
             return 1;
@@ -123,16 +124,16 @@ static int lacks_file(const struct export_job *x)
 
 static dn_status export_shards(struct export_job *x)
 {
-    DN_TRY(dn_each_shard(x->making.manifest, export_shard, x));
+    DN_TRY(dn_each_shard(x->writer.manifest, export_shard, x));
     x->made = 1;
-    return x->in_place ? dn_manifest_save(x->making.manifest, x->folder) : DN_OK;
+    return x->in_place ? dn_manifest_save(x->writer.manifest, x->folder) : DN_OK;
 }
 
 /* ---- files beside them ---- */
 
 static const char info_name[] = "dataset_info.json";
 
-/* `class` of tensorflow_datasets, and its own members. */
+/* A feature of tensorflow_datasets of that class, with its members. */
 static json_t *describe_feature(const char *class, const char *name, json_t *members)
 {
     return json_pack("{s:o,s:o}", "pythonClassName",
@@ -151,7 +152,7 @@ static json_t *describe_text(void)
     return describe_feature("text_feature.Text", "text", json_object());
 }
 
-/* Sizes of their own are -1. */
+/* The feature of images; -1 stands for varying sizes. */
 static json_t *describe_image(const dn_data_info *info)
 {
     const int is_encoded = dn_is_encoded(info);
@@ -170,7 +171,7 @@ static json_t *describe_label(int classes)
                             json_pack("{s:o}", "numClasses", json_sprintf("%d", classes)));
 }
 
-/* features.json: the keys of the examples, but for image/filename, which not all have. */
+/* features.json: the keys of the examples, except image/filename, which is optional. */
 static json_t *describe_features(const dn_manifest *m)
 {
     json_t *const features =
@@ -196,10 +197,10 @@ static json_t *describe_split(const dn_manifest *m, dn_split_id split)
                      "numBytes", json_sprintf("%" PRId64, bytes));
 }
 
-/* dataset_info.json: the splits, and what a training step takes. */
+/* dataset_info.json: the splits, and the keys of supervised training. */
 static json_t *describe_set(const struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     json_t *const splits = json_array();
     for (int s = 0; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
@@ -209,7 +210,7 @@ static json_t *describe_set(const struct export_job *x)
                      "items", "featureKey", "image/encoded", "featureKey", "image/class/label");
 }
 
-/* Writes a side file; in a trial it is only compared. */
+/* Writes a side file, or in a trial compares it. */
 static dn_status save_text(const struct export_job *x, const char *name, const char *text,
                            size_t size)
 {
@@ -220,7 +221,7 @@ static dn_status save_text(const struct export_job *x, const char *name, const c
     return same || x->is_trial ? DN_OK : dn_file_write(path, text, size);
 }
 
-/* Takes the JSON. */
+/* The same for JSON, which it takes over. */
 static dn_status save_json(const struct export_job *x, const char *name, json_t *json)
 {
     char *const text = json_dumps(json, JSON_INDENT(2));
@@ -231,7 +232,7 @@ static dn_status save_json(const struct export_job *x, const char *name, json_t 
     return status;
 }
 
-/* A class name a line, by label; slim wants the label before it. */
+/* Saves the class names, one per line by label; slim expects the label before the name. */
 static dn_status save_names(const struct export_job *x, const char *name, int with_label,
                             const char *const *names, int count)
 {
@@ -252,16 +253,16 @@ static dn_status save_names(const struct export_job *x, const char *name, int wi
 
 static dn_status save_side_files(const struct export_job *x)
 {
-    const dn_manifest *const m = x->making.manifest;
+    const dn_manifest *const m = x->writer.manifest;
     DN_TRY(save_json(x, "features.json", describe_features(m)));
-    if (!x->is_trial) /* it tells the sizes of the TFRecords */
+    if (!x->is_trial) /* it has the sizes of the TFRecords */
         DN_TRY(save_json(x, info_name, describe_set(x)));
     DN_TRY(save_names(x, "image.class.label.labels.txt", 0, m->class_names, m->info.classes));
     return save_names(x, "labels.txt", 1, m->class_names, m->info.classes);
 }
 
-/* Leaves what two exports of the same records have in common: in place they may have other
- * shards, as records are made anew. */
+/* Keeps what two exports of the same records have in common; in place the number of shards may
+ * differ, as the records may have been made anew. */
 static void drop_sizes(json_t *info, int in_place)
 {
     json_t *split;
@@ -272,7 +273,7 @@ static void drop_sizes(json_t *info, int in_place)
         json_object_del(split, "numBytes");
 }
 
-/* Before any TFRecord is made: DN_EINVAL where a side file is somebody else's. */
+/* DN_EINVAL, before any TFRecord is written, if a side file is another program's. */
 static dn_status check_side_files(struct export_job *x)
 {
     char path[PATH_MAX];
@@ -280,7 +281,7 @@ static dn_status check_side_files(struct export_job *x)
     if (access(path, F_OK) == 0) {
         json_t *found = NULL;
         const dn_status status = dn_json_load(&found, path);
-        if (status != DN_ECORRUPT) /* what is no JSON is not ours */
+        if (status != DN_ECORRUPT) /* a file that is not JSON is another program's */
             DN_TRY(status);
         json_t *const info = describe_set(x);
         drop_sizes(found, x->in_place);
@@ -300,7 +301,7 @@ static dn_status check_side_files(struct export_job *x)
 
 /* ---- all of it ---- */
 
-/* Another folder holds no records of its own, whose TFRecords they would replace. */
+/* Refuses another folder that has records, whose TFRecords would be replaced. */
 static dn_status check_out(struct export_job *x)
 {
     const char *const out = x->options.out;
@@ -316,14 +317,14 @@ static dn_status check_out(struct export_job *x)
     return DN_OK;
 }
 
-/* *lacks: there are files to be made, for which the shards are opened. */
+/* *lacks = 1 if there are files to write, for which the shards are opened. */
 static dn_status load_records(struct export_job *x, int *lacks)
 {
-    DN_TRY(dn_manifest_load(&x->making.manifest, x->folder));
+    DN_TRY(dn_manifest_load(&x->writer.manifest, x->folder));
     find_prefix(x);
     *lacks = lacks_file(x);
     for (int s = 0; *lacks && s < DN_SPLITS; s++)
-        if (x->making.manifest->split[s].shards > 0)
+        if (x->writer.manifest->split[s].shards > 0)
             DN_TRY(dn_shards_open(&x->shards[s], x->folder, (dn_split_id)s));
     return DN_OK;
 }
@@ -332,12 +333,12 @@ static dn_status export_records(struct export_job *x)
 {
     int lock = -1, made = 0, lacks;
     dn_status status;
-    dn_manifest *there; /* as they are before the lock, when others may still make them anew */
+    dn_manifest *there; /* the manifest before the lock, as others may still replace the records */
     DN_TRY(dn_manifest_load(&there, x->folder));
     free(there);
     DN_TRY(check_out(x));
     DN_TRY(dn_make_folders_counted(x->options.out, &made));
-    DN_TRY_OR_DONE(dn_making_lock(x->options.out, 0, &lock));
+    DN_TRY_OR_DONE(dn_writer_lock(x->options.out, 0, &lock));
     DN_TRY_OR_DONE(load_records(x, &lacks));
     DN_TRY_OR_DONE(check_side_files(x));
     if (lacks)
@@ -354,11 +355,11 @@ done:
 dn_status dn_to_tfrecord(const char *folder, const char *out, int *made)
 {
     struct export_job x = {.options = {.out = out ? out : folder}, .folder = folder};
-    x.making.options = &x.options;
+    x.writer.options = &x.options;
     const dn_status status = export_records(&x);
     *made = x.made;
     for (int s = 0; s < DN_SPLITS; s++)
         dn_shards_close(&x.shards[s]);
-    dn_making_end(&x.making);
+    dn_writer_end(&x.writer);
     return status;
 }

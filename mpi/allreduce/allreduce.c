@@ -1,14 +1,14 @@
 /*
- * The buckets of the tree sum across ranks: their order, and who looks after them
- * (allreduce.h).
+ * The order in which buckets start, and the thread that advances them; see allreduce.h.
  *
- * All ranks cut the vector into the same buckets and start them in ascending order, so the first
- * bucket that some rank has not finished is in flight everywhere or free to start: no wait for one
- * in flight can be a deadlock. A bucket is one message tag; two ranks post the messages
- * between them in the same order, which MPI keeps.
+ * All ranks cut the vector into the same buckets and start them in ascending order. So the first
+ * bucket that some rank has not finished is in flight or can start on every rank, and waiting for a
+ * bucket in flight cannot deadlock. Each bucket has its own message tag; within it any two ranks
+ * post their messages in the same order, and MPI does not reorder them.
  *
- * With a communication thread, `ready` is all that the threads share while a sum runs: the caller
- * raises it, the thread takes what is below it. Two semaphores mark a sum's begin and end.
+ * With a communication thread, the threads share nothing but `ready` while a sum runs: the caller
+ * raises it, and the thread starts the buckets below it. Two semaphores mark the begin and the end
+ * of a sum.
  */
 #include "allreduce/allreduce.h"
 
@@ -26,8 +26,8 @@
 #include "dn/line.h"
 
 enum {
-    LEAST = 16 * 1024, /* floats of a bucket that are worth messages of their own */
-    PARTS = 8,         /* buckets of the gradients, at least */
+    LEAST_BUCKET = 16 * 1024, /* fewest floats worth a message of their own */
+    GRADIENT_BUCKETS = 8,     /* fewest buckets of the gradients */
     MOST_BUCKETS = 30000,
     ROWS_TAG = 0,
     FIRST_TAG = 1 /* MPI promises tags up to 32767 */
@@ -36,11 +36,11 @@ enum {
 struct dn_allreduce {
     const dn_subtree *subtree; /* (subtrees) this rank's */
     int subtrees;
-    dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, those in use */
-    dn_inflight rows;                        /* a sum of a few doubles */
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, if in use */
+    dn_inflight rows;                        /* for dn_allreduce_rows */
     int buckets;
     dn_bucket *bucket;
-    atomic_int ready; /* buckets that may start */
+    atomic_int ready; /* number of buckets that may start */
     int started;
     dn_inflight flight[DN_BUCKETS_IN_FLIGHT];
 
@@ -50,11 +50,11 @@ struct dn_allreduce {
     int is_over;      /* the thread is to end */
 };
 
-/* Starts and advances what can be; returns 1 when the sum is complete. */
-static int look_after(dn_allreduce *a)
+/* Starts and advances buckets without waiting; returns 1 when the sum is complete. */
+static int advance_buckets(dn_allreduce *a)
 {
     const int ready = atomic_load_explicit(&a->ready, memory_order_acquire);
-    const dn_inflight *oldest = NULL; /* the bucket that the others wait for, if only for room */
+    const dn_inflight *oldest = NULL; /* the others wait for it, if only for its slot */
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
         dn_inflight *flight = &a->flight[i];
         if (flight->bucket == NULL && a->started < ready) {
@@ -71,7 +71,7 @@ static int look_after(dn_allreduce *a)
 
 static void wait_for(sem_t *semaphore)
 {
-    while (sem_wait(semaphore) != 0) /* a signal came */
+    while (sem_wait(semaphore) != 0) /* EINTR */
         ;
 }
 
@@ -83,7 +83,7 @@ static void *communicate(void *allreduce)
         wait_for(&a->begin);
         if (a->is_over)
             return NULL;
-        while (!look_after(a))
+        while (!advance_buckets(a))
             sched_yield();
         sem_post(&a->end);
     }
@@ -99,7 +99,7 @@ void dn_allreduce_ready(dn_allreduce *a, size_t end)
         ready++;
     atomic_store_explicit(&a->ready, ready, memory_order_release);
     if (!a->has_thread)
-        look_after(a);
+        advance_buckets(a);
     else if (before == 0 && ready > 0)
         sem_post(&a->begin);
 }
@@ -110,7 +110,7 @@ void dn_allreduce_finish(dn_allreduce *a)
     if (a->has_thread)
         wait_for(&a->end);
     else
-        while (!look_after(a))
+        while (!advance_buckets(a))
             ;
     dn_note_wait(a->rows.comm->activity, 0);
     a->started = 0;
@@ -125,7 +125,7 @@ int dn_allreduce_buckets(const dn_allreduce *a, const dn_bucket **buckets)
 
 /* ---- rows of doubles ---- */
 
-/* The first of rows(count, width) = their sum along the tree. */
+/* The first of rows(count, width) becomes their sum along the tree. */
 static void fold_rows(double *rows, int count, size_t width, dn_add_fn *add)
 {
     if (count < 2)
@@ -168,9 +168,9 @@ void dn_allreduce_rows(dn_allreduce *a, double *rows, size_t width, dn_add_fn *a
 
 /* ---- creation ---- */
 
-/* Cuts [begin, end) into buckets of `size` floats, the last ones of half of what is left, down to
- * `least`: nothing hides the last one, so it is to be short. They are whole cache lines, as their
- * segments are. Returns where the next one goes. */
+/* Cuts [begin, end) into buckets of `size` floats. No computation hides the last bucket, so it must
+ * be short: towards the end each bucket is half of what is left, down to `least`. Buckets and
+ * segments are whole cache lines. Returns the place for the next bucket. */
 static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, size_t least)
 {
     for (; begin < end; begin += (size_t)bucket++->count) {
@@ -185,16 +185,17 @@ static dn_bucket *cut(dn_bucket *bucket, size_t begin, size_t end, size_t size, 
 dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_bucket **buckets,
                            int *count)
 {
-    const size_t most = dn_whole_line_floats(settings->gradients / PARTS + 1);
+    const size_t most = dn_whole_line_floats(settings->gradients / GRADIENT_BUCKETS + 1);
     const size_t least = dn_whole_line_floats(settings->count / MOST_BUCKETS + 1);
     size_t size = dn_whole_line_floats(settings->bucket);
     if (size > most)
-        size = most > LEAST ? most : LEAST;
+        size = most > LEAST_BUCKET ? most : LEAST_BUCKET;
     size = size > least ? size : least;
     const size_t room = settings->count / size + 2 + CHAR_BIT * sizeof size;
     *buckets = calloc(room, sizeof **buckets);
     DN_CHECK(*buckets != NULL, DN_ENOMEM, "sum across ranks: out of memory for %zu buckets", room);
-    dn_bucket *end = cut(*buckets, 0, settings->gradients, size, size < LEAST ? size : LEAST);
+    dn_bucket *end =
+        cut(*buckets, 0, settings->gradients, size, size < LEAST_BUCKET ? size : LEAST_BUCKET);
     end = cut(end, settings->gradients, settings->count, size, size);
     *count = (int)(end - *buckets);
     for (int i = 0; i < *count; i++) {
@@ -210,7 +211,7 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
     return DN_OK;
 }
 
-/* This rank's schedule for so many segments. */
+/* *schedule = this rank's schedule for `segments` segments, planned at its first use. */
 static dn_status find_schedule(dn_allreduce *a, const dn_comm *comm, int virtual_ranks,
                                int segments, const dn_comm_schedule **schedule)
 {

@@ -1,13 +1,13 @@
 /*
- * The walks over the tree, one for each segment, that plan the sum across ranks (comm_schedule.h).
+ * Plans the sum across ranks by walking the tree, once for each segment; see comm_schedule.h.
  *
  * All ranks walk the same tree and find the same transfers. A transfer's round is the height of its
- * node above the ranks' own subtrees; nodes of one round have no subtree in common.
+ * node above the ranks' own subtrees; nodes of the same round have no subtree in common.
  *
- * The way back takes the transfers from the last to the first: a receiver returns a final segment
- * that it has learned in an earlier round, and that the sender has not. So all ranks learn it: of a
- * node's holders one has when the node's turn comes; its partner on the other side does in this
- * round, and both sides' own nodes go on from there.
+ * The way back takes the transfers from the last to the first: the receiver of a transfer returns a
+ * final segment that it learned in an earlier round, unless the sender has learned it too. All
+ * ranks learn every segment: when a node's turn comes one of its holders has it, that holder's
+ * partner on the other side learns it in this round, and the nodes below both continue from there.
  */
 #include "allreduce/comm_schedule.h"
 
@@ -19,37 +19,37 @@
 
 enum {
     MAX_DEPTH = 32,            /* of a tree over INT_MAX leaves */
-    SEGMENTS_PER_RANK = 4,     /* how finely an R that is no power of two can share out a vector */
-    LATENCY_FLOATS = 8 * 1024, /* what a network carries in one latency: 10 or 100 Gb/s alike */
+    SEGMENTS_PER_RANK = 4,     /* granularity of shares if R is not a power of two */
+    LATENCY_FLOATS = 8 * 1024, /* latency x bandwidth, alike at 10 and 100 Gb/s */
 };
 
-/* How a subtree's segments were halved so far: what its left side is due, in units of 1/ranks of a
- * segment, and where the last cut was. */
+/* How far the segments of a node have been halved: what its left side is still due, in units of
+ * 1/ranks of a segment, and where the last cut was. */
 typedef struct halving {
     int64_t due;
     int stay;
 } halving;
 
-/* Who holds a segment is on a stack, the left child's holders below the right one's. */
+/* The holders of a segment are on a stack, the left child's below the right child's. */
 typedef struct planner {
     dn_comm_schedule *schedule;
     int capacity, is_out_of_memory;
     int virtual_ranks, ranks;
-    int segment;       /* that the walk plans */
+    int segment;       /* that the current walk plans */
     int rank, slot;    /* of the subtree reached */
     int *slots;        /* (ranks) */
     dn_holder *holder; /* (ranks + MAX_DEPTH) */
     int holders;
     halving *halving; /* (virtual_ranks) of the nodes above the ranks' subtrees, as walked */
-    int halvings;     /* of nodes that the walk has reached */
+    int halvings;     /* number of nodes reached by the walk */
     int *learned;     /* (segments, ranks): the round that brings a rank the final segment, or 0 */
 } planner;
 
 /* A node as its parent sees it. */
 typedef struct node {
     int round, first_rank, last_rank;
-    int first, last;  /* the segments that the walk's segment shares its holders with */
-    int begin, count; /* of its holders, by ascending rank */
+    int first, last;  /* segments with the same holders as the walk's segment */
+    int begin, count; /* its holders on the stack, by ascending rank */
 } node;
 
 static void add_transfer(planner *p, dn_transfer t)
@@ -69,16 +69,16 @@ static void add_transfer(planner *p, dn_transfer t)
     schedule->transfer[schedule->count++] = t;
 }
 
-/* The sum's segments [first, last) go from one child's holder to the other's: planned once, by the
- * first of those that share their holders. */
+/* Adds the transfer of segments [first, last) from one child's holder to the other's. Segments with
+ * the same holders share one transfer, which the walk of the first of them adds. */
 static void add_sum(planner *p, const node *sum, dn_holder from, dn_holder to, int first, int last)
 {
     if (p->segment == sum->first)
         add_transfer(p, (dn_transfer){sum->round, from, to, first, last, 1});
 }
 
-/* Halving: of the segments with one holder on each side, the first part stays on the left, in the
- * ratio of ranks, and the rest goes to the right. Leaves the walk's segment its holder. */
+/* Halving: each side has one holder of these segments. The first part stays on the left, in the
+ * ratio of ranks, and the rest goes to the right. The walk's segment keeps one holder. */
 static void halve(planner *p, const node *left, const node *right, node *sum, halving *h)
 {
     const int left_ranks = left->last_rank - left->first_rank + 1;
@@ -98,9 +98,9 @@ static void halve(planner *p, const node *left, const node *right, node *sum, ha
     *(stays ? &sum->last : &sum->first) = h->stay;
 }
 
-/* Doubling: holders left and right are paired, and hold the sum. A rank that is the left side's
- * last and the right side's first is its own partner, and keeps the sum once. Holders without
- * partner are sent the final sum on the way back. */
+/* Doubling: pairs the holders of the two sides; both partners then hold the sum. A rank that is the
+ * last on the left and the first on the right is its own partner, and holds the sum once. A holder
+ * without a partner receives the final sum on the way back. */
 static void double_up(planner *p, const node *left, const node *right, node *sum)
 {
     const dn_holder *l = p->holder + left->begin, *r = p->holder + right->begin;
@@ -119,7 +119,7 @@ static void double_up(planner *p, const node *left, const node *right, node *sum
     sum->count = 2 * pairs + own;
 }
 
-/* The next of the subtrees that lie on one rank. */
+/* The next subtree that lies on one rank. */
 static node plan_subtree(planner *p)
 {
     const node own = {.first_rank = p->rank,
@@ -165,7 +165,7 @@ static dn_holder result_of(const planner *p, int rank)
     return (dn_holder){rank, p->slots[rank] - 1};
 }
 
-/* When the rank learns the final segment; 0: not yet. */
+/* The round in which the rank learns the final segment; 0: not yet. */
 static int *learned(const planner *p, int segment, int rank)
 {
     return &p->learned[(size_t)segment * (size_t)p->ranks + (size_t)rank];
@@ -202,7 +202,7 @@ static void plan_return(planner *p, int round, dn_transfer t)
     }
 }
 
-/* The transfers of `rank`, or all, by round and in the order of the walks. */
+/* Keeps the transfers of `rank`, or all, by round and within it in the order of the walks. */
 static void keep_by_round(planner *p, int rounds, int rank)
 {
     dn_comm_schedule *schedule = p->schedule;
@@ -263,7 +263,8 @@ void dn_comm_schedule_destroy(dn_comm_schedule *schedule)
     *schedule = (dn_comm_schedule){0};
 }
 
-/* Halving once more takes one round more, back, and spares each later doubling half a segment. */
+/* One more halving costs one more round, on the way back, and halves the bytes of every later
+ * doubling. */
 int dn_comm_schedule_segments(size_t count, int ranks)
 {
     int segments = 1, doublings = -1;

@@ -1,4 +1,4 @@
-/* One bucket's rounds: messages, then sums; see inflight.h. */
+/* The rounds of one bucket: messages, then additions and copies; see inflight.h. */
 #include "allreduce/inflight.h"
 
 #include <assert.h>
@@ -53,22 +53,22 @@ const dn_elements dn_elements_bf16 = {.type = MPI_UINT16_T,
 
 /* ---- rounds ---- */
 
-/* A transfer as a bucket on this rank sees it. */
+/* This rank's side of a transfer, for one bucket. */
 typedef struct dn_inflight_part {
     int count, peer; /* elements; the other rank */
     int adds;
     char *from, *to; /* NULL: on the other rank */
-    char *message;   /* what is sent, or what came: `from` or `to` itself, or in the landing */
+    char *message;   /* the MPI buffer: `from`, `to`, or a part of the landing */
 } part;
 
-/* Where segment `index` of the bucket begins, in the bucket's elements. */
+/* The element of the bucket at which segment `index` begins. */
 static size_t segment_begin(const dn_bucket *bucket, int index)
 {
     const size_t begin = (size_t)index * bucket->segment_length;
     return begin < (size_t)bucket->count ? begin : (size_t)bucket->count;
 }
 
-/* Bytes of the landing that a transfer takes on this rank. */
+/* Bytes of the staging buffer that a transfer needs on this rank. */
 static size_t landing_bytes(const dn_inflight *flight, const dn_bucket *bucket,
                             const dn_transfer *t)
 {
@@ -77,7 +77,7 @@ static size_t landing_bytes(const dn_inflight *flight, const dn_bucket *bucket,
     return lands ? (size_t)(t->last - t->first) * bucket->segment_length * elements->sent_size : 0;
 }
 
-/* The elements of the bucket from `begin` on; NULL on another rank. */
+/* The holder's elements of the bucket from `begin` on; NULL if the holder is another rank. */
 static char *place_of(const dn_inflight *flight, dn_holder holder, size_t begin)
 {
     if (holder.rank != flight->comm->rank)
@@ -98,8 +98,8 @@ static part part_of(const dn_inflight *flight, const dn_transfer *t)
     return p;
 }
 
-/* Finds the parts of the next round. There are none of empty segments, where segments outnumber
- * cache lines. */
+/* Finds the parts of the next round. Empty segments, which occur if segments outnumber cache lines,
+ * have none. */
 static void open_round(dn_inflight *flight)
 {
     const dn_comm_schedule *schedule = flight->bucket->schedule;
@@ -151,7 +151,7 @@ static void complete_request(dn_inflight *flight)
     dn_note_message(flight->comm->activity);
 }
 
-/* Adds or copies what the round brought; all that it sends has left. */
+/* Adds or copies what the round received; its sends are complete. */
 static void apply_round(const dn_inflight *flight)
 {
     const dn_elements *elements = flight->bucket->elements;
@@ -167,7 +167,7 @@ static void apply_round(const dn_inflight *flight)
     }
 }
 
-/* Posts the next round; after the last the flight is free. */
+/* Posts the next round; after the last one the flight is free. */
 static void go_on(dn_inflight *flight)
 {
     const dn_comm_schedule *schedule = flight->bucket->schedule;
@@ -225,7 +225,7 @@ void dn_inflight_finish(dn_inflight *flight)
 
 /* ---- creation ---- */
 
-/* Raises *bytes and *parts to what the bucket's largest rounds take. */
+/* Raises *bytes and *parts to the needs of the bucket's largest rounds. */
 static void measure_rounds(const dn_inflight *flight, const dn_bucket *bucket, size_t *bytes,
                            size_t *parts)
 {

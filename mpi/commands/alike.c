@@ -1,4 +1,4 @@
-/* Are the ranks of a job alike? Each compares what it has with what rank 0 has; see alike.h. */
+/* Each rank compares its program, options and kernels with rank 0's; see alike.h. */
 #include "commands/alike.h"
 
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "dn/program.h"
 
-/* What has to be the same, line by line. The caller frees *text. */
+/* *text = what must be the same on all ranks, line by line. The caller frees it. */
 static dn_status describe(char **text, const dn_command *command, const dn_options *options)
 {
     size_t size;
@@ -23,7 +23,7 @@ static dn_status describe(char **text, const dn_command *command, const dn_optio
 /* Names the first line that differs. */
 static dn_status compare(const char *ours, const char *theirs, const char *host)
 {
-    enum { SHOWN = 200 }; /* of a line, which a message has room for */
+    enum { SHOWN = 200 }; /* bytes of a line in a message */
     while (*ours || *theirs) {
         const int own = (int)strcspn(ours, "\n"), other = (int)strcspn(theirs, "\n");
         DN_CHECK(own == other && memcmp(ours, theirs, (size_t)own) == 0, DN_EINVAL,
@@ -56,8 +56,8 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command, const 
     return status;
 }
 
-/* Kernels of one class come to the same bits (dn/kernels.h): those of all vectors do, products that
- * round to bf16 each differ. */
+/* Kernels of one class compute the same bits (dn/kernels.h): all vector kernels are one class, each
+ * kind of products that round to bf16 is a class of its own. */
 static const char *class_of(const dn_kernels *kernels, const dn_product_kernels *products)
 {
     return products->operands || kernels == dn_kernels_get(0) ? products->name : "vectors";
@@ -74,7 +74,7 @@ dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype)
     int tables = 0;
     while (dn_kernels_get(tables))
         tables++;
-    const int common = -dn_comm_max(comm, -tables); /* each table implies those before it */
+    const int common = -dn_comm_max(comm, -tables); /* a host with a table has those before it */
     snprintf(first.class, sizeof first.class, "%s", class);
     snprintf(first.name, sizeof first.name, "%s", products->name);
     dn_comm_broadcast(comm, &first, sizeof first);
@@ -88,7 +88,7 @@ dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype)
     return dn_comm_agree(comm, status);
 }
 
-/* The --isa of this host whose kernels are of the class, or NULL. */
+/* An --isa of this host whose kernels are of the class, or NULL. */
 static const char *isa_of(const char *class, int dtype)
 {
     const dn_kernels *kernels;

@@ -1,7 +1,8 @@
 /*
- * Ranks of a job are started alike: else they would wait for one another for ever, or train to
- * other weights than one of them alone would. A wrong launch line, a file on a node's own disk that
- * differs, an old program on one node and mixed processors all lead there.
+ * Checks that all ranks of a job run the same program with the same options and equivalent kernels.
+ * Otherwise they could deadlock, or train to other weights than a single rank would. Causes are a
+ * wrong launch line, a file that differs on a node's local disk, an old program on one node, and
+ * mixed processors.
  */
 #ifndef DN_COMMAND_ALIKE_H
 #define DN_COMMAND_ALIKE_H
@@ -11,22 +12,22 @@
 #include "job/comm.h"
 #include "options/options.h"
 
-/* A checksum of the sources that this program was built of, 16 hexadecimal digits. */
+/* Checksum of the sources that this program was built from, 16 hexadecimal digits. */
 extern const char dn_sources[17];
 
-/* DN_EINVAL on all ranks where one has another version or other sources of dn_dist, command, word
- * or option than rank 0, but for options that ranks may differ in (dn_options_print); names it,
- * with the rank. Collective. */
+/* DN_EINVAL on all ranks if the version or sources of dn_dist, the command, an operand or an option
+ * on some rank differ from rank 0's; the message names the difference and the rank. Options that
+ * may differ between ranks (dn_options_print) are not compared. Collective. */
 dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
                           const dn_options *options);
 
-/* DN_EINVAL on all ranks where the nets' kernels come to other bits on one than on rank 0, with the
- * --isa that cures it. Collective. */
+/* DN_EINVAL on all ranks if the net's kernels on some rank compute other bits than rank 0's; the
+ * message names an --isa that all ranks have. Collective. */
 dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype);
 
-/* state->kernels = the class of bits that the net's kernels come to, for the next checkpoints.
- * Warns where those of the checkpoint that `state` is of, if it tells them, came to others, with
- * the --isa that keeps them. */
+/* state->kernels = the class of kernels (dn/kernels.h) whose bits the net's kernels compute, for
+ * the next checkpoints. Warns if the checkpoint in `state` was trained by another class, and names
+ * the --isa that keeps that class. Not collective. */
 void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype);
 
 #endif

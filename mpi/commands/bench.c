@@ -1,7 +1,7 @@
 /*
- * `dn_dist bench`: complete training steps on synthetic images, with allreduce and update. The
- * JSON's common keys are those of the PyTorch script that was measured beside it, which is not part
- * of this project; docs/figures.md says what it does.
+ * `dn_dist bench`: times complete training steps on synthetic images, with allreduce and update.
+ * The JSON shares its keys with the PyTorch script that the figures compare it with; that script is
+ * not part of this project and is described in docs/figures.md.
  */
 #include "commands/commands.h"
 
@@ -29,11 +29,11 @@ typedef struct bench {
     const dn_options *options;
     dn_net *net;
     dn_step step;
-    double *seconds; /* of each counted step */
+    double *seconds; /* of each timed step */
     dn_peaks peaks;  /* with --roofline */
 } bench;
 
-/* The same images for every step: drawn once, before the first. */
+/* A dn_load_fn: all steps use the images drawn before the first. */
 static dn_status load_nothing(void *user, int virtual_rank, float *images, int32_t *labels,
                               double *waited)
 {
@@ -79,7 +79,8 @@ static dn_status time_steps(bench *b)
     return DN_OK;
 }
 
-/* Multiply-adds of a training step an image, three times the forward pass, in operations. */
+/* Operations per image of a training step: multiply-adds are two each, and a step takes three times
+ * those of the forward pass. */
 static double training_flops(const dn_net *net)
 {
     double multiply_adds = 0;
@@ -143,7 +144,7 @@ static double figure(const json_t *report, const char *key)
     return json_real_value(json_object_get(report, key));
 }
 
-/* The same figures for people. */
+/* Prints the same figures as a table. */
 static void print_bench(const json_t *report)
 {
     json_t *phases = json_object_get(report, "phases_s"), *phase, *seconds;
@@ -186,7 +187,7 @@ static void destroy_bench(bench *b)
     free(b->seconds);
 }
 
-/* Creates and runs all; the caller destroys it, also after a failure. */
+/* Creates and runs the bench; the caller destroys it, even after a failure. */
 static dn_status run_bench(bench *b)
 {
     const dn_options *o = b->options;
@@ -235,7 +236,7 @@ static dn_status report_bench(const bench *b)
                          : DN_OK;
 }
 
-/* What the other kind of bench has no use for. */
+/* Refuses options that only the other kind of bench reads. */
 static dn_status check_given(const dn_options *o)
 {
     static const char *const of_reader[] = {"data", "augment", "shuffle", "seconds", "stage"};

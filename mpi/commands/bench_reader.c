@@ -15,23 +15,23 @@
 
 enum { SEED = 1 };
 
-static const double warmup_part = 0.2; /* of the time, before it */
+static const double warmup_part = 0.2; /* of --seconds, before the timed part */
 
 typedef struct reader {
     dn_split train;
     dn_transform transform;
     dn_loader *loader;
-    float *images; /* of a batch */
+    float *images; /* of one batch */
     int32_t *labels;
 } reader;
 
-/* What a rank has read. */
+/* What a rank has read, as doubles for dn_comm_collect_doubles. */
 typedef struct figures {
     double images, bytes, seconds;
 } figures;
 
-/* Each rank reads as one virtual rank of a training run does; the last batch of an epoch that
- * would not be full for all is left out. */
+/* Each rank reads as one virtual rank of a training run; an epoch's last batch is dropped unless it
+ * is full on all ranks. */
 static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
 {
     const dn_source *const images = &r->train.images;
@@ -64,7 +64,7 @@ static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
                                                   .threads = comm->place->threads});
 }
 
-/* Loads batches from *n on for so many seconds, at least one. */
+/* Loads batches from number *n on for `seconds` seconds, at least one. */
 static dn_status read_for(reader *r, double seconds, int64_t *n)
 {
     const double start = MPI_Wtime();

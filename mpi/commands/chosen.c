@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The val split, or where there is none, the part of the train split that the run held out. */
+/* *id = the split to open: for val the train split if the records have no val split, as the run
+ * held its validation images out of that. */
 static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn_split_id *id)
 {
     dn_manifest *manifest;
@@ -26,7 +27,8 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
     return DN_OK;
 }
 
-/* The run's own training images as it cut them; all images of others, which are no val. */
+/* Cuts the train split as the run did. Records that the run did not learn from are not cut: they
+ * have no val images. */
 static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_options *o)
 {
     char data[sizeof trained->state.data];

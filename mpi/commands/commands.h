@@ -1,6 +1,7 @@
 /*
- * The commands of dn_dist. Collective; the same status on all ranks, with dn_message set
- * everywhere. Results go to standard output of rank 0. Those of DN_COMMAND_ALONE get no `comm`.
+ * The commands of dn_dist. Collective; all ranks return the same status, with the same dn_message.
+ * Rank 0 prints the results to standard output. `comm` is NULL for the commands of
+ * DN_COMMAND_ALONE.
  */
 #ifndef DN_COMMANDS_H
 #define DN_COMMANDS_H
@@ -22,8 +23,8 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options);
 dn_status dn_models_command(const dn_comm *comm, dn_options *options);
 dn_status dn_recipes_command(const dn_comm *comm, dn_options *options);
 
-/* Measures steps as dn_bench does; each rank gets the profile of its own, to be destroyed by the
- * caller also after a failure. Collective. */
+/* Measures steps as dn_bench does; *profile = this rank's profile. The caller destroys it, even
+ * after a failure. Collective. */
 dn_status dn_bench_profile(const dn_comm *comm, const dn_options *options, dn_profile *profile);
 
 #endif

@@ -1,4 +1,4 @@
-/* Texts in comma-separated values; see csv.h. */
+/* Text fields of comma-separated values; see csv.h. */
 #include "commands/csv.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* `dn_dist eval`: the scores of a checkpoint on a split, of all, of each class, of each image. */
+/* `dn_dist eval`: the scores of a checkpoint on a split: in all, per class and per image. */
 #include "commands/trained.h"
 
 #include <inttypes.h>
@@ -23,30 +23,31 @@
 enum {
     TEN_CROPS = 10,
     BINS = 15,
-    SHOWN_MATRIX = 20, /* the most classes that a terminal shows */
-    CLASS_COLUMNS = 24 /* of a class's name */
+    SHOWN_MATRIX = 20, /* most classes whose matrix is printed */
+    CLASS_COLUMNS = 24 /* width of a class name */
 };
 
 typedef struct results {
     const dn_chosen *chosen;
-    const dn_source *images;  /* of these */
-    dn_split_id split;        /* that the images are of, as --split says */
+    const dn_source *images;  /* the images that were evaluated */
+    dn_split_id split;        /* as --split says */
     const char *weights;      /* "trained" or "average" */
-    const char *folder;       /* of the run, on its own data; or empty */
+    const char *folder;       /* the run's folder if these are its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
-    dn_sample *samples; /* (images->count) on rank 0, which tells of them */
+    dn_sample *samples; /* (images->count) on rank 0 */
     dn_scores scores;
-    struct class_scores *counted; /* (classes), without what is in percent */
-    struct cell *cell; /* (cells): those of the confusion matrix that are not 0, row by row */
+    struct class_scores *counted; /* (classes) the counts; percentages are not set */
+    struct cell *cell;            /* (cells) nonzero cells of the confusion matrix, row by row */
     int64_t cells;
     double calibration; /* expected calibration error, percent */
 } results;
 
-/* ---- what is found in the samples ---- */
+/* ---- scores of the samples ---- */
 
-/* Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017: how far
- * accuracy and mean confidence are apart, in bins of equal width by confidence. */
+/* The expected calibration error: the difference between accuracy and mean confidence in bins of
+ * equal width by confidence (Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural
+ * Networks", ICML 2017). */
 static double calibration_error(const results *r)
 {
     double confidence[BINS] = {0}, correct[BINS] = {0}, error = 0;
@@ -61,9 +62,9 @@ static double calibration_error(const results *r)
     return 100 * error / (double)r->images->count;
 }
 
-/* Of one class, in percent; NaN where there is nothing to divide by. */
+/* Scores of one class; percentages are NaN where the divisor is 0. */
 typedef struct class_scores {
-    int64_t images, predicted, correct; /* of the class, as the class, both */
+    int64_t images, predicted, correct; /* labelled as the class, predicted as it, both */
     double recall, precision, f1;
 } class_scores;
 
@@ -79,8 +80,8 @@ static int by_place(const void *a, const void *b)
                                 : (x->predicted > y->predicted) - (x->predicted < y->predicted);
 }
 
-/* Sets r->counted and r->cell, which are zeroed, of one cell for each image. The whole matrix would
- * be of classes^2, which grows beyond any memory where an image is of thousands of classes. */
+/* Fills r->counted and r->cell, which are zeroed; r->cell has room for one cell per image. The full
+ * matrix would have classes^2 cells, too many for sets with many classes. */
 static void count_classes(results *r)
 {
     for (int64_t i = 0; i < r->images->count; i++) {
@@ -107,7 +108,7 @@ static class_scores score_class(const results *r, int class)
     return s;
 }
 
-/* The mean of F1 over the classes that have one. */
+/* The mean F1 of the classes that have one. */
 static double macro_f1(const results *r)
 {
     double sum = 0;
@@ -147,7 +148,7 @@ static json_t *to_json(const results *r, int crops)
         dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
 }
 
-/* Gives each of the samples its number in the split, and its file where the records tell it. */
+/* Adds to each sample its index in the split, and its file if the records name it. */
 static dn_status name_files(const results *r, json_t *samples)
 {
     dn_file_names names = {0};
@@ -169,7 +170,7 @@ static dn_status name_files(const results *r, json_t *samples)
     return status;
 }
 
-/* For reports of the run. */
+/* Writes the evaluation for reports into the run's folder. */
 static dn_status write_evaluation(const results *r, const dn_options *o,
                                   const dn_transform *transform, int crops)
 {
@@ -283,7 +284,7 @@ static dn_status write_samples(const results *r, const char *path)
     return status;
 }
 
-/* A net whose numbers are too great gives logits that no class can be told by. */
+/* Non-finite logits do not determine a class. */
 static dn_status check_samples(const results *r)
 {
     for (int64_t i = 0; i < r->images->count; i++)
@@ -294,7 +295,7 @@ static dn_status check_samples(const results *r)
     return DN_OK;
 }
 
-/* What is told of the results, by one rank. */
+/* Rank 0 prints and writes the results. */
 static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
 {
     DN_TRY(check_samples(r));
@@ -321,7 +322,8 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
 
 /* ---- the command ---- */
 
-/* transforms(TEN_CROPS) = --eval-transform with crop 0 to 9 in place of its center-crop. */
+/* transforms(TEN_CROPS) = --eval-transform with crops 0 to 9 of ten-crop in place of its
+ * center-crop. */
 static dn_status make_crops(const dn_options *options, const dn_data_info *data,
                             dn_transform *transforms)
 {
@@ -343,7 +345,7 @@ static dn_status make_crops(const dn_options *options, const dn_data_info *data,
     return DN_OK;
 }
 
-/* The folder that the checkpoint remembers may have moved since. */
+/* The folder recorded in the checkpoint may have been moved. */
 static dn_status check_folder(const dn_trained *trained, const dn_options *o)
 {
     if (dn_options_given(o, "data"))
@@ -353,14 +355,14 @@ static dn_status check_folder(const dn_trained *trained, const dn_options *o)
     return dn_learnt_folder(&trained->state);
 }
 
-/* run = "" where the images are not the run's own: its report has the evaluation of those. Rank 0.
- */
+/* run = "" if the images are not the run's own: its report shows only an evaluation of those. Rank
+ * 0. */
 static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_manifest *data,
                             char *run)
 {
     DN_TRY(dn_trained_learnt(trained));
     DN_TRY(dn_trained_check(trained, data, o));
-    const dn_manifest *const learnt = trained->data; /* NULL: safetensors of another program's */
+    const dn_manifest *const learnt = trained->data; /* NULL: safetensors of another program */
     if ((learnt && dn_manifest_is_same(learnt, data)) || run[0] == '\0')
         return DN_OK;
     if (!o->json)
@@ -370,8 +372,8 @@ static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_m
     return DN_OK;
 }
 
-/* The net that the checkpoint holds, with its weights, and what makes its input of images. A batch
- * is of no more than all images. Not collective. */
+/* *net = the checkpoint's net with its weights, for batches of at most all images; transforms =
+ * those from the images to its input. Not collective. */
 static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_trained *trained,
                           dn_options *o, const dn_source *images)
 {
@@ -412,8 +414,8 @@ done:
     return status;
 }
 
-/* What a rank keeps: of several crops its images' logits, and their results; rank 0 all images'
- * results, and the confusion matrix, as numbers and as JSON. */
+/* Bytes that a rank keeps: the samples of its images and, for several crops, their logits; on rank
+ * 0 all samples and the confusion matrix, as numbers and as JSON. */
 static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c,
                          const dn_options *o)
 {
@@ -436,8 +438,8 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     dn_status status;
     DN_CHECK(o->word_count == 0, DN_EINVAL, "found '%s', expected one checkpoint or run",
              o->words[0]);
-    if (dn_is_folder(o->checkpoint) && o->split == DN_TEST) /* which reports show */
-        strcpy(run, o->checkpoint); /* before it becomes the name of a file there */
+    if (dn_is_folder(o->checkpoint) && o->split == DN_TEST) /* the split that reports show */
+        strcpy(run, o->checkpoint); /* before dn_trained_open replaces it by a file in it */
     DN_TRY_OR_DONE(
         DN_ON_RANK_0(comm, dn_file_check_kind(o->per_sample, "such CSV file", 0, "index,label,")));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));

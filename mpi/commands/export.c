@@ -9,7 +9,7 @@
 #include "dn/weights.h"
 #include "dn/words.h"
 
-/* The format that was asked for, or that the name ends in. */
+/* *format = that of --format, or of the file name's extension. */
 static dn_status find_format(const dn_options *o, const char *out, dn_format *format)
 {
     *format = (dn_format)o->format;
@@ -27,7 +27,7 @@ static dn_status find_format(const dn_options *o, const char *out, dn_format *fo
     return DN_OK;
 }
 
-/* safetensors have their JSON behind eight bytes, ONNX its producer's name behind its version. */
+/* safetensors have JSON after eight bytes; ONNX has the producer's name after the version. */
 static dn_status check_out(const char *out, dn_format format)
 {
     return format == DN_FORMAT_ONNX

@@ -1,4 +1,5 @@
-/* `dn_dist info`: parameters, multiply-adds and memory; with --layers, of what they consist. */
+/* `dn_dist info`: parameters, multiply-adds, memory and learning rates; with --layers also for each
+ * layer. */
 #include "commands/commands.h"
 #include "commands/settings.h"
 #include "dn/layer_info.h"
@@ -51,7 +52,8 @@ static void print_memory_plan(const dn_net *net, int is_listed)
     printf("packed weights and partial sums of one step each: at most %zu bytes\n", most);
 }
 
-/* The optimizer's vectors have the parameters alone, sums the batch statistics as well. */
+/* An optimizer's vector has the length of the parameters; a sum's also contains the batch
+ * statistics. */
 static void print_beside_plan(const dn_net *net, const dn_options *options)
 {
     const dn_view view = dn_net_view(net);
@@ -63,8 +65,8 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
 }
 
 enum {
-    STEPS_PER_EPOCH = 1000, /* which only the rates of a warm-up depend on */
-    MOST_EPOCHS = 100000    /* that are looked at, so that a slip of the keyboard ends */
+    STEPS_PER_EPOCH = 1000, /* affects only the rates of a warm-up */
+    MOST_EPOCHS = 100000    /* that are searched, so that a mistyped --epochs ends */
 };
 
 static int has_schedule(const dn_options *o)
@@ -76,7 +78,8 @@ static int has_schedule(const dn_options *o)
     return given;
 }
 
-/* The rate of each epoch's first step, epochs of one rate on one line. */
+/* Prints the rate of each epoch's first step; consecutive epochs with the same rate share a line.
+ */
 static dn_status print_schedule(const dn_options *o)
 {
     const int virtual_ranks = o->step.virtual_ranks > 0 ? o->step.virtual_ranks : 1;

@@ -7,11 +7,11 @@
 #include "commands/trained.h"
 #include "dn/weights.h"
 
-/* What is told of them. */
+/* What the file says of its weights. */
 typedef struct origin {
-    int classes;         /* of a head of another number of them, which was not taken; or 0 */
+    int classes;         /* of a head that was skipped as it has another number of classes; or 0 */
     int is_average;      /* averaged weights */
-    dn_manifest *learnt; /* NULL: not told */
+    dn_manifest *learnt; /* NULL: not known */
 } origin;
 
 static dn_status start_kind(const char *path, int *is_hdf5)
@@ -23,7 +23,7 @@ static dn_status start_kind(const char *path, int *is_hdf5)
     return DN_OK;
 }
 
-/* The checkpoint of --init-from; `own` gets the options of its run. The caller closes it, also
+/* Opens the checkpoint of --init-from; *own = the options of its run. The caller closes it, even
  * after a failure. */
 static dn_status open_start(dn_trained *from, const dn_options *options, dn_options *own)
 {
@@ -33,8 +33,8 @@ static dn_status open_start(dn_trained *from, const dn_options *options, dn_opti
     return dn_trained_open(from, own);
 }
 
-/* The checkpoint is loaded into a net of its own, all of it: so it is checked in full, and only
- * then taken in part. */
+/* Loads the whole checkpoint into a net of its own, which checks all of it, then copies the parts
+ * that fit. */
 static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin *told)
 {
     dn_options own;
@@ -68,8 +68,8 @@ static dn_status copy_safetensors(dn_net *net, const char *path, origin *from)
     return dn_safetensors_load(net, path, &from->classes);
 }
 
-/* kept = the head's tensors, or with `back` these as they were kept; all one after another. Returns
- * their floats, with NULL only that. */
+/* Copies the head's tensors to `kept`, one after another, or with `back` from there. Returns their
+ * floats; with NULL it does only that. */
 static size_t keep_head(const dn_view *net, float *kept, int back)
 {
     size_t count = 0;
@@ -86,8 +86,8 @@ static size_t keep_head(const dn_view *net, float *kept, int back)
     return count;
 }
 
-/* A head of other classes, in name or order, would begin with answers to other questions: the one
- * that was kept takes its place. */
+/* A head trained for other classes, by name or order, is useless here: the head that was kept takes
+ * its place. */
 static void settle_head(const dn_view *net, const char *path, const origin *from,
                         const dn_manifest *data, float *kept)
 {
@@ -108,7 +108,7 @@ static void settle_head(const dn_view *net, const char *path, const origin *from
     }
 }
 
-/* The file has as many class names as its head, which is the net's, has classes. */
+/* Checks that the file names as many classes as its head has. */
 static dn_status check_learnt(const dn_view *net, const char *path, const dn_manifest *learnt)
 {
     DN_CHECK(learnt->info.classes == net->spec->classes, DN_ECORRUPT,
@@ -137,7 +137,7 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest
     return status;
 }
 
-/* *told = "" where the file does not say. */
+/* told = the model that the file names, or "". */
 static dn_status told_model(const dn_options *options, char told[sizeof options->model])
 {
     int is_hdf5;

@@ -1,4 +1,4 @@
-/* `dn_dist models` and `dn_dist recipes`: what there is to choose from. */
+/* `dn_dist models` and `dn_dist recipes`: lists of both. */
 #include "commands/commands.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Is there memory enough; see memory.h. */
+/* Checks memory before it is touched; see memory.h. */
 #include "commands/memory.h"
 
 #include <math.h>
@@ -7,17 +7,17 @@
 
 #include "dn/limits.h"
 
-/* Of what is left, the part that may be taken: not all that a run touches is counted. */
+/* The usable part of free memory: the rest is for what is not counted. */
 static const double usable_part = 0.95;
 
-/* What a rank needs beside its net's arena, and its cgroup's limit. */
+/* A rank's memory: what it needs besides its net's arena, and the limit of its cgroup. */
 typedef struct need {
     dn_limit limit;
     dn_bytes bytes;
 } need;
 
-/* The largest batch of which `ranks` nets take no more than `most` in all, with `more` beside
- * each; 0: none. Plans of smaller batches take less. */
+/* The largest batch for which `ranks` nets, each with `more`, fit into `most` bytes; 0: none.
+ * Memory grows with the batch. */
 static int largest_batch(const dn_net *net, dn_bytes more, int ranks, double most)
 {
     const int batch = dn_net_view(net).batch;
@@ -34,7 +34,7 @@ static int largest_batch(const dn_net *net, dn_bytes more, int ranks, double mos
     return fits;
 }
 
-/* Which batch fits; where none does but would without what is fixed, what that is. */
+/* text = which batch fits; if none does because of more.fixed, what that is. */
 static void say_largest(char text[256], const dn_net *net, dn_bytes more, int ranks, double most,
                         const char *fixed_is)
 {
@@ -49,7 +49,8 @@ static void say_largest(char text[256], const dn_net *net, dn_bytes more, int ra
         snprintf(text, 256, "no batch fits");
 }
 
-/* Of needs(count) those with `group`, or all where it is 0, against what is left for them. */
+/* Checks that those of needs(count) with this `group`, or all if it is 0, fit into the `left`
+ * bytes. */
 static dn_status check_needs(const need *needs, int count, uint64_t group, double left,
                              const dn_net *net, const char *fixed_is)
 {

@@ -1,4 +1,4 @@
-/* Does what a command is about to touch fit into the memory that there is? */
+/* Checks that a command's memory fits before it is touched. */
 #ifndef DN_COMMAND_MEMORY_H
 #define DN_COMMAND_MEMORY_H
 
@@ -6,10 +6,11 @@
 #include "job/comm.h"
 #include "training/step.h"
 
-/* Before a net's memory is touched: DN_ENOMEM on all ranks where those of a machine, each with
- * `more` beside its net, take more than 95 % of what the machine or their cgroup has left: not all
- * that a run touches is counted. The message names the largest batch that fits; where none does for
- * more.fixed, it says what that is, `fixed_is`. Collective. */
+/* DN_ENOMEM on all ranks if the ranks of some machine need more than 95 % of the memory that is
+ * left to it or to their cgroup (the rest is for memory that is not counted). Each rank needs its
+ * net's memory, which must not have been touched yet, and `more`. The message names the largest
+ * batch that fits; if more.fixed alone leaves no room for any, it names that memory as `fixed_is`.
+ * Collective. */
 dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more,
                           const char *fixed_is);
 

@@ -14,7 +14,7 @@ enum { MOST_IMAGES = 1 << 24 };
 
 /* ---- reading them ---- */
 
-/* Luma as PIL's convert("L") has it, in place. */
+/* Converts to luma in place, as PIL's convert("L"). */
 static void make_grey(uint8_t *rgb, size_t pixels)
 {
     for (size_t i = 0; i < pixels; i++)
@@ -40,7 +40,7 @@ static dn_status read_picture(const dn_source *source, const dn_request *request
                                image);
 }
 
-/* A dn_read_fn that does not fail. */
+/* A dn_read_fn that does not fail: a bad image is black and marked. */
 static dn_status read_or_blacken(const dn_source *source, const dn_request *request,
                                  const dn_transform *t, dn_workspace *w, float *image)
 {
@@ -88,8 +88,9 @@ static int compare_entries(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* A file whatever its name; of a folder the images, those of folders in it too, by name, but
- * nothing hidden. What cannot be read is taken: its turn to be told of comes. */
+/* Adds a file, whatever its name, or the images of a folder and its subfolders in order of name,
+ * without hidden ones. Files that cannot be read are added too: they are reported with the results.
+ */
 static dn_status add_word(dn_pictures *p, const char *word)
 {
     char *const roots[] = {(char *)word, NULL};

@@ -1,10 +1,10 @@
 /*
- * `dn_dist plan`: predicts a step's time on 1, 2, 4, ... nodes from a step measured here, or from a
- * profile measured elsewhere, and from the network's latency and bandwidth (planning/scaling.h).
+ * `dn_dist plan`: predicts the time of a step on 1, 2, 4, ... nodes from a step measured here or a
+ * profile measured elsewhere, and the network's latency and bandwidth (planning/scaling.h).
  *
- * Weak scaling, one virtual rank of --batch-size images a rank, unless --virtual-ranks fixes the
- * global batch. An epoch is as long as that of --data, or of the set that images of such a size are
- * best known from.
+ * It assumes weak scaling, one virtual rank of --batch-size images a rank, unless --virtual-ranks
+ * fixes the global batch. An epoch is that of --data, or of the best-known data set with images of
+ * the net's size.
  */
 #include "commands/commands.h"
 
@@ -18,14 +18,14 @@
 #include "dn/terminal.h"
 #include "planning/scaling.h"
 
-/* What epochs are made of. */
+/* The sizes of a data set's splits. */
 typedef struct image_set {
     char name[64];
     int64_t images[DN_SPLITS];
-    int most_size; /* of the images that are taken for this set's */
+    int most_size; /* largest image size that this set is assumed for */
 } image_set;
 
-/* Where no --data says it, by the size of the images. */
+/* Assumed without --data, by image size. */
 static const image_set known_sets[] = {{"MNIST", {60000, 10000}, 28},
                                        {"CIFAR", {50000, 10000}, 32},
                                        {"Tiny ImageNet", {100000, 10000}, 64},
@@ -46,7 +46,7 @@ static dn_scaling_job job_of(const dn_options *o, const dn_profile *profile)
     };
 }
 
-/* The set of --data. The net that is to be measured is as it would be there. */
+/* *set = that of --data; the net to measure takes image size and classes from it. */
 static dn_status read_set(dn_options *o, image_set *set)
 {
     dn_manifest *manifest;
@@ -73,9 +73,9 @@ static void guess_set(int size, image_set *set)
     *set = known_sets[known];
 }
 
-/* Seconds of an epoch: its steps, and the evaluation on the test and val images that ranks share as
- * batches (the forward pass of training is taken for theirs). NaN where a batch is more than an
- * epoch. */
+/* Seconds of an epoch: its steps, and the evaluation of test and val images, whose batches are
+ * divided between the ranks and cost as much as a forward pass in training. NaN if a global batch
+ * is larger than an epoch. */
 static double epoch_seconds(const dn_scaling_job *job, const image_set *set, const dn_prediction *p)
 {
     const int64_t batch = job->profile->batch;
@@ -137,7 +137,7 @@ static json_t *encode_plan_row(const dn_prediction *p, int nodes, double efficie
                      p->median_message, "least_message_bytes", p->least_message, "limit", p->limit);
 }
 
-/* 1, 2, 4, ... and the most. */
+/* The next of 1, 2, 4, ... and `most`. */
 static int next_nodes(int nodes, int most)
 {
     return nodes < most && 2 * nodes > most ? most : 2 * nodes;
@@ -180,7 +180,7 @@ done:
     return status;
 }
 
-/* The options that say what to measure mean nothing beside a profile. */
+/* Options that say what to measure are refused with --profile. */
 static dn_status check_plan_options(const dn_options *options)
 {
     static const char *const measured[] = {"model",      "size",      "classes", "channels",

@@ -1,8 +1,8 @@
 /*
- * `dn_dist predict`: the likeliest classes of image files.
+ * `dn_dist predict`: the most probable classes of image files.
  *
- * The files are a source like any other: read ahead, in batches, each computed by one rank. Those
- * that are no images are told of at the end.
+ * The files are a source like any other: read ahead in batches, each computed by one rank. Files
+ * that are not valid images are reported at the end.
  */
 #include "commands/alike.h"
 #include "commands/csv.h"
@@ -20,7 +20,7 @@
 #include "training/evaluate.h"
 #include "training/split.h"
 
-/* ---- what the net makes of them ---- */
+/* ---- computing ---- */
 
 enum { UNREADABLE = 1, NOT_FINITE };
 
@@ -28,7 +28,7 @@ typedef struct predictions {
     const dn_pictures *pictures;
     int classes, top;
     dn_part_of_images own;
-    double *row;         /* (own.kept, 1 + 2 top): its fault or 0; class and probability */
+    double *row;         /* (own.kept, 1 + 2 top): 1 if it is bad, else 0; class and probability */
     double *probability; /* (classes) of one image */
 } predictions;
 
@@ -45,7 +45,7 @@ static int are_finite(const float *logits, int classes)
     return finite;
 }
 
-/* The `top` likeliest, of equal ones the lower number first. */
+/* A dn_scored_fn: keeps the `top` most probable classes, of equal ones the lower number first. */
 static void keep_top(void *user, const dn_scored *b)
 {
     const predictions *p = user;
@@ -79,7 +79,7 @@ static void print_csv(const char *path, const double *row, int top, const char *
     }
 }
 
-/* As messages are: a name may hold what would end the line, or move the cursor. */
+/* Escapes the text as messages are: a name may contain newlines or control characters. */
 static void print_plain(const char *text)
 {
     for (; *text; text++)
@@ -97,7 +97,7 @@ static void print_text(const char *path, const double *row, int top, const char 
     printf("\n");
 }
 
-/* One object of the list; `fault` in place of classes where it is no image. */
+/* One object of the list, with `fault` in place of classes if it is not a valid image. */
 static void print_json(const char *path, const double *row, int top, const char *const *names,
                        const char *fault)
 {
@@ -115,7 +115,7 @@ static void print_json(const char *path, const double *row, int top, const char 
     json_decref(object);
 }
 
-/* What is wrong with image i, NULL: nothing. */
+/* Why image i has no prediction, or NULL. */
 static const char *find_fault(const predictions *p, int64_t i, const dn_transform *transform)
 {
     const double fault = p->row[(size_t)i * row_size(p)];
@@ -127,7 +127,7 @@ static const char *find_fault(const predictions *p, int64_t i, const dn_transfor
     return dn_message();
 }
 
-/* Prints all; DN_ECORRUPT where images are bad, each named. */
+/* Prints all predictions; DN_ECORRUPT if images are bad, which are named. */
 static dn_status print_all(const predictions *p, const dn_options *o, const dn_transform *transform,
                            const char *const *names)
 {
@@ -162,8 +162,8 @@ static dn_status print_all(const predictions *p, const dn_options *o, const dn_t
 
 /* ---- the command ---- */
 
-/* The run's --eval-transform for images of any size: where the records have one size, images are
- * brought to it first, as the net learnt what its steps make of such. */
+/* The run's --eval-transform, for images of any size: if all training images had one size, images
+ * are first resized to it, as the steps of the transform assume it. */
 static dn_status make_transform(dn_options *o, const dn_data_info *info, dn_transform *transform)
 {
     DN_TRY(dn_options_transform(o, DN_TEST, info, transform));

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* What `dn_dist eval RUN` left in the run's folder. */
+/* Adds the evaluation that `dn_dist eval RUN` wrote into the run's folder. */
 static dn_status add_evaluation(json_t *run, const char *folder)
 {
     char path[PATH_MAX];
@@ -32,13 +32,13 @@ static dn_status add_evaluation(json_t *run, const char *folder)
     return DN_OK;
 }
 
-/* A folder without a run, or with one that is damaged: no fault of the others. */
+/* A folder without a run, or with a damaged one, does not prevent a report of the others. */
 static int is_unreadable(dn_status status)
 {
     return status == DN_ENOENT || status == DN_ECORRUPT || status == DN_EINVAL;
 }
 
-/* As report/page.html begins. */
+/* The first bytes of report/page.html. */
 static const char page_start[] =
     "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<title>dn_dist report";
 
@@ -54,7 +54,7 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
         status = dn_report_load(&run, options->words[i]);
         if (status == DN_OK)
             status = add_evaluation(run, options->words[i]);
-        if (is_unreadable(status) && options->word_count > 1) { /* of "runs/" and a star */
+        if (is_unreadable(status) && options->word_count > 1) { /* as for "runs/" and a star */
             dn_warn("%s; left out", dn_message());
             status = DN_OK;
             json_decref(run);

@@ -1,4 +1,4 @@
-/* What the options amount to; see settings.h. */
+/* Turns options into settings; see settings.h. */
 #include "commands/settings.h"
 
 #include <ctype.h>
@@ -78,7 +78,7 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
     return DN_OK;
 }
 
-/* Takes the option's value where it is given, the data's otherwise; both must agree. */
+/* The option's value if it is given, else the data's; if both are given they must agree. */
 static dn_status given_or_data(const char *option, int given, int data, const char *dataset,
                                int *value)
 {
@@ -103,7 +103,7 @@ dn_status dn_options_shuffle(const dn_options *options, int64_t *window)
     return DN_OK;
 }
 
-/* The size of images that come in several: as asked for, or the model's own. */
+/* The net's input size for data sets with images of several sizes: --size, or the model's own. */
 static int automatic_side(const dn_options *o)
 {
     dn_spec spec;
@@ -111,7 +111,7 @@ static int automatic_side(const dn_options *o)
     return o->size > 0 ? o->size : has_model ? spec.height : 224;
 }
 
-/* What --augment or --eval-transform stand for where they are automatic. */
+/* The transform list that an automatic --augment or --eval-transform stands for. */
 static void resolve(char *list, size_t size, const dn_options *o, dn_split_id split,
                     const dn_data_info *data)
 {
@@ -156,8 +156,8 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_data_i
                          list, dn_message());
 }
 
-/* images / (classes x images of the class): scikit-learn's "balanced". Of a class without any,
- * which no label names, 0. */
+/* images / (classes x images of the class), as scikit-learn's "balanced"; 0 for a class without
+ * images. */
 static dn_status balance(const dn_source *images, float *weights)
 {
     const size_t classes = (size_t)images->info.classes;

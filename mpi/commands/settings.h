@@ -1,4 +1,4 @@
-/* What the options amount to: the settings of what the commands start. Not collective. */
+/* Turns options into the settings of nets, transforms and schedules. Not collective. */
 #ifndef DN_SETTINGS_H
 #define DN_SETTINGS_H
 
@@ -10,11 +10,12 @@
 #include "dn/transform.h"
 #include "options/options.h"
 
-/* path(size) = the run's folder: --out, or runs/<recipe>, or runs/<model>, with all but letters,
- * digits, '.', '-' and '_' turned into '_'. DN_EINVAL where that is too long. */
+/* path(size) = the run's folder: --out, or runs/<recipe>, or runs/<model>, with all characters but
+ * letters, digits, '.', '-' and '_' replaced by '_'. DN_EINVAL if it is too long. */
 dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
 
-/* dn_options_resume_from_ini of a checkpoint's configuration; a failure names its file. */
+/* dn_options_resume_from_ini for a checkpoint's configuration; messages of failures name its file.
+ */
 dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
 
 /* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
@@ -23,28 +24,28 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate);
 
-/* *window = what --shuffle says: the images of a window, 0: the whole split. DN_EINVAL. */
+/* *window = the images of a window of --shuffle; 0: the whole split. DN_EINVAL. */
 dn_status dn_options_shuffle(const dn_options *options, int64_t *window);
 
-/* The mean and std of `info` become those of --normalize, unless it is automatic. DN_EINVAL. */
+/* Sets mean and std of `info` to those of --normalize, unless that is automatic. DN_EINVAL. */
 dn_status dn_options_normalize(const dn_options *options, dn_data_info *info);
 
-/* *transform = what makes a split's images the net's input. --augment, --eval-transform and
- * --normalize that are automatic become what they stand for. DN_EINVAL. */
+/* *transform = the transform from a split's images to the net's input. Resolves --augment,
+ * --eval-transform and --normalize if they are automatic. DN_EINVAL. */
 dn_status dn_options_transform(dn_options *options, dn_split_id split, const dn_data_info *data,
                                dn_transform *transform);
 
-/* weights(classes) = those of the loss for training on `images`, unless --class-weights is none.
- * DN_EINVAL. */
+/* weights(classes) = the class weights of the loss for training on `images`; untouched if
+ * --class-weights is none. DN_EINVAL. */
 dn_status dn_options_class_weights(const dn_options *options, const dn_source *images,
                                    float *weights);
 
-/* What a net is made for. */
+/* What a net is used for. */
 typedef enum dn_net_use { DN_NET_TRAINS, DN_NET_EVALUATES, DN_NET_IS_PLANNED } dn_net_use;
 
-/* *net = the net for that use, which the caller owns. What the options leave open of its images and
- * classes is taken from `data` and what makes the net's input of it (or NULL); DN_ESHAPE where both
- * are given and differ. DN_EINVAL, DN_ENOMEM. */
+/* *net = a net for that use, which the caller destroys. Image size, channels and classes that the
+ * options do not give are taken from `data` and its transform `input` (both may be NULL). DN_ESHAPE
+ * if options and data differ; DN_EINVAL, DN_ENOMEM. */
 dn_status dn_options_net(const dn_options *options, dn_net_use use, const dn_data_info *data,
                          const dn_transform *input, int virtual_ranks, dn_net **net);
 

@@ -1,9 +1,9 @@
 /*
- * `dn_dist top`: how a run stands, drawn anew each second on a terminal until the run is finished
- * or the user has seen enough; less often where all that the run has written takes long to read.
+ * `dn_dist top`: the state of a run, redrawn on a terminal every second until the run is finished
+ * or the user quits; less often if the run's records take long to read.
  *
- * The terminal's second screen is used, so that the first is as before in the end. The signals that
- * matter are blocked and waited for; there are no handlers.
+ * It uses the terminal's alternate screen, so that the main one is unchanged afterwards. Signals
+ * are blocked and waited for; there are no handlers.
  */
 #include "commands/commands.h"
 
@@ -21,14 +21,14 @@
 
 #include "dn/metrics.h"
 #include "dn/terminal.h"
-#include "top/standing.h"
+#include "top/summary.h"
 
 enum {
     LINE_SIZE = 4096,
     PART_SIZE = 96,
     TEXT_ROWS = 7,
     PLAIN_COLUMNS = 80,
-    PLAIN_HEIGHT = 8, /* of a curve where nobody limits the rows */
+    PLAIN_HEIGHT = 8, /* of a curve if the rows are not limited */
     MOST_HEIGHT = 16
 };
 
@@ -39,8 +39,8 @@ typedef struct window {
 
 /* ---- lines ---- */
 
-/* No text of a file may move the cursor, neither by control characters of ASCII nor by those of
- * Unicode, which begin with C2. */
+/* Text from files must not move the cursor: replaces the control characters of ASCII and of Unicode
+ * (C1, whose UTF-8 begins with C2). */
 static void print_clean(FILE *to, char *line, int is_utf8)
 {
     dn_one_line(line);
@@ -61,7 +61,7 @@ static void print_parts(FILE *to, const window *w, const dn_part *parts, int cou
 
 #define COUNT(array) (int)(sizeof(array) / sizeof *(array))
 
-/* text = the value by `format`, or "" where there is none. */
+/* text = the value by `format`, or "" if it is NaN. */
 static void number_text(char text[PART_SIZE], const char *format, double value)
 {
     text[0] = '\0';
@@ -69,7 +69,7 @@ static void number_text(char text[PART_SIZE], const char *format, double value)
         snprintf(text, PART_SIZE, format, value);
 }
 
-/* text = "WORD 3/50", without what is not known. */
+/* text = "WORD 3/50", without the parts that are not known. */
 static void place_text(char text[PART_SIZE], const char *word, int64_t at, int64_t of)
 {
     const int used = snprintf(text, PART_SIZE, "%s %" PRId64, word, at);
@@ -77,7 +77,7 @@ static void place_text(char text[PART_SIZE], const char *word, int64_t at, int64
         snprintf(text + used, PART_SIZE - (size_t)used, "/%" PRId64, of);
 }
 
-static void print_progress(FILE *to, const dn_standing *s, const window *w)
+static void print_progress(FILE *to, const dn_run_summary *s, const window *w)
 {
     char epoch[PART_SIZE], step[PART_SIZE], speed[PART_SIZE], percent[PART_SIZE], left[32],
         end[PART_SIZE] = "", bar[DN_BAR_MOST + 3] = "", line[LINE_SIZE];
@@ -98,7 +98,7 @@ static void print_progress(FILE *to, const dn_standing *s, const window *w)
     print_parts(to, w, parts, COUNT(parts));
 }
 
-static void print_waits(FILE *to, const dn_standing *s, const window *w)
+static void print_waits(FILE *to, const dn_run_summary *s, const window *w)
 {
     char rate[PART_SIZE], data[PART_SIZE], sum[PART_SIZE], late[PART_SIZE], part[PART_SIZE];
     number_text(rate, "learning rate %.6g", s->rate);
@@ -123,13 +123,13 @@ static double last_value(const dn_series *s)
     return s->count > 0 ? s->value[s->count - 1] : (double)NAN;
 }
 
-static void print_measure(FILE *to, const dn_standing *s, int index, const window *w, int height)
+static void print_metric(FILE *to, const dn_run_summary *s, int index, const window *w, int height)
 {
     static const struct {
         const char *name, *train, *held_out, *best;
     } texts[] = {{"loss:", "train %.4f", "%.4f", "%.4f"},
                  {"accuracy:", "train %.2f%%", "%.2f%%", "%.2f%%"}};
-    const dn_standing_measure *const m = &s->measure[index];
+    const dn_summary_metric *const m = &s->metric[index];
     char train[PART_SIZE], value[PART_SIZE], held_out[2 * PART_SIZE] = "", best[2 * PART_SIZE] = "";
     number_text(train, texts[index].train, last_value(&m->train));
     number_text(value, texts[index].held_out, last_value(&m->held_out));
@@ -144,10 +144,10 @@ static void print_measure(FILE *to, const dn_standing *s, int index, const windo
                    w->is_utf8);
 }
 
-static void print_standing(FILE *to, const char *folder, const dn_standing *s, const window *w)
+static void print_summary(FILE *to, const char *folder, const dn_run_summary *s, const window *w)
 {
     char ranks[PART_SIZE] = "";
-    const int room = w->rows > TEXT_ROWS ? (w->rows - TEXT_ROWS) / DN_STANDING_MEASURES : 0;
+    const int room = w->rows > TEXT_ROWS ? (w->rows - TEXT_ROWS) / DN_SUMMARY_METRICS : 0;
     const int height = w->rows == 0 ? PLAIN_HEIGHT : room < MOST_HEIGHT ? room : MOST_HEIGHT;
     if (s->ranks > 0)
         snprintf(ranks, sizeof ranks, " %" PRId64 " rank%s", s->ranks, s->ranks > 1 ? "s" : "");
@@ -159,8 +159,8 @@ static void print_standing(FILE *to, const char *folder, const dn_standing *s, c
     print_parts(to, w, &(dn_part){s->state, 0}, 1);
     print_progress(to, s, w);
     print_waits(to, s, w);
-    for (int i = 0; i < DN_STANDING_MEASURES; i++)
-        print_measure(to, s, i, w, height);
+    for (int i = 0; i < DN_SUMMARY_METRICS; i++)
+        print_metric(to, s, i, w, height);
 }
 
 /* ---- the terminal ---- */
@@ -181,7 +181,7 @@ static window current_window(void)
     return w;
 }
 
-/* The second screen, where lines that are too long are cut and there is no cursor. */
+/* Switches to the alternate screen, without line wrap and cursor. */
 static void enter_screen(void)
 {
     fputs("\033[?1049h\033[?7l\033[?25l", stdout);
@@ -193,7 +193,7 @@ static void leave_screen(void)
     fflush(stdout);
 }
 
-/* Rewrites the screen by as many of the lines as it has. */
+/* Redraws the screen with as many lines as fit. */
 static void draw(const char *text, int rows)
 {
     fputs("\033[H", stdout);
@@ -206,13 +206,13 @@ static void draw(const char *text, int rows)
     fflush(stdout);
 }
 
-/* Prints how the run stands now, or draws it. */
+/* Prints the run's state, or draws it. */
 static dn_status show(const char *folder, int is_drawn, int *is_finished)
 {
-    dn_standing standing;
+    dn_run_summary summary;
     char *text = NULL;
     size_t size;
-    dn_status status = dn_standing_read(&standing, folder);
+    dn_status status = dn_run_summary_read(&summary, folder);
     FILE *const to = status == DN_OK ? open_memstream(&text, &size) : NULL;
     if (status == DN_OK && to == NULL)
         status = dn_fail(DN_ENOMEM, "memory: found none for a screen");
@@ -220,7 +220,7 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
         window w = current_window();
         const int rows = w.rows;
         w.rows = is_drawn ? rows : 0;
-        print_standing(to, folder, &standing, &w);
+        print_summary(to, folder, &summary, &w);
         if (fclose(to) != 0)
             status = dn_fail(DN_ENOMEM, "memory: found none for a screen");
         else if (is_drawn)
@@ -228,20 +228,20 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
         else
             fputs(text, stdout);
     }
-    *is_finished = standing.is_finished;
+    *is_finished = summary.is_finished;
     free(text);
-    dn_standing_destroy(&standing);
+    dn_run_summary_destroy(&summary);
     return status;
 }
 
-/* A look reads the whole of metrics.jsonl: that takes no more than a tenth of the time. */
+/* Each look reads all of metrics.jsonl, for which at most a tenth of the time is spent. */
 static struct timespec wait_after(double look_seconds)
 {
     const double wait = fmax(1, 10 * look_seconds);
     return (struct timespec){.tv_sec = (time_t)wait, .tv_nsec = (long)(1e9 * fmod(wait, 1))};
 }
 
-/* Until the run is finished, or a signal asks for the end. */
+/* Redraws until the run is finished or a signal arrives. */
 static dn_status follow_run(const char *folder)
 {
     static const int awaited[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
@@ -264,7 +264,7 @@ static dn_status follow_run(const char *folder)
         } else if (signal > 0 && signal != SIGWINCH) {
             break;
         }
-        start = omp_get_wtime(); /* not of the time that it was suspended */
+        start = omp_get_wtime(); /* excludes the time in which it was suspended */
     }
     leave_screen();
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -280,9 +280,9 @@ dn_status dn_top_command(const dn_comm *comm, dn_options *options)
     const char *const folder = options->words[0];
     setlocale(LC_CTYPE, "");
     if (!options->once && is_drawn_on()) {
-        dn_standing standing; /* what is no run is refused before the screen is used */
-        const dn_status status = dn_standing_read(&standing, folder);
-        dn_standing_destroy(&standing);
+        dn_run_summary summary; /* reports errors before it switches the screen */
+        const dn_status status = dn_run_summary_read(&summary, folder);
+        dn_run_summary_destroy(&summary);
         DN_TRY(status);
         DN_TRY(follow_run(folder));
     }

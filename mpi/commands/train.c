@@ -1,6 +1,6 @@
 /*
- * `dn_dist train`: sets a run up, from its first step or from a checkpoint, and lets it go to its
- * end (run.c).
+ * `dn_dist train`: sets up a run, from its first step or from a checkpoint, and runs it to its end
+ * (run.c).
  */
 #include "commands/commands.h"
 
@@ -19,8 +19,8 @@
 #include "job/placement.h"
 #include "training/rescue.h"
 
-/* What the run touches beside its net: the steps, the batches that are read ahead, and on rank 0
- * the saver, whose copy becomes HDF5's and then the file's. */
+/* Bytes that the run touches besides its net: for the steps, the batches that are read ahead, and
+ * on rank 0 the saver, which holds a copy of the state, HDF5's copy and the file's bytes. */
 static dn_bytes beside_net(const dn_run *r)
 {
     const dn_view net = dn_net_view(r->net);
@@ -34,8 +34,8 @@ static dn_bytes beside_net(const dn_run *r)
     return bytes;
 }
 
-/* Data, net, step and weights, the same on all ranks: the run may begin. As try_train for *limit;
- * *before = what all options were at the checkpoint. */
+/* Sets up data, net, step and weights on all ranks. *limit is as for try_train; *before = the
+ * options at the checkpoint. */
 static dn_status set_up(dn_run *r, dn_options *o, int64_t *limit, dn_options *before)
 {
     DN_TRY(dn_preempt_open(&r->preempt, o->time_limit, r->comm->start));
@@ -55,8 +55,8 @@ static dn_status set_up(dn_run *r, dn_options *o, int64_t *limit, dn_options *be
     return dn_train_load_start(r, o, limit);
 }
 
-/* What rank 0 alone does: metrics and checkpoints. A run that starts anew is alone in its folder,
- * and one that passed over a checkpoint is without that. */
+/* Opens metrics and checkpoints, on rank 0. Files of earlier runs are set aside if the run starts
+ * from scratch, and newer checkpoints if it skipped one. */
 static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
 {
     if (strcmp(o->resume, "auto") != 0 || r->state.path[0] == '\0' || limit < INT64_MAX)
@@ -89,8 +89,8 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                .tensorboard = o->tensorboard});
 }
 
-/* A best epoch whose best.h5 is not in this folder, as after --resume FILE from another one, would
- * leave the run without: the next that is evaluated is the best so far. */
+/* If this folder has no best.h5, as after --resume FILE from another folder, forgets the best
+ * epoch, so that the next evaluated epoch writes one. */
 static void forget_best(dn_run *r)
 {
     char best[PATH_MAX];
@@ -104,8 +104,7 @@ static void forget_best(dn_run *r)
     r->monitor.state.best_epoch = 0;
 }
 
-/* A time limit that counts from the run's start and leaves no time for a step would end each
- * attempt alike. */
+/* DN_EINVAL if --time-limit leaves no time for a step: every restart would end in the same way. */
 static dn_status check_time(const dn_run *r, const char *limit)
 {
     const int is_late = dn_preempt_reason(&r->preempt) == DN_PREEMPT_TIME && limit[0] != '\0';
@@ -114,7 +113,7 @@ static dn_status check_time(const dn_run *r, const char *limit)
     return DN_OK;
 }
 
-/* Where the weights are: first those that other commands take. */
+/* Says where the weights are: first the best ones, which other commands use. */
 static void say_weights(const dn_run *r)
 {
     dn_metrics_best best;
@@ -131,10 +130,10 @@ static void say_weights(const dn_run *r)
     dn_info("last weights %s, metrics %s/" DN_METRICS_NAME, r->state.path, r->folder);
 }
 
-/* Trains on from where the run was set up. */
+/* Trains from the step at which the run was set up. */
 static dn_status train(dn_run *r, const dn_options *o, const dn_options *before, int64_t limit)
 {
-    if (before->dtype != o->dtype) /* of which there is word already */
+    if (before->dtype != o->dtype) /* the change of dtype was reported already */
         r->state.kernels[0] = '\0';
     dn_note_kernels(&r->state, r->net, o->dtype);
     DN_TRY(check_time(r, o->time_limit));
@@ -160,8 +159,8 @@ static int is_complete(const dn_run *r)
     return (r->done == r->last || dn_monitor_is_over(&r->monitor)) && !dn_run_awaits_evaluation(r);
 }
 
-/* Nothing is left to train: what was asked for is there, or, with other options, is not. An
- * --early-stop by which the run is over is what it asked for. */
+/* Nothing is left to train. That is a success if the options are those of the run, or an early stop
+ * ended it; with other options it is an error. */
 static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *before)
 {
     const int is_last = r->done == r->last;
@@ -183,7 +182,7 @@ static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_op
 
 static void close_run(dn_run *r)
 {
-    if (!r->metrics) /* nothing stands in the folder */
+    if (!r->metrics) /* the folder was not used */
         dn_claim_abandon(&r->claim);
     dn_rescue_stop(&r->step.settings.rescue);
     dn_saver_destroy(&r->saver);
@@ -202,8 +201,8 @@ static void close_run(dn_run *r)
     free(r->data_set);
 }
 
-/* Trains, from a checkpoint of a step below *limit; lowers it where that one is damaged, and an
- * older one is to be tried. */
+/* Trains, from a checkpoint of a step below *limit if there is one. If that is damaged lowers
+ * *limit to its step, so that the caller tries an older one. */
 static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *limit)
 {
     dn_run r = {.comm = comm, .saved = -1};

@@ -1,4 +1,4 @@
-/* The run that options and data amount to; see train_parts.h. */
+/* Builds a run from options and data; see train_parts.h. */
 #include "commands/train_parts.h"
 
 #include <inttypes.h>
@@ -12,7 +12,7 @@
 
 /* ---- the data ---- */
 
-/* 1 where the data set has a split to judge runs by. */
+/* 1 if the data set has a val split. */
 static int has_val(const dn_run *r)
 {
     return dn_shards_manifest(r->train.shards)->split[DN_VAL].shards > 0;
@@ -29,7 +29,7 @@ dn_status dn_train_open_data(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
-/* The checkpoint's data set is this one; the next checkpoints record it. */
+/* Checks that the checkpoint's data set is this one, and records it for the next checkpoints. */
 static dn_status same_data(dn_run *r, const char *folder)
 {
     char data[sizeof r->state.data];
@@ -39,11 +39,11 @@ static dn_status same_data(dn_run *r, const char *folder)
              folder, data, r->state.data, r->state.path);
     strcpy(r->state.data, data);
     if (realpath(folder, r->state.folder) == NULL)
-        r->state.folder[0] = '\0'; /* it is only kept for the comfort of later commands */
+        r->state.folder[0] = '\0'; /* only a convenience for later commands */
     return DN_OK;
 }
 
-/* What is trained on, and judged by. */
+/* Chooses the training images and the validation images. */
 static dn_status hold_out(dn_run *r, const dn_options *o)
 {
     r->training = &r->train.images;
@@ -67,7 +67,7 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
-/* Both give images of the net's size, which --augment may be the only one to say. */
+/* Parses both transforms, which must give images of the same size, the net's. */
 static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_data_info *data)
 {
     dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
@@ -101,7 +101,7 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
 
 /* ---- steps and rates ---- */
 
-/* There is work for every rank; else the message says how the same global batch has some. */
+/* Checks that every rank has a virtual rank; else the message says how to keep the global batch. */
 static dn_status check_ranks(const dn_run *r, const dn_options *o)
 {
     char cure[PATH_MAX + 32] = "";
@@ -121,14 +121,14 @@ static dn_status check_ranks(const dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
-/* The monitor in the state that the checkpoint has of it. */
+/* Creates the monitor in the checkpoint's state. */
 static dn_status watch_best(dn_run *r, const dn_options *o, int64_t per_epoch)
 {
     const int had_average = r->state.average_step >= 0, has_average = o->step.average_decay > 0;
     const double epochs = (double)(r->state.step / per_epoch);
     r->monitor = (dn_monitor){.metric = r->settings.best, .patience = r->settings.early_stop};
     dn_monitor_resume(&r->monitor, &r->state.monitor);
-    if (r->state.path[0] && had_average != has_average) /* the scores were of other weights */
+    if (r->state.path[0] && had_average != has_average) /* its scores were of other weights */
         r->monitor.state.best_epoch = 0;
     DN_CHECK(r->monitor.patience == 0 ||
                  (r->settings.eval_every > 0 && r->monitor.metric != DN_BEST_NONE),
@@ -142,7 +142,7 @@ static dn_status watch_best(dn_run *r, const dn_options *o, int64_t per_epoch)
     return DN_OK;
 }
 
-/* The run's settings and its schedule, in the state that a checkpoint has of it; needs the data. */
+/* Sets the run's settings and its schedule in the checkpoint's state; needs the data. */
 static dn_status plan_run(dn_run *r, const dn_options *o)
 {
     const int64_t images = r->training->count;
@@ -166,7 +166,7 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     DN_TRY(dn_options_rate(o, o->step.virtual_ranks, per_epoch, &r->rate));
     if (strcmp(r->state.schedule, r->rate.schedule->name) == 0)
         r->rate.state = r->state.schedule_state;
-    else /* a schedule that was not told of the epochs before */
+    else /* another schedule, which has not seen the scores so far */
         r->rate.state.epochs = (double)(r->state.step / per_epoch);
     DN_CHECK(r->rate.state.epochs <= (double)(r->state.step / per_epoch), DN_ECORRUPT,
              "%s: found a schedule after epoch %g, expected none after step %" PRId64,
@@ -175,7 +175,8 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
     return watch_best(r, o, per_epoch);
 }
 
-/* *rate = the linear layer's over the others': it has no schedule of its own. */
+/* *rate = the learning rate of the head as a multiple of the others', as it follows the same
+ * schedule. */
 static dn_status rate_head(const dn_options *o, double *rate)
 {
     *rate = o->lr_head > 0 ? o->lr_head / o->lr : 1;
@@ -204,7 +205,7 @@ void dn_train_say_rates(const dn_run *r, const dn_options *before)
 
 /* ---- net and step ---- */
 
-/* What a step learns from, and at which rate. */
+/* Says what a step learns from, and at which rate. */
 static void say_batches(const dn_run *r, const dn_options *o)
 {
     static const char *const scaled[] = {

@@ -1,32 +1,34 @@
-/* What the files of `dn_dist train` share: train.c has the way of the command, train_start.c finds
- * and loads what a run goes on from, train_build.c makes the run that options and data come to. */
+/* Shared by the files of `dn_dist train`: train.c is the command, train_start.c finds and loads the
+ * checkpoint or the initial weights, train_build.c builds the run from options and data. */
 #ifndef DN_COMMANDS_TRAIN_PARTS_H
 #define DN_COMMANDS_TRAIN_PARTS_H
 
 #include "options/options.h"
 #include "training/run.h"
 
-/* Settles the run's folder, which rank 0 then holds, and the checkpoint to go on from, in the
- * folder one of a step below `limit`: sets run->state, and on rank 0 run->from. Options that were
- * not given are taken from it, and *before, a copy of the options, becomes what all were there; of
- * a run that starts, the model is that of --init-from. DN_EINVAL, and what reading the file
- * returns. Collective. */
+/* Finds the run's folder, which rank 0 then locks, and the checkpoint to resume from (in this
+ * folder, one of a step below `limit`): sets run->state, and on rank 0 run->from. Options that were
+ * not given are taken from the checkpoint; *before = the options with all values of the checkpoint.
+ * A run that starts takes its model from --init-from. Returns DN_EINVAL or errors of reading the
+ * file. Collective. */
 dn_status dn_train_find_start(dn_run *run, dn_options *options, int64_t limit, dn_options *before);
 
-/* The weights to go on from, or to start from, and the optimizer's state, on all ranks. Where the
- * folder's newest checkpoint was whole, but cannot be loaded, *limit = its step: the run is to be
- * set up from an older one. What reading them returns. Collective. */
+/* Loads the weights to resume or start from, and the optimizer's state, on all ranks. If the
+ * folder's newest checkpoint is whole but cannot be loaded, *limit = its step, and the caller sets
+ * the run up again from an older one. Returns errors of reading the file. Collective. */
 dn_status dn_train_load_start(dn_run *run, const dn_options *options, int64_t *limit);
 
-/* Opens the run's splits; the caller closes them, also after a failure. Collective. */
+/* Opens the run's splits; the caller closes them, even after a failure. Collective. */
 dn_status dn_train_open_data(dn_run *run, const dn_options *options);
 
-/* Net, step, schedule and the configuration that checkpoints record, in which nothing is automatic,
- * from splits that are open; the caller destroys them, also after a failure. DN_EINVAL, DN_ESHAPE,
- * DN_ENOMEM; DN_ECORRUPT where the checkpoint's state is none of its step. Not collective. */
+/* Builds net, step, schedule and the configuration that checkpoints record, in which all automatic
+ * options are resolved. The splits must be open. The caller destroys them, even after a failure.
+ * DN_EINVAL, DN_ESHAPE, DN_ENOMEM; DN_ECORRUPT if the checkpoint's state does not belong to its
+ * step. Not collective. */
 dn_status dn_train_build(dn_run *run, dn_options *options);
 
-/* Where a run goes on by another schedule: what the rate was, and what it is. Not collective. */
+/* If a run resumes with another schedule, says what the learning rate was and what it is now. Not
+ * collective. */
 void dn_train_say_rates(const dn_run *run, const dn_options *before);
 
 #endif

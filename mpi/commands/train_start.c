@@ -1,5 +1,5 @@
-/* What a run goes on from, a checkpoint of its own or the weights of --init-from, and how all ranks
- * get it; see train_parts.h. */
+/* Finds and loads what a run starts from, its own checkpoint or the weights of --init-from, and
+ * sends it to all ranks; see train_parts.h. */
 #include "commands/train_parts.h"
 
 #include <inttypes.h>
@@ -14,8 +14,8 @@
 
 static const double slow_disk = 20e6; /* bytes/s */
 
-/* Finds the checkpoint to go on from and reads its configuration; takes the folder before it looks
- * there, for one of a step below `limit`. Rank 0. */
+/* Finds the checkpoint to resume from, in the folder one of a step below `limit`, and reads its
+ * configuration. Locks the folder before it looks there. Rank 0. */
 static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
 {
     const int is_auto = strcmp(resume, "auto") == 0;
@@ -47,7 +47,7 @@ static dn_status find_checkpoint(dn_run *r, const char *resume, int64_t limit)
     return DN_OK;
 }
 
-/* The model of a run that starts is that of --init-from unless one was given. */
+/* A run that starts has the model of --init-from unless one was given. */
 static dn_status take_model(const dn_run *r, dn_options *o)
 {
     if (o->init_from[0] == '\0' || dn_options_given(o, "model"))
@@ -57,7 +57,7 @@ static dn_status take_model(const dn_run *r, dn_options *o)
     return DN_OK;
 }
 
-/* The data of a run that goes on are those that it learnt from unless others were given. */
+/* A run that resumes keeps its data unless others were given. */
 static dn_status take_folder(const dn_run *r, dn_options *o)
 {
     if (r->state.folder[0] == '\0' || dn_options_given(o, "data"))
@@ -83,12 +83,12 @@ dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_option
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
     DN_TRY(take_folder(r, o));
-    /* The folder may carry the model's name, which is known only now. */
+    /* The folder may be named after the model, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));
     return DN_ON_RANK_0(r->comm, dn_claim_take(&r->claim, r->folder));
 }
 
-/* The averages begin as the weights. */
+/* The averaged weights start as the weights. */
 static void begin_average(dn_run *r)
 {
     const dn_view net = dn_net_view(r->net);
@@ -97,7 +97,7 @@ static void begin_average(dn_run *r)
     memcpy(average + net.parameter_count, net.running, net.running_count * sizeof *average);
 }
 
-/* Rank 0 reads the weights to go on from, or to start from, into its net. */
+/* Rank 0 reads the weights to resume or start from into its net. */
 static dn_status read_weights(dn_run *r, const dn_options *o)
 {
     if (r->from) {
@@ -112,7 +112,7 @@ static dn_status read_weights(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
-/* Rank 0's weights and the optimizer's state on all ranks. */
+/* Broadcasts rank 0's weights and optimizer state. */
 static void share_weights(dn_run *r)
 {
     const dn_view net = dn_net_view(r->net);
@@ -122,7 +122,7 @@ static void share_weights(dn_run *r)
     dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float));
     dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states);
     r->done = r->state.step;
-    /* Until a checkpoint has been timed: */
+    /* An estimate until a checkpoint has been timed. */
     r->preempt.longest_saving = (double)(parameters + states) / slow_disk;
 }
 

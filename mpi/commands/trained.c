@@ -29,7 +29,7 @@ dn_status dn_is_checkpoint(const char *path, int *is)
     return status;
 }
 
-/* Opens the best of a folder where there is one, else the newest; or the file. */
+/* Opens the file, or a folder's best checkpoint if there is one, else its newest. */
 static dn_status open_file(dn_trained *t, const char *path)
 {
     char best[PATH_MAX], runs[DN_RUNS_TEXT];
@@ -44,7 +44,7 @@ static dn_status open_file(dn_trained *t, const char *path)
     return DN_OK;
 }
 
-/* What a safetensors file has are weights of one kind. */
+/* A safetensors file has one kind of weights. */
 static dn_status choose_told(const dn_trained *t, dn_options *o)
 {
     const int is_average = strcmp(t->told.weights, "average") == 0;
@@ -55,7 +55,7 @@ static dn_status choose_told(const dn_trained *t, dn_options *o)
     return DN_OK;
 }
 
-/* Takes what the file tells and was not given. */
+/* Takes options that were not given from the file's metadata. */
 static dn_status open_safetensors(dn_trained *t, dn_options *o)
 {
     DN_TRY(dn_safetensors_tell(o->checkpoint, &t->told));
@@ -76,7 +76,7 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
     return DN_OK;
 }
 
-/* A data set of which only the tensors' shapes are known. */
+/* Makes a manifest from the tensors' shapes alone, with numbers for class names. */
 static dn_status number_classes(dn_trained *t, const dn_options *o)
 {
     const dn_data_info info = {.channels = t->told.channels, .classes = t->told.classes};
@@ -161,7 +161,7 @@ static const char *missing_class(const dn_manifest *a, const dn_manifest *b, int
     return NULL;
 }
 
-/* `learnt` is NULL where only the number of classes is known. */
+/* `learnt` is NULL if only the number of classes is known. */
 static dn_status refuse_number(const dn_manifest *learnt, int classes, const dn_manifest *data,
                                const dn_options *o)
 {
@@ -203,7 +203,7 @@ dn_status dn_trained_learnt(dn_trained *t)
     return DN_OK;
 }
 
-/* Those of --data in place of what was learnt, where the net can be theirs. */
+/* Replaces the training data set by that of --data, if it passes dn_trained_check. */
 static dn_status take_given(dn_trained *t, const dn_options *o)
 {
     dn_manifest *given;

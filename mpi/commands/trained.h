@@ -1,4 +1,5 @@
-/* A trained net: the checkpoint that eval, predict and export begin with, and --init-from may. */
+/* A trained net: the checkpoint or safetensors file that eval, predict, export and --init-from
+ * read. */
 #ifndef DN_TRAINED_H
 #define DN_TRAINED_H
 
@@ -8,60 +9,62 @@
 #include "dn/weights.h"
 
 typedef struct dn_trained {
-    dn_checkpoint_file *file; /* NULL: a safetensors file, */
-    dn_weights_told told;     /* which tells this */
+    dn_checkpoint_file *file; /* NULL for a safetensors file */
+    dn_weights_told told;     /* metadata of a safetensors file */
     dn_checkpoint state;
-    dn_manifest *data; /* what the run learnt from, or what --data says; for dn_trained_data */
+    dn_manifest *data; /* the training data set, or that of --data; see dn_trained_data */
 } dn_trained;
 
-/* *is: the path is a folder, as of checkpoints, or a file that begins as HDF5 does. */
+/* *is = 1 if the path is a folder or a file with the signature of HDF5. DN_ENOENT, DN_EIO. */
 dn_status dn_is_checkpoint(const char *path, int *is);
 
-/* Opens options->checkpoint, a file or the folder of a run, whose best or newest it then becomes;
- * the options take what the checkpoint recorded, the folder of its data among it unless --data was
- * given, and tell which of its weights are meant. The caller closes it, also after a failure.
- * DN_ENOENT, DN_EIO, DN_ECORRUPT; DN_EINVAL: the file is none of these, or lacks its model, or the
- * weights that are asked for. Not collective. */
+/* Opens options->checkpoint: a file, or a run's folder, for whose best or else newest checkpoint it
+ * is replaced. Options that were not given, --data included, are taken from the checkpoint, and
+ * options->weights is resolved. The caller closes it, even after a failure. DN_ENOENT, DN_EIO,
+ * DN_ECORRUPT; DN_EINVAL if the file has neither format, does not name its model, or lacks the
+ * requested weights. Not collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 
-/* The same on all ranks, of one file. Collective. */
+/* The same for all ranks, which open one file. Collective. */
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
-/* The folder that the checkpoint learnt from may have moved since, or be another machine's:
- * DN_ENOENT. Not to be asked where --data says another. Not collective. */
+/* DN_ENOENT if the folder of the checkpoint's training data is missing, as after a move or on
+ * another machine. Do not call it if --data was given. Not collective. */
 dn_status dn_learnt_folder(const dn_checkpoint *state);
 
-/* Sets trained->data: the data set that the net learnt from, without its files, or NULL where
- * it is another program's safetensors. To be called once; dn_trained_close frees it. What reading
- * the checkpoint returns. Not collective. */
+/* Sets trained->data to the manifest of the training data set, or to NULL for safetensors of
+ * another program. Call it once; dn_trained_close frees it. Returns errors of reading the
+ * checkpoint. Not collective. */
 dn_status dn_trained_learnt(dn_trained *trained);
 
-/* The first class, below the lesser number of them, whose names are not the same; that number where
- * all are. */
+/* The first class whose names differ in `a` and `b`; the smaller number of classes if there is
+ * none. Not collective. */
 int dn_first_other_class(const dn_manifest *a, const dn_manifest *b);
 
-/* The net can be that of records whose labels these are: labels are numbers, which mean what the
- * net learnt only where the classes have its names, in its order. DN_EINVAL where the records have
- * other classes than trained->data, or where that is NULL, another number than the file's head, or
- * images of other channels. */
+/* Checks that the labels of `records` mean what the net learnt: labels are numbers, so class names
+ * and their order must be the same. DN_EINVAL if the classes differ from those of trained->data (if
+ * that is NULL, in number from the file's head), or the images have another number of channels. Not
+ * collective. */
 dn_status dn_trained_check(const dn_trained *trained, const dn_manifest *records,
                            const dn_options *options);
 
-/* Sets trained->data: the data set of --data where that was given, which the net has to fit
- * (dn_trained_check), else what the checkpoint or the safetensors file has. Where the latter has
- * none the classes are numbers, and --normalize has to be given: DN_EINVAL. */
+/* Sets trained->data: the data set of --data if given, which must pass dn_trained_check, else that
+ * of the checkpoint or the safetensors file. If the latter has none, the classes are named by their
+ * numbers, and --normalize must be given. DN_EINVAL. Not collective. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
-/* *input = transform, that of the data set's test images, where the options tell no size as these
- * are no squares; else NULL. For dn_trained_net. DN_EINVAL. Not collective. */
+/* *input for dn_trained_net: `transform`, set to that of the data set's test images, if the options
+ * give no size because the images are not square; else NULL. DN_EINVAL. Not collective. */
 dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
                            dn_transform *transform, const dn_transform **input);
 
-/* ", averaged weights", as a line goes on that names the file; "" where it has no such. */
+/* A suffix for messages that name the file, as ", averaged weights"; "" if it has one kind of
+ * weights only. Not collective. */
 const char *dn_trained_weights(const dn_trained *trained, const dn_options *options);
 
-/* *net = the checkpoint's net with its weights, as dn_options_net makes it, which the caller owns,
- * also after a failure. What that and reading the weights return. Not collective. */
+/* *net = the checkpoint's net with its weights, made by dn_options_net. The caller destroys it,
+ * even after a failure. Returns errors of dn_options_net and of reading the weights. Not
+ * collective. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
                          const dn_data_info *data, const dn_transform *input, dn_net **net);
 

@@ -1,7 +1,7 @@
 /*
- * What a rank's main thread is at: noted by who does it, read by the heartbeat's thread
- * (heartbeat.h). The notes cost a look at the clock and a few stores; any thread may make them.
- * Not collective.
+ * What a rank's main thread is doing: recorded by the code that does it, read by the heartbeat's
+ * thread (heartbeat.h). A note costs a clock read and a few stores; any thread may call these
+ * functions. Not collective.
  */
 #ifndef DN_ACTIVITY_H
 #define DN_ACTIVITY_H
@@ -27,9 +27,9 @@ typedef struct dn_activity {
     _Atomic int64_t step; /* from 1 */
     _Atomic int operation;
     _Atomic double since; /* of the operation */
-    _Atomic int waits;    /* 1: the main thread, for messages of MPI's, with nothing else to do */
-    _Atomic int partner;  /* from or to which rank the next one is; -1: not known */
-    _Atomic double moved; /* when the last message came, or the wait began */
+    _Atomic int waits;    /* 1: the main thread waits for MPI messages and has nothing else to do */
+    _Atomic int partner;  /* rank that sends or receives the next one; -1: not known */
+    _Atomic double moved; /* when the last message arrived, or the wait began */
 } dn_activity;
 
 static inline void dn_note_step(dn_activity *activity, int64_t step)

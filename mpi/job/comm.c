@@ -1,11 +1,11 @@
 /*
- * Set-up, agreement and the small collectives of comm.h.
+ * MPI's initialisation, agreement on errors, and the small collectives; see comm.h.
  *
- * Agreement costs one reduction of an integer when all is well; why a rank failed is only exchanged
- * when one did. Shared memory is a file without a name (memfd) of the node's rank 0, which is
- * handed to the others (share.h): unlike MPI's shared windows it is not bound by the size of
+ * Agreement costs one reduction of an integer unless a rank failed; only then messages are
+ * exchanged. Shared memory is an anonymous file (memfd) of the node's rank 0, whose descriptor is
+ * passed to the others (share.h). Unlike MPI's shared windows it is not limited by the size of
  * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed. Ranks
- * that it cannot be handed to are known from the start, and are nodes of their own.
+ * that a descriptor cannot be passed to are found at the start, and are nodes of their own.
  */
 #include "job/comm.h"
 
@@ -27,7 +27,7 @@
 enum {
     MESSAGE_BYTES = 1024,
     COLLECT_TAG = 1,
-    PIECE_BYTES = 1 << 20 /* at a time, so that a slow network is seen to move */
+    PIECE_BYTES = 1 << 20 /* sent at a time, so that a slow network shows progress */
 };
 
 void dn_own_host(char host[DN_HOST_BYTES])
@@ -63,7 +63,8 @@ void dn_comm_check(int code, const char *call, const char *function)
     abort_job(message);
 }
 
-/* comm->node = the ranks of this machine that a file of its rank 0 reaches; each other is alone. */
+/* comm->node = the ranks of this machine that its rank 0 can pass a file to; every other rank is
+ * alone. */
 static void find_node(dn_comm *comm)
 {
     DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
@@ -87,7 +88,7 @@ static void find_node(dn_comm *comm)
                 strerror(why), most);
 }
 
-/* The process's own: the heartbeat's thread, which ends after MPI, reads it to its end. */
+/* Static, as the heartbeat's thread, which ends after MPI, reads it to the last. */
 static dn_activity own_activity = {.partner = -1};
 
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
@@ -122,7 +123,7 @@ void dn_comm_finalize(dn_comm *comm)
 
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status)
 {
-    int rank = status == DN_OK ? comm->size : comm->rank; /* the lowest that failed */
+    int rank = status == DN_OK ? comm->size : comm->rank; /* the lowest one that failed */
     DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &rank, 1, MPI_INT, MPI_MIN, comm->world));
     if (rank == comm->size)
         return DN_OK;
@@ -153,7 +154,7 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
     if (all == NULL)
         abort_job("out of memory while comparing the hashes of the ranks");
     DN_COLLECTIVE(comm, MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
-    /* Expected is what most ranks have; of equally frequent hashes the lowest rank's. */
+    /* The majority's hash is expected; of equally frequent ones the lowest rank's. */
     struct {
         int votes, rank;
     } best = {.rank = comm->rank};
@@ -189,7 +190,7 @@ void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count)
     }
 }
 
-/* data(bytes) to rank 0, or there from the partner. */
+/* Sends data(bytes) to rank 0; on rank 0, receives it from the partner. */
 static void hand_over(const dn_comm *comm, int partner, void *data, size_t bytes)
 {
     for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
@@ -219,7 +220,7 @@ void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count)
     }
 }
 
-/* Makes the nameless file; only memory that this process may have now is promised. */
+/* Creates the anonymous file; fails if this process may not have as much memory now. */
 static dn_status make_shared_file(size_t bytes, int *file)
 {
     const double left = dn_memory_left("");
@@ -232,7 +233,7 @@ static dn_status make_shared_file(size_t bytes, int *file)
     return DN_OK;
 }
 
-/* A maker that failed has handed over no file: its failure counts, as that of the lowest rank. */
+/* If the creator failed it passed no file; its failure is reported, as it is the lowest rank. */
 static dn_status map_shared_file(int file, dn_shared *shared)
 {
     DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: not received: %s", strerror(errno));

@@ -1,9 +1,9 @@
 /*
- * The ranks of a job: the one wrapper of MPI's set-up, small collectives and error handling.
+ * The ranks of a job: wraps MPI's initialisation, small collectives and error handling.
  *
- * An MPI failure ends the job where it happens, in one line that names the rank and the call. A
- * dn_status is agreed on with dn_comm_agree, where all ranks come by, and travels up. MPI is called
- * by one thread at a time: the main one, or a communication thread (MPI_THREAD_SERIALIZED).
+ * An MPI failure ends the job where it happens, with one line that names the rank and the call. A
+ * dn_status that may differ between ranks is agreed on by dn_comm_agree and then returned. MPI is
+ * called by one thread at a time, the main one or a communication thread (MPI_THREAD_SERIALIZED).
  */
 #ifndef DN_COMM_H
 #define DN_COMM_H
@@ -18,12 +18,12 @@
 
 enum { DN_HOST_BYTES = 64 };
 
-/* What dn_dist ends with, on every rank that can still say so (docs/faults.md). */
+/* Exit statuses of dn_dist, on every rank that can still return one (docs/faults.md). */
 typedef enum dn_exit {
     DN_EXIT_DONE = 0,
     DN_EXIT_FAILED = 1,
-    DN_EXIT_AGAIN = 75, /* saved on request or by the time limit: run again to go on */
-    DN_EXIT_LOST = 76   /* a rank was lost: run again, perhaps without its host */
+    DN_EXIT_AGAIN = 75, /* saved on a signal or at the time limit: run again to continue */
+    DN_EXIT_LOST = 76   /* a rank was lost: run again, possibly without its host */
 } dn_exit;
 
 struct dn_heartbeat;
@@ -31,26 +31,27 @@ struct dn_timeline;
 
 typedef struct dn_comm {
     int rank, size;                 /* in the job */
-    int node_rank, node_size;       /* among those that share this node's memory */
-    int machine_rank, machine_size; /* among those of this machine, whether they share it or not */
+    int node_rank, node_size;       /* among the ranks that share this node's memory */
+    int machine_rank, machine_size; /* the same of this machine, even if they do not share memory */
     MPI_Comm world, node, machine;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
-    char (*host)[DN_HOST_BYTES];    /* (size) names, all but letters, digits, '.', '-' made '_' */
-    const struct dn_place *place;   /* where this rank runs (placement.h), once that is known */
+    char (
+        *host)[DN_HOST_BYTES]; /* (size) names; '_' replaces all but letters, digits, '.' and '-' */
+    const struct dn_place *place;   /* where this rank runs (placement.h), once known */
     dn_activity *activity;          /* of this process; never NULL */
-    struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none. Not owned, nor is the timeline */
-    struct dn_timeline *timeline;   /* timeline.h; NULL: none */
-    double start;                   /* when the process began, in omp_get_wtime's seconds */
+    struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none; not owned */
+    struct dn_timeline *timeline;   /* timeline.h; NULL: none; not owned */
+    double start;                   /* when the process started, in seconds of omp_get_wtime */
 } dn_comm;
 
-/* This host's name, as in dn_comm.host. Not collective. */
+/* host = this host's name, as in dn_comm.host. Not collective. */
 void dn_own_host(char host[DN_HOST_BYTES]);
 
-/* Evaluates an MPI call and ends the job with one line when it fails. */
+/* Evaluates an MPI call; if it fails, ends the job with one line. */
 #define DN_MPI(call) dn_comm_check((call), #call, __func__)
 void dn_comm_check(int code, const char *call, const char *function);
 
-/* DN_MPI of a call in which the main thread waits for rank `partner`, or for several. */
+/* DN_MPI for a call in which the main thread waits for rank `partner`, or for several ranks. */
 #define DN_COLLECTIVE(comm, call) DN_WAIT_FOR(comm, -1, call)
 #define DN_WAIT_FOR(comm, partner, call)                                                           \
     do {                                                                                           \
@@ -67,49 +68,49 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv);
 void dn_comm_finalize(dn_comm *comm);
 
 /*
- * DN_OK on all ranks when `status` is DN_OK on all; else the failure of the lowest rank that has
- * one on all, with dn_message set everywhere to its message (prefixed with rank and host unless all
- * ranks failed with the same message). Collective.
+ * Returns the same status on all ranks: DN_OK if `status` is DN_OK on all, else that of the lowest
+ * rank that failed, with dn_message set to its message everywhere (prefixed with rank and host
+ * unless all ranks failed with the same message). Collective.
  */
 dn_status dn_comm_agree(const dn_comm *comm, dn_status status);
 
-/* The agreed status of what rank 0 alone evaluates. Collective. */
+/* Evaluates `call` on rank 0 only; its status on all ranks. Collective. */
 #define DN_ON_RANK_0(comm, call) dn_comm_agree(comm, (comm)->rank == 0 ? (call) : DN_OK)
 
-/* DN_OK on all ranks when `hash` is the same on all; else DN_ECORRUPT on all, and the message
- * calls the value `what` and names the first rank that differs from most. Collective. */
+/* DN_OK on all ranks if `hash` is the same on all; else DN_ECORRUPT on all, with a message that
+ * calls the value `what` and names the first rank that differs from the majority. Collective. */
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what);
 
-/* The largest value that a rank gives, on all ranks. Collective. */
+/* The maximum of `value` over all ranks. Collective. */
 int dn_comm_max(const dn_comm *comm, int value);
 
-/* data(bytes) on every rank = that of rank 0. Collective. */
+/* Copies rank 0's data(bytes) to all ranks. Collective. */
 void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes);
 
-/* Completes x(count) on every rank: each element is set on one rank, all bits 0 on the others.
- * Collective. */
+/* Completes x(count) on all ranks, where each element is set on one rank and all bits 0 on the
+ * others. Collective. */
 void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count);
 
-/* Rank 0: x(count) is followed by that of each other rank, in their order, for which there is room.
- * Collective. */
+/* Appends x(count) of every other rank to that of rank 0, in the order of ranks; rank 0 has room
+ * for all. Collective. */
 void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count);
 
-/* Memory that all ranks of a node see. */
+/* Memory shared by all ranks of a node. */
 typedef struct dn_shared {
     void *data;
     size_t bytes;
 } dn_shared;
 
 /*
- * One zeroed array of `bytes` for each node, the same memory on all its ranks; starts on a page.
- * Of ranks of a machine that cannot share memory (another user's container), each is a node here.
- * What a rank writes is seen by the others after a barrier of comm->node. The kernel frees it with
- * the last process, however that ends. DN_ENOMEM on all ranks of the job when one node is short of
+ * Allocates one zeroed, page-aligned array of `bytes` for each node, which its ranks share. Ranks
+ * of a machine that cannot share memory (another user's container) are nodes of their own. A rank's
+ * writes are visible to the others after a barrier of comm->node. The kernel frees the memory with
+ * the last process, however that ends. DN_ENOMEM on all ranks of the job if one node is short of
  * memory. Collective.
  */
 dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared);
 
-/* Accepts NULL data. Not collective. */
+/* Does nothing if shared->data is NULL. Not collective. */
 void dn_comm_shared_free(dn_shared *shared);
 
 #endif

@@ -1,7 +1,7 @@
 /* Sets of cores; see cores.h. */
 #include "job/cores.h"
 
-/* Some virtual machines tell of processors only, which are then the cores. */
+/* Some virtual machines report processors only, which then count as cores. */
 static int core_depth(hwloc_topology_t topology)
 {
     return hwloc_get_type_or_below_depth(topology, HWLOC_OBJ_CORE);

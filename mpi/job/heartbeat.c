@@ -1,10 +1,10 @@
 /*
- * The heartbeat's thread: sends signs of life and checks those of the peers. And the main thread's
- * side, its start and end (heartbeat.h).
+ * The heartbeat's thread, which sends heartbeats and checks those of the peers, and the functions
+ * that start and stop it; see heartbeat.h.
  *
- * The thread reads everything that has arrived before it checks, so a process that was itself
- * stopped does not accuse others. Signs of life do not wake rank 0's: there may be thousands a
- * second. The thread calls nothing of MPI.
+ * The thread reads everything that has arrived before it checks, so that a process that was itself
+ * stopped does not accuse others. Heartbeats do not wake rank 0's thread, as there may be thousands
+ * a second. The thread does not call MPI.
  */
 #include "job/heartbeat_parts.h"
 
@@ -24,7 +24,7 @@
 #include "dn/claim.h"
 #include "dn/limits.h"
 
-static const double longest_period = 0.25; /* seconds between two signs of life */
+static const double longest_period = 0.25; /* seconds between two heartbeats */
 
 static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
@@ -84,7 +84,7 @@ static void read_peer(dn_heartbeat *hb, int rank, double now)
     }
 }
 
-/* Rank 0's, which hears itself too. */
+/* Rank 0's check of all ranks, itself included. */
 static void look_at_all(dn_heartbeat *hb, double now)
 {
     const dn_beat own = own_state(hb, DN_BEAT_ALIVE, now);
@@ -103,7 +103,7 @@ static void *keep_beating(void *heartbeat)
         const double start = omp_get_wtime();
         poll(hb->line, (nfds_t)hb->size + 1, beat > start ? (int)((beat - start) * 1000) + 1 : 0);
         const double now = omp_get_wtime();
-        if (now - beat > hb->deadline / 2 - hb->period) { /* this process was stopped itself */
+        if (now - beat > hb->deadline / 2 - hb->period) { /* this process had been stopped itself */
             hb->woke = now;
             dn_note_message(hb->activity);
         }
@@ -155,7 +155,7 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     return DN_OK;
 }
 
-/* The thread gets no signals: they are the main thread's. */
+/* Blocks all signals in the thread: the main thread handles them. */
 static dn_status start_beating(dn_heartbeat *hb)
 {
     sigset_t all, old;
@@ -184,7 +184,7 @@ void dn_heartbeat_start(dn_heartbeat **result, const dn_comm *comm, double deadl
     dn_comm_broadcast(comm, &deadline, sizeof deadline);
     if (comm->size == 1 || deadline <= 0)
         return;
-    /* All ranks come by each call of MPI here, whatever failed before. */
+    /* Every rank makes all MPI calls here, whatever failed before. */
     dn_status status = dn_comm_agree(comm, create_heartbeat(result, comm, deadline));
     if (status == DN_OK)
         status = dn_heartbeat_connect(comm, (*result)->line);
@@ -195,7 +195,7 @@ void dn_heartbeat_start(dn_heartbeat **result, const dn_comm *comm, double deadl
                 dn_message());
         if (*result)
             end_thread(*result);
-        dn_comm_agree(comm, DN_OK); /* no thread is left that would take this end for a loss */
+        dn_comm_agree(comm, DN_OK); /* after it no thread would take this end for a loss */
         dn_heartbeat_stop(result);
     }
 }

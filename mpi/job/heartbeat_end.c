@@ -1,6 +1,7 @@
 /*
- * The ends of a process whose job lost a rank, and the line about it; see heartbeat.h. The thread
- * parks the others first, once, as they may hold locks: from there on it allocates nothing.
+ * Ends a process whose job lost a rank, and reports the loss; see heartbeat.h. The heartbeat's
+ * thread first stops all other threads, once. As they may hold locks, it allocates nothing from
+ * then on.
  */
 #include "job/heartbeat_parts.h"
 
@@ -21,11 +22,11 @@
 #include "dn/limits.h"
 #include "job/preempt.h"
 
-enum { RECORD_SECONDS = 2 }; /* for lost.json: its file system may be what was lost */
+enum { RECORD_SECONDS = 2 }; /* for lost.json, whose file system may be lost as well */
 
-static const double stop_seconds = 2; /* from a peer's end in a job that stops to this process's */
+static const double stop_seconds = 2; /* from a peer's end in a stopping job to this process's */
 
-/* A handler: stops the thread for good, or the process when lost.json takes too long or the
+/* Signal handler: stops the thread for good; ends the process if lost.json takes too long or the
  * launcher wants it to end. */
 void dn_heartbeat_park(int signal)
 {
@@ -35,8 +36,8 @@ void dn_heartbeat_park(int signal)
         pause();
 }
 
-/* Stops all threads but the caller: when MPI sees connections close, it would end the process with
- * a status of its own. */
+/* Stops all threads but the caller: otherwise MPI, when it sees connections close, would end the
+ * process with its own exit status. */
 static void park_others(void)
 {
     DIR *tasks = opendir("/proc/self/task");
@@ -48,8 +49,9 @@ static void park_others(void)
     }
 }
 
-/* Of the survivors: rank 0, or when that is lost the lowest rank on another host, since ranks of
- * one host often end together. Who was stopped itself finds that others have given it up. */
+/* The reporter is rank 0, or if that is lost the lowest rank on another host, since ranks of one
+ * host often end together. A process that had itself been stopped does not report: the others have
+ * given it up. */
 static int is_reporter(const dn_heartbeat *hb)
 {
     if (omp_get_wtime() - hb->woke < 2 * hb->period)
@@ -61,13 +63,13 @@ static int is_reporter(const dn_heartbeat *hb)
     return hb->rank == reporter;
 }
 
-/* One line on standard error, and lost.json where the run's folder is known. */
+/* Prints one line to standard error, and writes lost.json if the run's folder is known. */
 static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
 {
     const dn_peer *lost = &hb->peer[rank];
     const char *operation = dn_operation_name(lost->last.operation);
     const char *path = atomic_load(&hb->record);
-    /* Ranks keep step; the peer's word of it may be older. */
+    /* All ranks are in the same step; what the peer said of it may be older. */
     const int64_t own = atomic_load(&hb->activity->step);
     const int64_t step = own > lost->last.step ? own : lost->last.step;
     char text[1024];
@@ -75,7 +77,7 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
                         "dn_dist: rank %d on host %s was lost in step %" PRId64
                         ", last heard of during %s: %s\n",
                         rank, lost->host, step, operation, reason);
-    /* Where nobody takes it (a full disk, a launcher that ended), lost.json still says it. */
+    /* If this fails (a full disk, a launcher that ended), lost.json still has it. */
     const ssize_t said = write(STDERR_FILENO, text, (size_t)size);
     (void)said;
     if (!path)
@@ -84,7 +86,7 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
                     "{\"rank\": %d, \"host\": \"%s\", \"step\": %" PRId64
                     ", \"operation\": \"%s\", \"reason\": \"%s\"}\n",
                     rank, lost->host, step, operation, reason);
-    /* Where hosts were cut apart, each side reports: rank 0's word counts. */
+    /* If hosts were cut off from each other both sides report: rank 0's report wins. */
     const int how = hb->rank == 0 ? O_TRUNC : O_EXCL;
     alarm(RECORD_SECONDS);
     const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0666);
@@ -92,7 +94,7 @@ static void report_loss(dn_heartbeat *hb, int rank, const char *reason)
         close(file);
 }
 
-/* The others are parked. */
+/* Ends the process when the other threads are stopped. */
 static _Noreturn void end_parked(dn_heartbeat *hb, int rank, const char *reason)
 {
     if (hb->rank == 0)
@@ -109,9 +111,9 @@ _Noreturn void dn_heartbeat_end_as_lost(dn_heartbeat *hb, int rank, const char *
     end_parked(hb, rank, reports ? reason : NULL);
 }
 
-/* Of who finds silence and does not report it: no process has ended yet. At the first end mpirun
- * tells all others to end, and wakes who was stopped; the reporter, who may find the silence a
- * period later, has to be first. */
+/* Ends a process that found a silent rank but is not the reporter. At the first exit mpirun tells
+ * all others to end and wakes stopped ones, so the reporter, which may find the silence a period
+ * later, has to exit first. */
 static _Noreturn void end_after_report(dn_heartbeat *hb)
 {
     signal(SIGTERM, dn_heartbeat_park);
@@ -128,7 +130,7 @@ _Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double n
         others += hb->line[r].fd >= 0 && r != silent && now - hb->peer[r].heard > hb->deadline / 2;
     if (others > 0)
         snprintf(more, sizeof more, "; %d more ranks are as silent", others);
-    /* A host whose kernel takes in what was sent is there, though the process may be stopped. */
+    /* A host whose kernel acknowledges what was sent is up, though the process may be stopped. */
     const int host_answers =
         ioctl(hb->line[silent].fd, SIOCOUTQ, &unread) == 0 && unread < (int)(2 * sizeof(dn_beat));
     snprintf(reason, sizeof reason, "no sign of life for %.0f s, its host %s%s",
@@ -138,8 +140,8 @@ _Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double n
     dn_heartbeat_end_as_lost(hb, silent, reason);
 }
 
-/* Why a process ended is for its parent to know. But the kernel counts what it kills for memory in
- * a cgroup, and ranks of a host commonly share theirs. */
+/* Only its parent knows why a process ended. But the kernel counts the processes of a cgroup that
+ * it kills for lack of memory, and ranks of a host usually share a cgroup. */
 static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t size)
 {
     const int is_here = strcmp(hb->peer[rank].host, hb->peer[hb->rank].host) == 0;
@@ -151,9 +153,10 @@ static void explain_end(const dn_heartbeat *hb, int rank, char *text, size_t siz
                  : "");
 }
 
-/* A peer's process ended without a goodbye. Where the job was told to stop that is a part of it:
- * the launcher kills the ranks; unless memory ran out, since the launcher then tells the others to
- * stop, too. But this one's main thread may wait for the peer for ever. */
+/* A peer's process ended without a goodbye. If the job was told to stop, the launcher killed the
+ * rank as part of that; unless memory ran out, after which the launcher tells the others to stop,
+ * too. As this process's main thread may wait for the peer forever, it ends as well, a little
+ * later. */
 void dn_heartbeat_end_of_peer(dn_heartbeat *hb, int rank, const char *error, double now)
 {
     char reason[256];

@@ -1,9 +1,9 @@
 /*
- * Connections of the heartbeat (heartbeat.h): TCP from every rank to rank 0, apart from MPI's.
+ * Connections of the heartbeat: TCP from every rank to rank 0, independent of MPI; see heartbeat.h.
  *
- * Rank 0 listens, by IPv6 and IPv4, and broadcasts by MPI at which addresses; every other rank
- * connects to the first that leads there. A greeting with a random token, which rank 0 sends back,
- * tells the job's own processes from others. The sockets block, with a timeout, in this file only.
+ * Rank 0 listens on IPv6 and IPv4 and broadcasts its addresses by MPI; every other rank connects to
+ * the first one that reaches it. A greeting with a random token, which rank 0 returns,
+ * authenticates the job's processes. Sockets are blocking, with timeouts, in this file only.
  */
 #include "job/heartbeat_parts.h"
 
@@ -23,8 +23,8 @@ enum { ADDRESSES = 16, BACKLOG = 4096 };
 
 /* Timeouts. */
 enum {
-    CONNECT_SECONDS = 2,  /* for one address */
-    GREETING_SECONDS = 2, /* which a rank sends as soon as it is connected */
+    CONNECT_SECONDS = 2,  /* to one address */
+    GREETING_SECONDS = 2, /* a rank sends it as soon as it is connected */
     REPLY_SECONDS = 15,   /* rank 0 accepts one rank after another */
     ACCEPT_SECONDS = 30   /* since the last rank that connected */
 };
@@ -35,7 +35,7 @@ typedef union address {
     struct sockaddr_in6 v6;
 } address;
 
-/* Where rank 0 listens. */
+/* The addresses that rank 0 listens on. */
 typedef struct endpoint {
     uint64_t token;
     int count;
@@ -44,11 +44,11 @@ typedef struct endpoint {
 
 typedef struct greeting {
     uint64_t token;
-    int64_t rank; /* that connects */
+    int64_t rank; /* the rank that connects */
 } greeting;
 
-/* This host's addresses, the loopback's too: for ranks on the same host. Those of a link are left
- * out, as other hosts have other names for the link. */
+/* Lists this host's addresses, with the loopback's for ranks of the same host. Link-local ones are
+ * left out, as their scope differs on other hosts. */
 static void list_addresses(endpoint *rank_0, int is_v6, in_port_t port)
 {
     struct ifaddrs *list = NULL;
@@ -70,7 +70,7 @@ static void list_addresses(endpoint *rank_0, int is_v6, in_port_t port)
     freeifaddrs(list);
 }
 
-/* A socket that listens by IPv6 and IPv4, or by IPv4 alone where the kernel has no IPv6. */
+/* A socket that listens on IPv6 and IPv4, or on IPv4 alone if the kernel has no IPv6. */
 static int listen_on(address *name, socklen_t *size)
 {
     static const struct in6_addr any = IN6ADDR_ANY_INIT;
@@ -91,7 +91,7 @@ static dn_status listen_for_ranks(int *listener, endpoint *rank_0)
 {
     address name;
     socklen_t size;
-    struct rlimit files; /* one connection a rank may exceed the default */
+    struct rlimit files; /* a connection for each rank may exceed the default limit */
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
@@ -106,21 +106,21 @@ static dn_status listen_for_ranks(int *listener, endpoint *rank_0)
     return DN_OK;
 }
 
-/* Of accept and recv: SO_RCVTIMEO; of connect: SO_SNDTIMEO. */
+/* Option SO_RCVTIMEO is for accept and recv, SO_SNDTIMEO for connect. */
 static void set_timeout(int socket, int option, int seconds)
 {
     const struct timeval time = {.tv_sec = seconds};
     setsockopt(socket, SOL_SOCKET, option, &time, sizeof time);
 }
 
-/* Small messages leave at once: a goodbye that waits is lost where the socket is closed with
- * unread bytes. */
+/* Disables Nagle's algorithm: a delayed goodbye is lost if the socket is closed with unread bytes.
+ */
 static void send_at_once(int socket)
 {
     setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
-/* These return 1 on success. A fresh connection's buffer has room for what is sent. */
+/* These two return 1 on success. The buffer of a new connection has room for the message. */
 static int send_greeting(int socket, const greeting *sent)
 {
     return send(socket, sent, sizeof *sent, MSG_NOSIGNAL) == sizeof *sent;
@@ -156,7 +156,7 @@ static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line,
     return DN_OK;
 }
 
-/* Whether rank 0 is where the socket leads when it is connected to that address. */
+/* 1 if the socket, once connected to that address, reaches rank 0. */
 static int reaches_rank_0(int line, const address *to, const greeting *own)
 {
     const socklen_t size = to->family == AF_INET6 ? sizeof to->v6 : sizeof to->v4;

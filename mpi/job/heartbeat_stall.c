@@ -1,8 +1,8 @@
 /*
- * Ranks that are alive and get nowhere; see heartbeat.h. Who waits for messages of MPI's is not to
- * blame while somebody else is at work: slow work is legitimate, and named in a warning. But where
- * all wait and nothing comes on any rank, nothing ever will: a link between two hosts is cut, or
- * the network that MPI uses has failed while the heartbeat's stands.
+ * Finds ranks that are alive without progress; see heartbeat.h. A rank that waits for MPI messages
+ * is not to blame while another one works: slow work is legitimate, and named in a warning. But if
+ * all ranks wait and no message arrives on any, none ever will: a link between two hosts is cut, or
+ * MPI's network has failed while the heartbeat's still works.
  */
 #include "job/heartbeat_parts.h"
 
@@ -24,15 +24,15 @@ static int is_connected(const dn_heartbeat *hb, int rank)
     return rank == 0 || hb->line[rank].fd >= 0;
 }
 
-/* Whether `rank` and its partner wait for each other. */
+/* 1 if `rank` and its partner wait for each other. */
 static int is_mutual(const dn_heartbeat *hb, int rank)
 {
     const int64_t partner = hb->peer[rank].last.partner;
     return partner >= 0 && hb->peer[partner].last.partner == rank;
 }
 
-/* Of ranks that all wait: the higher of two that wait for each other, else who has waited longest,
- * since the others then wait for those. */
+/* The rank to report if all wait: the higher of two that wait for each other, else the one that has
+ * waited longest, as the others then wait for it. */
 static int find_stuck(const dn_heartbeat *hb)
 {
     int longest = 0;
@@ -70,8 +70,8 @@ static void warn_of(dn_heartbeat *hb, const dn_peer *slow, double now)
 
 void dn_heartbeat_check_stall(dn_heartbeat *hb, double now)
 {
-    const dn_peer *slowest = NULL; /* at something else than waiting */
-    double least = INFINITY;       /* that all have waited */
+    const dn_peer *slowest = NULL; /* of those that do not wait */
+    double least = INFINITY;       /* the shortest wait of all ranks */
     int connected = 0;
     for (int r = 0; r < hb->size; r++) {
         const dn_peer *p = &hb->peer[r];

@@ -1,4 +1,4 @@
-/* What launchers leave in the environment of their ranks, and in /proc; see launcher.h. */
+/* Reads what launchers set in the environment of their ranks, and /proc; see launcher.h. */
 #include "job/launcher.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 enum { PATH_BYTES = 64 };
 
-/* By one of them every launcher tells a process its rank. */
+/* Every launcher sets one of these. */
 static const char *const rank_names[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
 enum { RANK_NAMES = sizeof rank_names / sizeof *rank_names };
 
@@ -26,7 +26,7 @@ int dn_is_launched(void)
     return given_rank() != NULL;
 }
 
-/* Slurm sets its own also where it launched nothing, in a job's script: then it is "0". */
+/* Slurm also sets SLURM_PROCID in a job's script, where it launched nothing; that is "0" then. */
 const char *dn_launched_rank(void)
 {
     const char *rank = given_rank();
@@ -35,7 +35,7 @@ const char *dn_launched_rank(void)
     return rank != NULL ? rank : "0";
 }
 
-/* ---- how many ---- */
+/* ---- the number of ranks ---- */
 
 static int env_number(const char *variable)
 {
@@ -77,8 +77,8 @@ int dn_mpirun_is_prrte(void)
     return getenv("PRTE_LAUNCHED") != NULL;
 }
 
-/* 1 where mpirun of Open MPI 5, this process's parent, was told how to bind; its ranks' environment
- * does not say. */
+/* 1 if this process's parent, mpirun of Open MPI 5, was given a binding on its command line; the
+ * environment of its ranks does not show it. */
 static int is_parent_told(void)
 {
     char path[PATH_BYTES], arguments[1 << 15];
@@ -89,7 +89,7 @@ static int is_parent_told(void)
         fclose(file);
     arguments[size] = '\0';
     if (strstr(arguments, "prted") != NULL)
-        return 1; /* it passes on what it does not tell */
+        return 1; /* the daemon's command line does not show mpirun's */
     for (const char *word = arguments; word < arguments + size; word += strlen(word) + 1)
         if (strstr(word, "bind-to") || strstr(word, "map-by") || strstr(word, "rankfile") ||
             strstr(word, "cpu-set") || strstr(word, "cpu-list") || strstr(word, "binding_policy"))
@@ -126,7 +126,7 @@ static int is_rank_variable(const char *entry)
     return 0;
 }
 
-/* Whether process `pid` was told a rank; -1 where one may not look, as at another user's. */
+/* 1 if process `pid` was given a rank, 0 if not; -1 if it cannot be read, as another user's. */
 static int was_told_a_rank(int pid)
 {
     char path[PATH_BYTES], *entry = NULL;
@@ -144,7 +144,7 @@ static int was_told_a_rank(int pid)
     return failed ? -1 : is_told;
 }
 
-/* 0 also where it is not known. */
+/* The parent of process `pid`; 0 if it is not known. */
 static int parent_of(int pid)
 {
     char path[PATH_BYTES], line[256];
@@ -158,7 +158,7 @@ static int parent_of(int pid)
     return parent;
 }
 
-/* 1 where /proc shows this process's numbers; a container may have that of the machine. */
+/* 1 if /proc shows this PID namespace; a container may have the machine's. */
 static int has_own_proc(void)
 {
     char self[PATH_BYTES] = "";
@@ -166,9 +166,9 @@ static int has_own_proc(void)
 }
 
 /*
- * The launcher, or its daemon on this machine, is the nearest ancestor that was told no rank, or
- * that one may not look at. 0 where there is none: in a container with process numbers of its own,
- * whose first process was told the rank, or hides.
+ * The launcher, or its daemon on this machine, is the nearest ancestor without a rank, or that
+ * cannot be read. 0 if there is none: in a container with its own PID namespace, whose first
+ * process has a rank or cannot be read.
  */
 static int find_launcher(void)
 {
@@ -178,8 +178,8 @@ static int find_launcher(void)
     return pid == 1 && is_told != 0 ? 0 : pid;
 }
 
-/* The number of the machine's own user namespace is a constant of Linux. A launcher that is another
- * user's, as Slurm's is, does not show its own. */
+/* The inode number of the machine's initial user namespace is a constant of Linux. The namespace of
+ * another user's launcher, as Slurm's, cannot be read. */
 static int shares_user_namespace(int launcher)
 {
     char path[PATH_BYTES], own[PATH_BYTES] = "", others[PATH_BYTES] = "user:[4026531837]";

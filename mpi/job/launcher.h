@@ -1,40 +1,41 @@
 /*
- * Who launched this process: mpirun of Open MPI 4 or 5, srun, another launcher or none, as the
- * environment and /proc tell, before MPI starts or without it. Not collective.
+ * Which launcher started this process (mpirun of Open MPI 4 or 5, srun, another or none), from the
+ * environment and /proc; needs no MPI. Not collective.
  */
 #ifndef DN_LAUNCHER_H
 #define DN_LAUNCHER_H
 
 #include <sys/types.h>
 
-/* 1 where a launcher told this process its rank. */
+/* 1 if a launcher gave this process a rank. */
 int dn_is_launched(void);
 
-/* This process's rank where a launcher started it, else "0"; the environment's text. */
+/* This process's rank as the environment has it; "0" without a launcher. */
 const char *dn_launched_rank(void);
 
-/* The ranks of this node; of a step of Slurm, the mean of its nodes; 0: not known. */
+/* The number of ranks on this node; in a Slurm step, the mean over its nodes; 0: not known. */
 int dn_launched_ranks(void);
 
-/* 1 where all ranks are on this machine, as mpirun says. */
+/* 1 if mpirun says that all ranks are on this machine. */
 int dn_launched_on_one_machine(void);
 
-/* The process of mpirun, or its daemon's here, that is this one's parent; -1: there is none. */
+/* The process of mpirun, or of its daemon on this machine, if that is this process's parent; else
+ * -1. */
 pid_t dn_mpirun(void);
 
-/* 1 where that is of Open MPI 5 (PRRTE). */
+/* 1 if dn_mpirun() is that of Open MPI 5 (PRRTE). */
 int dn_mpirun_is_prrte(void);
 
-/* 1 where mpirun bound the ranks by its default: to one core each of at most two. */
+/* 1 if mpirun bound the ranks by its default for at most two ranks: one core each. */
 int dn_is_bound_by_default(void);
 
-/* Slurm's word on the processors of this node, where it grants a part of `processors`; else 0. */
+/* The processors of this node that Slurm grants, if they are fewer than `processors`; else 0. */
 int dn_granted_part(int processors);
 
-/* How the launcher, or its daemon on this machine, is to this process. */
+/* The relation of the launcher, or its daemon on this machine, to this process. */
 typedef enum dn_kinship {
-    DN_KIN_NONE,       /* not among its ancestors: process numbers may not be the machine's */
-    DN_KIN_OTHER_USER, /* in another user namespace, as that of a container is */
+    DN_KIN_NONE,       /* not an ancestor: this process may be in another PID namespace */
+    DN_KIN_OTHER_USER, /* in another user namespace, as for a container */
     DN_KIN_SAME_USER
 } dn_kinship;
 

@@ -1,7 +1,7 @@
 /*
- * Finding, dividing and pinning; see placement.h. What a rank may use is its binding when it
- * started; where OpenMP binds threads it has already bound the main one, and its places hold what
- * the rank was given.
+ * Finds, divides and pins cores; see placement.h. A rank may use the cores of its binding at the
+ * start; if OpenMP binds threads it has already bound the main one, and its places contain the
+ * rank's binding.
  */
 #include "job/placement.h"
 
@@ -18,9 +18,9 @@
 #include "job/cores.h"
 #include "job/launcher.h"
 
-/* ---- beginning again ---- */
+/* ---- restart ---- */
 
-/* The first number of OMP_NUM_THREADS; 0 where it is not set, or OpenMP passes over it. */
+/* The first number of OMP_NUM_THREADS; 0 if it is not set, or OpenMP ignores it. */
 static int env_threads(void)
 {
     const char *text = getenv("OMP_NUM_THREADS");
@@ -32,7 +32,7 @@ static int env_threads(void)
     return *end == '\0' || *end == ',' ? (int)number : 0;
 }
 
-/* What mpirun itself, this process's parent, may use is the most that its ranks are to have. */
+/* Binds this process to `all`, as far as its parent, mpirun, may use it. */
 static void widen(cpu_set_t all)
 {
     cpu_set_t parent;
@@ -41,8 +41,8 @@ static void widen(cpu_set_t all)
     sched_setaffinity(0, sizeof all, &all);
 }
 
-/* What the node's ranks have together: more than this one's, where its launcher bound it. The rank
- * keeps it, *is_widened, where nobody chose its binding. */
+/* The number of processors of the node's ranks together, which is more than this one's if its
+ * launcher bound it. If nobody chose that binding it is lifted, and *is_widened = 1. */
 static int node_processors(int *is_widened)
 {
     cpu_set_t own, all, now;
@@ -50,7 +50,7 @@ static int node_processors(int *is_widened)
     *is_widened = 0;
     if (sched_getaffinity(0, sizeof own, &own) != 0)
         return CPU_COUNT(&all);
-    sched_setaffinity(0, sizeof all, &all); /* as far as a cgroup grants them */
+    sched_setaffinity(0, sizeof all, &all); /* limited by its cgroup */
     sched_getaffinity(0, sizeof all, &all);
     const int part = dn_granted_part(CPU_COUNT(&all));
     sched_setaffinity(0, sizeof own, &own);
@@ -60,7 +60,7 @@ static int node_processors(int *is_widened)
     return part > 0 ? part : CPU_COUNT(&all);
 }
 
-/* 1 where the threads of the node's ranks are more than run at once. */
+/* 1 if the threads of the node's ranks outnumber what can run at once. */
 static int is_crowded(int processors, int threads)
 {
     const double quota = dn_limit_processors("").amount;
@@ -73,24 +73,24 @@ static int is_crowded(int processors, int threads)
 
 void dn_place_restart(char **argv, int threads)
 {
-    int again; /* OpenMP counts processors before main, too */
+    int again; /* because OpenMP counts processors before main */
     if (is_crowded(node_processors(&again), threads)) {
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
         again |= getenv("OMP_WAIT_POLICY") == NULL;
         setenv("OMP_WAIT_POLICY", "passive", 0);
     }
     if (again)
-        execv("/proc/self/exe", argv); /* where that fails, spinning is only slow */
+        execv("/proc/self/exe", argv); /* if this fails, spinning is merely slow */
 }
 
 /* ---- the cores of a rank ---- */
 
-/* What a rank is given. */
+/* The cores that a rank is given. */
 typedef struct finder {
     const dn_comm *comm;
     hwloc_topology_t topology;
-    hwloc_bitmap_t processors; /* that the rank may use */
-    dn_cores *allowed;         /* (machine_size) cores of the node's ranks */
+    hwloc_bitmap_t processors; /* those that the rank may use */
+    dn_cores *allowed;         /* (machine_size) the cores of the machine's ranks */
     dn_cores share;            /* those this rank takes */
     int openmp_binds;
 } finder;
@@ -115,7 +115,7 @@ static dn_status find_cores(finder *f)
     f->allowed = calloc((size_t)f->comm->machine_size, sizeof *f->allowed);
     DN_CHECK(f->processors != NULL && f->allowed != NULL, DN_ENOMEM,
              "memory: found none to place %d ranks", f->comm->machine_size);
-    /* With the disallowed cores, a core has the same index for all ranks of a node. */
+    /* Includes disallowed cores, so that a core has the same index on all ranks of a node. */
     DN_CHECK(hwloc_topology_init(&f->topology) == 0 &&
                  hwloc_topology_set_flags(f->topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) ==
                      0 &&
@@ -125,7 +125,7 @@ static dn_status find_cores(finder *f)
     if (f->openmp_binds)
         add_openmp_places(f->processors);
     else if (hwloc_get_cpubind(f->topology, f->processors, HWLOC_CPUBIND_THREAD) != 0)
-        hwloc_bitmap_fill(f->processors); /* a system without bindings */
+        hwloc_bitmap_fill(f->processors); /* the system has no bindings */
     f->share = dn_cores_of(f->topology, f->processors);
     DN_CHECK(CPU_COUNT(&f->share) > 0, DN_EINVAL,
              "cores: this rank's are not among the node's first %d, the most that are known",
@@ -148,20 +148,20 @@ static void divide_cores(finder *f, dn_place *place)
             : dn_cores_divide(f->allowed, comm->machine_size, comm->machine_rank, &f->share);
     place->cores = CPU_COUNT(&f->share);
     place->numa_nodes = dn_cores_numa_nodes(f->topology, &f->share);
-    /* The node as far as this rank may know it. */
+    /* The node as seen by this rank. */
     const hwloc_const_bitmap_t all = hwloc_topology_get_allowed_cpuset(f->topology);
     const dn_cores cores = dn_cores_of(f->topology, all);
     place->node_ranks = comm->machine_size;
     place->node_cores = CPU_COUNT(&cores);
     place->node_numa_nodes = dn_cores_numa_nodes(f->topology, &cores);
     place->node_processors = hwloc_bitmap_weight(all);
-    /* Others' cores are no idle ones, and a run without a launcher may have been put where it is.
+    /* Other jobs' cores are not idle, and a run without a launcher may have been bound on purpose.
      */
     const int is_part = dn_granted_part(place->node_processors) > 0 || dn_launched_ranks() == 0;
     place->node_idle = is_part ? 0 : place->node_cores - CPU_COUNT(&used);
 }
 
-/* The CPU quota, and the ranks that it holds for. Collective over the node. */
+/* The CPU quota, and the number of ranks that share it. Collective over the node. */
 static void find_quota(const finder *f, dn_place *place)
 {
     const dn_comm *const comm = f->comm;
@@ -188,8 +188,8 @@ static void set_threads(dn_place *place, int threads)
     place->threads = omp_get_max_threads();
 }
 
-/* Binds this thread to what the rank may use of its n-th core, or of all of them where n < 0;
- * returns 1 if it did. */
+/* Binds this thread to the rank's processors of its n-th core, or of all its cores if n < 0;
+ * returns 1 on success. */
 static int bind_thread(const finder *f, int n)
 {
     hwloc_bitmap_t set = dn_cores_processors(f->topology, &f->share, n);
@@ -199,7 +199,8 @@ static int bind_thread(const finder *f, int n)
     return bound;
 }
 
-/* Threads made from now on may use what this one may, also when it is bound elsewhere later. */
+/* Threads created from now on get this thread's present binding, even after it is bound elsewhere.
+ */
 static void inherit_binding(void)
 {
     cpu_set_t own;
@@ -211,7 +212,7 @@ static void inherit_binding(void)
     pthread_attr_destroy(&attributes);
 }
 
-/* Returns 1 where all threads were bound. */
+/* Returns 1 if all threads were bound. */
 static int pin_threads(const finder *f, const dn_place *place)
 {
     const int one_each = place->threads == place->cores;

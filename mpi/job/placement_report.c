@@ -1,4 +1,4 @@
-/* The table of places and the warnings; see placement.h. */
+/* Prints the table of places and the warnings; see placement.h. */
 #include "job/placement.h"
 
 #include <string.h>
@@ -41,7 +41,7 @@ static int has_flaw(const dn_place *p, flaw what)
     }
 }
 
-/* Begins a warning and returns the first place with that flaw; NULL where no place has it. */
+/* Begins a warning and returns the first place with that flaw; NULL if no place has it. */
 static const dn_place *begin_warning(FILE *file, const dn_place *places, int ranks, flaw what)
 {
     int first = -1, count = 0;
@@ -64,8 +64,8 @@ static int within_1_and(int most, int n)
     return n < 1 ? 1 : n < most ? n : most;
 }
 
-/* Ends a warning: launch options for `wanted` ranks, at most those of now, on each of `units` equal
- * parts of the node. Slurm counts processors. */
+/* Ends a warning with launch options for `wanted` ranks (at most the present number) on each of
+ * `units` equal parts of the node. Slurm counts processors. */
 static void print_launch(FILE *file, const dn_place *p, int wanted, int units)
 {
     const int ranks = within_1_and(p->node_ranks, wanted);

@@ -1,4 +1,4 @@
-/* Signals and the time limit; see preempt.h. */
+/* Signal handlers and the time limit; see preempt.h. */
 #include "job/preempt.h"
 
 #include <errno.h>
@@ -16,18 +16,18 @@
 
 #include "job/launcher.h"
 
-/* What a handler can reach is global: why to end, by the last signal caught, 0 before; whether one
- * was urgent; the eventfd that tells of it; and mpirun's process. Other threads read the first two,
- * and a handler may write what takes no lock. */
+/* Global, as handlers use them: the reason by the last signal caught (0 before), whether one was
+ * urgent, the eventfd of the bell, and mpirun's process. The first two are lock-free atomics, as
+ * handlers write them and other threads read them. */
 static _Atomic int caught, is_urgent;
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "signal handlers store integers");
 static int bell = -1;
 static pid_t mpirun = -1;
 
-static const double spare_seconds = 2; /* for agreeing, and for the processes' end */
+static const double spare_seconds = 2; /* for agreement, and for ending the processes */
 
-/* Libraries may catch SIGHUP as they are loaded, as UCX does, which Open MPI 5 is linked to: what
- * `nohup` asks for has to be read before that. */
+/* Read before libraries are initialised: UCX, which Open MPI 5 is linked to, installs a handler for
+ * SIGHUP then, which would hide that `nohup` ignores it. */
 static int ignores_hangup;
 
 static void note_hangup(void)
@@ -57,7 +57,7 @@ static void note_signal(int signal, siginfo_t *info, void *context)
     errno = error;
 }
 
-/* seconds = what a text as Slurm takes it means. */
+/* *seconds = the value of a time in Slurm's format. */
 static dn_status parse_time(const char *text, double *seconds)
 {
     unsigned d = 0, h = 0, m = 0, s = 0;
@@ -69,7 +69,7 @@ static dn_status parse_time(const char *text, double *seconds)
         h = s = 0;
         sscanf(text, "%9u%n:%9u%n", &m, &end, &s, &end);
     }
-    /* One dash at most, and neither signs nor spaces, which sscanf would take. */
+    /* At most one dash, and neither signs nor spaces, which sscanf would accept. */
     DN_CHECK(end > 0 && text[end] == '\0' && text[strspn(text, "0123456789:-")] == '\0' &&
                  (!dash || (dash > text && !strchr(dash + 1, '-'))),
              DN_EINVAL, "--time-limit: found '%s', expected MINUTES, MM:SS, HH:MM:SS or D-HH:MM:SS",
@@ -141,7 +141,7 @@ void dn_preempt_take_streams(void)
         char path[64];
         snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)mpirun, stream);
         const int file = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC);
-        dup2(file, stream); /* where there is none, all stays as it is */
+        dup2(file, stream); /* fails without effect if there is none */
         close(file);
     }
 }

@@ -1,9 +1,9 @@
 /*
- * Handing over a file; see share.h. Each rank but the first has a Unix socket for messages, without
- * a file (an abstract name); the first sends each a message with the descriptor, which needs no
- * connection, and then tells by MPI that it lies there or why not: nobody waits. The names are
- * random, so that one of another network namespace is nobody's here; and a rank takes a file from
- * its own user alone.
+ * Passes a file by Unix datagram sockets; see share.h. Each rank but the first binds a socket to an
+ * abstract name (without a file). The first rank sends each one a message with the descriptor, and
+ * then tells it by MPI whether the message is there, so no rank waits for one that does not come.
+ * The names are random, so that they match no socket of another network namespace; a rank accepts a
+ * file from its own user only.
  */
 #include "job/share.h"
 
@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A message with room for a descriptor and for who sent it. */
+/* A message with room for a descriptor and the sender's credentials. */
 typedef struct parcel {
     char byte;
     struct iovec part;
@@ -37,8 +37,8 @@ static void make_parcel(parcel *p)
                                  .msg_controllen = sizeof p->control};
 }
 
-/* The socket, or -1. The abstract name begins with a zero byte; the rest of the array is part of
- * it. */
+/* Returns a bound socket, or -1. An abstract name begins with a zero byte, and includes the rest of
+ * the array. */
 static int open_box(struct sockaddr_un *name)
 {
     uint64_t random[2];
@@ -56,7 +56,7 @@ static int open_box(struct sockaddr_un *name)
     return -1;
 }
 
-/* 0, or the reason. */
+/* Returns 0, or the errno of the failure. */
 static int send_file(int file, struct sockaddr_un *name)
 {
     parcel p;
@@ -76,7 +76,7 @@ static int send_file(int file, struct sockaddr_un *name)
     return reason;
 }
 
-/* The descriptor of a message, or -1; `sender` becomes its user, or stays. */
+/* Returns the descriptor of a message, or -1; *sender = the user who sent it, if known. */
 static int unpack(parcel *p, uid_t *sender)
 {
     struct ucred who;
@@ -92,7 +92,7 @@ static int unpack(parcel *p, uid_t *sender)
     return file;
 }
 
-/* The file that a process of this user sent; -1 with errno where none came. */
+/* Returns the file that a process of this user sent; -1 with errno set if none was received. */
 static int receive(int box)
 {
     for (int reason = 0;; reason = EACCES) {
@@ -110,7 +110,7 @@ static int receive(int box)
     }
 }
 
-/* Rank 0 serves one after the other, so that few descriptors are under way at a time. */
+/* Rank 0 serves one rank after the other, to keep few descriptors in flight. */
 static void serve(const dn_comm *comm, MPI_Comm node, int file)
 {
     struct sockaddr_un name;

@@ -1,4 +1,4 @@
-/* The thread that waits for the end of a job's start; see start_watch.h. */
+/* The watchdog's thread; see start_watch.h. */
 #include "job/start_watch.h"
 
 #include <poll.h>
@@ -12,9 +12,10 @@
 #include "job/preempt.h"
 
 enum {
-    SLICE = 1000,    /* milliseconds; a stop of this process in one of them counts as no more */
-    LATER = 400,     /* milliseconds after rank 0 that rank 1 speaks, and after it another */
-    REQUESTED = 5000 /* milliseconds that MPI has to start after an urgent signal */
+    SLICE = 1000, /* milliseconds; a stop of this process counts as at most one slice */
+    LATER = 400,  /* milliseconds by which rank 1 ends later than rank 0, and the others later than
+                     rank 1 */
+    REQUESTED = 5000 /* milliseconds that MPI may take to start after an urgent signal */
 };
 
 static void say(const dn_start_watch *watch, const char *what)
@@ -33,7 +34,7 @@ static _Noreturn void end_on_request(const dn_start_watch *watch)
     _exit(DN_EXIT_AGAIN);
 }
 
-/* The first that ends says why: the launcher then tells the others to stop. */
+/* The first process to end prints the reason: the launcher then sends the others a signal. */
 static _Noreturn void end_as_lost(const dn_start_watch *watch)
 {
     char why[128];
@@ -46,7 +47,7 @@ static _Noreturn void end_as_lost(const dn_start_watch *watch)
     _exit(DN_EXIT_LOST);
 }
 
-/* Polls what ends the watch, or else its limit: what poll returned, 0 at the limit. */
+/* Polls `fds` until the limit: returns what poll returned, 0 at the limit. */
 static int poll_in_slices(const dn_start_watch *watch, struct pollfd *fds, nfds_t count)
 {
     if (watch->seconds <= 0)
@@ -76,7 +77,7 @@ void dn_start_watch_begin(dn_start_watch *watch, const char *rank, double second
     sigset_t all, old;
     *watch =
         (dn_start_watch){.rank = rank, .seconds = seconds, .has_ended = eventfd(0, EFD_CLOEXEC)};
-    sigfillset(&all); /* signals are the main thread's */
+    sigfillset(&all); /* the main thread handles signals */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     watch->has_thread =
         watch->has_ended >= 0 && pthread_create(&watch->thread, NULL, wait_for_start, watch) == 0;

@@ -1,8 +1,8 @@
 /*
- * Spans in memory, and the trace that rank 0 writes of them (timeline.h).
+ * Records spans in memory, and writes them on rank 0; see timeline.h.
  *
- * The clocks of hosts are unrelated: a barrier at the start gives them a common zero, as exact as
- * the barrier is short. At the end each rank in turn sends rank 0 its spans.
+ * Clocks of different hosts are unrelated: a barrier at the start defines a common zero, whose
+ * error is at most the barrier's time. At the end each rank in turn sends its spans to rank 0.
  */
 #include "job/timeline.h"
 
@@ -24,7 +24,7 @@ typedef struct span {
     double start, end; /* since the start of the timeline */
 } span;
 
-/* What a rank hands in. */
+/* What a rank sends to rank 0. */
 typedef struct record {
     int count;
     int64_t dropped;
@@ -34,19 +34,19 @@ typedef struct record {
 struct dn_timeline {
     const dn_comm *comm;
     const char *path;
-    FILE *file; /* rank 0; until all is written its name is: */
+    FILE *file; /* rank 0; until it is complete its name is: */
     char partial[PATH_MAX], target[PATH_MAX];
     double zero;
     record own;
 };
 
-/* The rows of a rank; the last is the first of as many as there are slots. */
+/* The rows of a rank; the last is followed by those of further slots. */
 enum { ROW_COMPUTE, ROW_WAIT, ROW_COMMUNICATE };
 
 static const char *const row_names[] = {"computation", "waiting", "communication"};
 
 static const struct {
-    const char *name, *counts; /* what its number is the number of */
+    const char *name, *counts; /* the name of its number */
     int row;
 } kinds[DN_SPANS] = {
     [DN_SPAN_LOAD] = {"load", "virtual rank", ROW_COMPUTE},
@@ -60,7 +60,7 @@ static const struct {
     [DN_SPAN_BUCKET] = {"bucket", "bucket", ROW_COMMUNICATE},
 };
 
-/* A trace that stands there already is replaced when the new one is whole. */
+/* An existing trace is replaced when the new one is complete. */
 static dn_status open_file(dn_timeline *t, const char *path)
 {
     t->path = path;
@@ -131,7 +131,7 @@ void dn_timeline_add(dn_timeline *t, dn_span kind, int64_t number, int slot, dou
         t->own.spans[t->own.count++] = (span){kind, slot, number, start - t->zero, end - t->zero};
 }
 
-/* The names of a rank and of its rows, and its spans. */
+/* Prints the names of a rank and of its rows, and its spans. */
 static void print_rank(FILE *file, const dn_comm *comm, int rank, const record *r)
 {
     int last_row = ROW_COMMUNICATE;
@@ -156,7 +156,7 @@ static void print_rank(FILE *file, const dn_comm *comm, int rank, const record *
                 rank, row, row_names[row < ROW_COMMUNICATE ? row : ROW_COMMUNICATE]);
 }
 
-/* Rank 0: all ranks' records, one after another; ends with the file closed. */
+/* Rank 0: writes all ranks' records, one after another, and closes the file. */
 static dn_status write_trace(dn_timeline *t)
 {
     const dn_comm *comm = t->comm;
@@ -178,7 +178,7 @@ static dn_status write_trace(dn_timeline *t)
     return close_file(t);
 }
 
-/* Collective. */
+/* Sends this rank's record to rank 0, which writes the trace. Collective. */
 static dn_status hand_in(dn_timeline *t)
 {
     dn_status status = DN_OK;

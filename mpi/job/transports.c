@@ -1,15 +1,15 @@
-/* Which of Open MPI's transports fail where this process runs; see transports.h. setenv leaves what
- * the user chose. */
+/* Finds the transports of Open MPI that fail where this process runs; see transports.h. setenv does
+ * not overwrite what the user set. */
 #include "job/transports.h"
 
 #include <stdlib.h>
 
 #include "job/launcher.h"
 
-/* Open MPI's transport through shared memory takes process numbers for the machine's: ranks with
- * numbers of their own (a container each) crash in it; and it reads other processes' memory, which
- * it does not get at in other user namespaces. Ranks whose launcher is among their ancestors share
- * its numbers; where that is not known they do without, which is slow at worst. */
+/* Open MPI's shared-memory transport assumes one PID namespace: ranks in different ones (a
+ * container each) crash in it. It also reads other processes' memory, which it cannot do across
+ * user namespaces. Ranks with the launcher among their ancestors share its PID namespace; if that
+ * is not known the transport is disabled, which is slow at worst. */
 static void avoid_shared_memory(void)
 {
     const dn_kinship kinship = dn_launcher_kinship();
@@ -19,9 +19,9 @@ static void avoid_shared_memory(void)
         setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
 }
 
-/* Open MPI 5 finds from another interface than `lo` no way to its own machine: it says so at every
- * start, and has no TCP there. And a process without a launcher leaves the shared memory that it
- * needs none of in /dev/shm for good. */
+/* With other interfaces than `lo` Open MPI 5 finds no route to its own machine: it warns at every
+ * start, and has no TCP there. And a process without a launcher would leave a shared-memory file,
+ * which it does not need, in /dev/shm. */
 void dn_choose_transports(void)
 {
     if (!dn_is_launched()) {

@@ -1,8 +1,8 @@
 /*
  * The table of options. A new option is a field of dn_options and a row here.
  *
- * A row: name, heading in --help, commands, field with its kind, limits and argument, default, how
- * it bears on a checkpoint, help. A choice lists its names in the order of its enum, or takes them
+ * A row: name, heading in --help, commands, field with its kind, limits and argument, default, what
+ * it affects (dn_bearing), help. A choice lists its names in the order of its enum, or takes them
  * from the table of the module that it chooses from (CHOICE_OF).
  */
 #include "options/options.h"
@@ -21,13 +21,13 @@ enum {
     EXPORT = DN_COMMAND_EXPORT,
     REPORT = DN_COMMAND_REPORT,
     TRAINED = DN_COMMAND_TRAINED,
-    STEP = TRAIN | INFO | BENCH | PLAN, /* what makes or describes training steps */
+    STEP = TRAIN | INFO | BENCH | PLAN, /* commands that run or describe training steps */
     ALL = TRAINED | STEP,
-    COMPUTING = ALL & ~DN_COMMAND_EXPORT, /* which runs no net */
+    COMPUTING = ALL & ~DN_COMMAND_EXPORT, /* export runs no net */
     ALONE = DN_COMMAND_ALONE
 };
 
-/* A model and kernels are looked for, for their faults alone: these come before the data's. */
+/* These look up model and kernels only to report errors in them before those of the data. */
 static dn_status check_model(const char *text)
 {
     dn_spec spec;

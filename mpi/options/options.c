@@ -1,7 +1,7 @@
 /*
- * What dn_dist does with its options beside reading them (dn/option.h): the checkpoint, the
- * optimizer's defaults, options that take each other's place, and INI text (read by inih), which
- * the --config file and the configuration in checkpoints are.
+ * Options of dn_dist beyond plain parsing (dn/option.h): those from a checkpoint, the optimizer's
+ * defaults, options that exclude each other, and INI text (read by inih), the format of the
+ * --config file and of the configuration in checkpoints.
  */
 #include "options/options.h"
 
@@ -15,7 +15,7 @@
 #include "dn/words.h"
 #include "options/recipes.h"
 
-/* The row of a command's option, or NULL. */
+/* The row of the command's option of that name, or NULL. */
 static const dn_option *find_option(dn_command_bit command, const char *name)
 {
     return dn_option_find(dn_option_table, (int)command, name, strlen(name));
@@ -29,8 +29,8 @@ static dn_option_set given_bit(const dn_option *o)
 
 /* ---- INI text ---- */
 
-/* As long as all of a checkpoint's text, and longer than any value may be. Debian's inih takes what
- * it is told, others the lines that they were built for. */
+/* As long as a checkpoint's whole text, so longer than any value. Debian's inih accepts this
+ * length; other builds accept the length they were built for. */
 #if DN_INI_LINES
 enum { INI_LINE_SIZE = 8192 };
 #else
@@ -46,7 +46,7 @@ static void allow_long_lines(void)
 #endif
 }
 
-/* Where a line of INI text goes on its way through inih. */
+/* The user data of inih's callback. */
 typedef struct ini_target {
     dn_options *options;
     dn_option_set keep; /* options that stay as they are */
@@ -71,7 +71,8 @@ static int take_ini_value(void *user, const char *section, const char *name, con
     return to->status == DN_OK;
 }
 
-/* Reads a line as fgets does; *has_nul = it has a zero byte, behind which nothing would be seen. */
+/* Reads a line as fgets does; *has_nul = 1 if it contains a zero byte, which would hide the rest.
+ */
 static int read_line(FILE *file, char line[INI_LINE_SIZE], int *has_nul)
 {
     memset(line, 1, INI_LINE_SIZE);
@@ -81,8 +82,8 @@ static int read_line(FILE *file, char line[INI_LINE_SIZE], int *has_nul)
     return 1;
 }
 
-/* Reads and closes `file`. Takes one line at a time: so its number is known, and an indented one
- * does not continue another. */
+/* Reads and closes `file`. Passes inih one line at a time, so that the line's number is known and
+ * an indented line does not continue the one before. */
 static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_option_set keep)
 {
     char line[INI_LINE_SIZE];
@@ -130,7 +131,7 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
     return DN_OK;
 }
 
-/* Brings a given option and the checkpoint's value together. */
+/* Compares a given option with the checkpoint's value. */
 static dn_status reconcile(const dn_options *given, const dn_options *saved, const dn_option *o)
 {
     char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
@@ -155,7 +156,7 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 {
     dn_options saved = *options, merged = *options;
     saved.given = 0;
-    FILE *file = fmemopen((char *)text, strlen(text), "r"); /* opened to read: text stays const */
+    FILE *file = fmemopen((char *)text, strlen(text), "r"); /* read only: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
     DN_TRY(read_ini(file, "the checkpoint's configuration", &saved, 0));
     for (const dn_option *o = dn_option_table; o->name; o++)
@@ -186,7 +187,7 @@ const char *dn_options_other(const dn_options *options, const dn_options *before
 
 /* ---- the command line ---- */
 
-/* What stands where an option should, and may be a model's name. */
+/* Refuses a word where an option is expected; if it is a model's name, suggests --model. */
 static dn_status refuse_word(const dn_option_reader *reader, const char *word)
 {
     dn_spec spec;
@@ -212,7 +213,7 @@ static dn_status take_word(const dn_option_reader *reader, const char *word)
     return DN_OK;
 }
 
-/* Which checkpoint a command uses: the option's, else the first word's. */
+/* The checkpoint of a command: --checkpoint, else the first operand. */
 static dn_status find_checkpoint_word(dn_options *options)
 {
     if (!options->checkpoint[0] && options->word_count > 0) {
@@ -229,7 +230,7 @@ static dn_status find_checkpoint_word(dn_options *options)
     return DN_OK;
 }
 
-/* Takes from options.config what was not given yet. */
+/* Takes options that were not given from options.config. */
 static dn_status read_config(dn_options *options)
 {
     FILE *file = fopen(options->config, "r");
@@ -246,7 +247,7 @@ static dn_status read_recipe(dn_options *options)
     return read_ini(file, path, options, options->given);
 }
 
-/* What an optimizer reads and the user did not give is as its row has it. */
+/* Options that the optimizer reads and the user did not give default to the values in its row. */
 static void take_defaults(dn_options *options)
 {
     const dn_optimizer_settings *row =
@@ -263,7 +264,7 @@ static void take_defaults(dn_options *options)
             *fields[i].value = fields[i].initial;
 }
 
-/* Options of which one takes the other's place; a recipe may have both. */
+/* Refuses options that exclude each other; a recipe may have both. */
 static dn_status check_together(const dn_options *options)
 {
     const dn_option *const init = find_option(options->command, "init");
@@ -327,7 +328,7 @@ void dn_options_help(FILE *file, const dn_command *command)
             "     transition-dropout=0\n");
 }
 
-/* An option that was not given may be another's, a checkpoint's, later. */
+/* Marks options that were not given, as a checkpoint may set them later. */
 void dn_options_print(FILE *file, const dn_options *options)
 {
     char value[DN_PATH_SIZE];

@@ -1,8 +1,8 @@
 /*
  * The command line of dn_dist. One table of options (option_table.c) drives parsing, --help, the
  * configuration file and the configuration text in checkpoints. Only dn_dist.c and the commands
- * (mpi/commands) see options: what they start has settings of its own, which options hold. Not
- * collective: every rank parses the same command line and comes to the same result.
+ * (mpi/commands) see options; the other modules have settings of their own, which are parts of
+ * dn_options. Not collective: every rank parses the same command line, with the same result.
  */
 #ifndef DN_OPTIONS_H
 #define DN_OPTIONS_H
@@ -16,7 +16,7 @@
 #include "dn/schedule.h"
 #include "training/settings.h"
 
-/* The commands, as bits: a row of the table names those that have the option. */
+/* The commands, as bits: a row of the table has those of the commands that take the option. */
 typedef enum dn_command_bit {
     DN_COMMAND_TRAIN = 1,
     DN_COMMAND_EVAL = 2,
@@ -40,64 +40,64 @@ typedef enum dn_rate_scaling {
     DN_RATE_SCALING_SQRT
 } dn_rate_scaling;
 
-/* Which of a checkpoint's weights; automatic: the averaged ones where it has such. */
+/* Which weights of a checkpoint; automatic: the averaged ones if it has them. */
 typedef enum dn_weights_choice {
     DN_WEIGHTS_AUTO,
     DN_WEIGHTS_TRAINED,
     DN_WEIGHTS_AVERAGE
 } dn_weights_choice;
 
-/* Of weights; automatic: by the file's name. */
+/* File format of weights; automatic: by the file name. */
 typedef enum dn_format { DN_FORMAT_AUTO, DN_FORMAT_SAFETENSORS, DN_FORMAT_ONNX } dn_format;
 
 enum { DN_PATH_SIZE = PATH_MAX };
 
-/* Every option of every command; those of other commands hold their defaults. A choice is the index
- * of its name; the enum that names it stands beside it. */
+/* All options of all commands; those of other commands have their defaults. A choice is the index
+ * of its name, an int with the values of the enum in its comment. */
 typedef struct dn_options {
     dn_command_bit command;
-    int help, version; /* --help or --version was given: what follows it was not checked */
-    int print;         /* of train: its options, and end */
+    int help, version; /* --help or --version was given: the words after it were not checked */
+    int print;         /* of train: print the options and exit */
 
     char model[160];             /* dn/spec.h */
-    int size, classes, channels; /* size, classes: 0 = from the data, or the model's own */
+    int size, classes, channels; /* size, classes: 0: from the data, or the model's own */
     int batch_size;              /* images per virtual rank */
     int init;                    /* dn_init */
-    int weights;                 /* dn_weights_choice; of an open dn_trained not automatic */
+    int weights;                 /* dn_weights_choice; resolved by dn_trained_open */
     double dropout, channel_dropout, transition_dropout, head_dropout; /* < 0: the model's own */
     int sync_bn;
     int dtype; /* dn_dtype, of maps */
     int recompute;
     char isa[32]; /* kernel table; empty: the fastest */
 
-    dn_step_settings step; /* virtual ranks, 0: number of ranks; what to load from is not known */
+    dn_step_settings step; /* virtual ranks, 0: number of ranks; `load` is not set */
     dn_run_settings run;
 
     int epochs;
     char freeze[256];     /* dn_net_options */
     double lr_head;       /* 0: lr */
-    double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; the default of lr
-                             is the optimizer's */
+    double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; lr defaults to the
+                             optimizer's */
     int lr_scaling;       /* dn_rate_scaling */
     int schedule;         /* dn_schedule_get */
-    char milestones[128]; /* epochs with commas between, ascending; or empty */
-    dn_schedule_settings falls; /* milestones are not known yet */
+    char milestones[128]; /* ascending epochs, separated by commas; or empty */
+    dn_schedule_settings falls; /* milestones are not set */
     double warmup_epochs;       /* < 0: dn_options_rate decides */
 
-    char class_weights[4096]; /* none, balanced or numbers with commas between */
+    char class_weights[4096]; /* none, balanced, or numbers separated by commas */
 
     char data[DN_PATH_SIZE];
-    dn_reading reading; /* how: io_threads 0: dn_split_open decides */
+    dn_reading reading; /* io_threads 0: dn_split_open decides */
     char shuffle[32];   /* full, or window:N */
     char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */
-    char page[DN_PATH_SIZE];                                /* of a report */
+    char page[DN_PATH_SIZE];                                /* of report */
     char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE]; /* auto, none, a file or a run's folder */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */
     char recipe[DN_PATH_SIZE]; /* recipes.h; or empty */
     char time_limit[32];       /* job/preempt.h */
 
-    int threads;                 /* 0 = automatic */
+    int threads;                 /* 0: automatic */
     int pin;                     /* dn_pin */
     char timeline[DN_PATH_SIZE]; /* or empty */
     int tensorboard;             /* event files beside metrics.jsonl */
@@ -105,92 +105,92 @@ typedef struct dn_options {
     int steps, warmup, json, roofline;
     int once;                      /* of top */
     int layers;                    /* of info: list them */
-    int reader;                    /* time reading, not steps, */
-    double seconds;                /* for so long */
-    int split;                     /* of eval, a dn_split_id, */
-    int crops, per_class;          /* too; crops: 0 is one, 1 is ten */
+    int reader;                    /* of bench: time reading, not steps, */
+    double seconds;                /* for this time */
+    int split;                     /* of eval: a dn_split_id */
+    int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */
     char per_sample[DN_PATH_SIZE]; /* or empty */
     int top, csv;                  /* of predict */
     int format, opset, fold;       /* of export; dn_format */
-    char profile[DN_PATH_SIZE];    /* to write or to read; or empty */
+    char profile[DN_PATH_SIZE];    /* file to write or to read; or empty */
 
     int nodes, ranks_per_node;                                   /* of the cluster to plan for */
     double latency, bandwidth, inside_latency, inside_bandwidth; /* us, GB/s */
 
-    const char **words; /* (word_count) those of the command line that are no options */
+    const char **words; /* (word_count) operands of the command line */
     int word_count;
 
-    dn_option_set given; /* those that were given, by command line, --config or --recipe */
-    dn_option_set typed; /* by command line */
+    dn_option_set given; /* options given on the command line, in --config or in --recipe */
+    dn_option_set typed; /* options given on the command line */
 } dn_options;
 
 struct dn_comm;
 
-/* A command of dn_dist; the table of them is in dn_dist.c. */
+/* A command of dn_dist; the table of commands is in dn_dist.c. */
 typedef struct dn_command {
     const char *name, *help;
     dn_command_bit bit;
     dn_status (*run)(const struct dn_comm *comm, dn_options *options);
-    const char *words; /* what it takes besides options, as --help shows it, or NULL */
+    const char *words; /* its operands, as --help shows them, or NULL */
 } dn_command;
 
-/* Sets the defaults, then what `argv` (argc strings, those behind the command's name), the --config
- * file and the --recipe say; the former win, and of an option given twice the last. DN_EINVAL names
- * the option (or file:line), what was found and what was expected. The caller frees the words. Of
- * commands that use a trained net the first word is --checkpoint where that is not given. */
+/* Sets the defaults, then the options of the --recipe, the --config file and argv(argc), the words
+ * after the command's name; the last of these, and the last of repeated options, take precedence.
+ * For commands that use a trained net the first operand is --checkpoint if that is not given.
+ * DN_EINVAL names the option (or file:line), what was found and what was expected. The caller frees
+ * the words. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
 
-/* 0 where the chosen schedule or optimizer does not read the option of that name. */
+/* 0 if the chosen schedule or optimizer does not read the option of that name. */
 int dn_options_reads(const dn_options *options, const char *name);
 
-/* DN_EINVAL: the command line has an option that the chosen schedule or optimizer does not read.
- * dn_options_parse has asked, but of training, where a checkpoint may have chosen them. Those of
- * files are no fault: the command line may have chosen others than a recipe. */
+/* DN_EINVAL if the command line has an option that the chosen schedule or optimizer does not read.
+ * dn_options_parse checks this except for training, where a checkpoint may choose them. Options of
+ * files are not checked: the command line may override a recipe's choice. */
 dn_status dn_options_check_reads(const dn_options *options);
 
-/* Prints what the command does, and its options with their defaults. */
+/* Prints a description of the command, and its options with their defaults. */
 void dn_options_help(FILE *file, const dn_command *command);
 
-/* Prints the command's options and words, one a line, but options that ranks of a job may differ
- * in: where a node has its own files, and what is of no effect beside time. */
+/* Prints the command's options and operands, one per line, without options that may differ between
+ * the ranks of a job: paths of a node's own files, and those that affect time only. */
 void dn_options_print(FILE *file, const dn_options *options);
 
 /* Prints the command's options as lines "name = value". */
 void dn_options_list(FILE *file, const dn_options *options);
 
-/* 1 where the user gave the option, named without its dashes. */
+/* 1 if the user gave the option, named without its dashes. */
 int dn_options_given(const dn_options *options, const char *name);
 
-/* text(size) = the options that decide the trained weights, as INI text in a stable order that
- * reads back to the same bits. Those that stand for "automatic" must have been resolved before.
- * DN_EINVAL where the text does not fit, or a line is longer than inih can read back. */
+/* text(size) = the options that determine the trained weights, as INI text in a stable order that
+ * reads back to the same bits. Automatic options must have been resolved. DN_EINVAL if the text
+ * does not fit, or a line is longer than inih can read back. */
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
 
-/* Takes from a checkpoint's text what the user did not give. Where the user gave another value, it
- * holds: for a training run with a warning, which also says of what only begins a run that it does
- * not, but with DN_EINVAL naming both values where the net or the position in the data would not
- * fit. On failure the options are as they were. */
+/* Takes options that the user did not give from a checkpoint's text. A different value that the
+ * user gave takes precedence, with a warning for a training run; options that only affect a run's
+ * start are ignored, with a warning. DN_EINVAL, naming both values, if the net or the position in
+ * the data would not fit. On failure the options are unchanged. */
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
-/* The name of the first option that was given, is recorded in checkpoints, and has another value
- * than in `before`; or NULL. */
+/* The name of the first option that was given, is recorded in checkpoints and differs from its
+ * value in `before`; or NULL. */
 const char *dn_options_other(const dn_options *options, const dn_options *before);
 
 /* ---- the table ---- */
 
-/* How an option bears on ranks and a checkpoint: its row's tag. All but the first kind are the same
- * on all ranks. */
+/* What an option affects, the tag of its row. All but DN_LOCAL are the same on all ranks. */
 typedef enum dn_bearing {
-    DN_LOCAL,   /* not on the weights, and ranks may differ; of --data what it holds is compared, of
-                   --config and --recipe what they say, kernels are compared with the net */
-    DN_FREE,    /* not on the weights: not recorded */
-    DN_DECIDES, /* on the weights: recorded, may be changed when a run resumes */
-    DN_BEGINS,  /* on the weights that a run begins with: recorded, not read when it resumes */
-    DN_FIXED    /* on the net or the position in the data: recorded, may not be changed */
+    DN_LOCAL,   /* not the weights, and may differ between ranks; checked otherwise: the contents of
+                   --data, the options in --config and --recipe, the net's kernels */
+    DN_FREE,    /* not the weights: not recorded */
+    DN_DECIDES, /* the weights: recorded, may be changed when a run resumes */
+    DN_BEGINS,  /* the initial weights: recorded, ignored when a run resumes */
+    DN_FIXED    /* the net or the position in the data: recorded, must not be changed */
 } dn_bearing;
 
-/* The table; a row without a name ends it. Its takers are dn_command_bits. */
+/* The table; a row without a name ends it. Its `takers` are dn_command_bits. */
 extern const dn_option dn_option_table[];
 
 #endif

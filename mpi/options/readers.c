@@ -1,5 +1,5 @@
 /*
- * Which options the chosen schedule and optimizer read, as their rows tell (dn_schedule.reads,
+ * The options that the chosen schedule and optimizer read, by their rows (dn_schedule.reads,
  * dn_optimizer.reads).
  */
 #include "options/options.h"
@@ -37,7 +37,7 @@ static int is_listed(const char *const *names, const char *name)
     return *names != NULL;
 }
 
-/* The chooser of which some row reads the option, or NULL. */
+/* The chooser with a row that reads the option, or NULL. */
 static const struct chooser *find_chooser(const char *option)
 {
     for (size_t c = 0; c < sizeof choosers / sizeof *choosers; c++)
@@ -58,7 +58,7 @@ int dn_options_reads(const dn_options *options, const char *name)
     return !c || is_listed(c->reads(chosen(options, c)), name);
 }
 
-/* Of an option that the chosen row does not read. */
+/* Refuses an option that the chosen row does not read. */
 static dn_status refuse_unread(const dn_options *options, const char *name)
 {
     const struct chooser *const c = find_chooser(name);

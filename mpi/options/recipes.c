@@ -13,7 +13,7 @@
 
 #define SUFFIX ".ini"
 
-/* path = where recipes are installed with this program, or "". */
+/* path = the folder of the recipes installed with this program, or "". */
 static void installed_folder(char path[PATH_MAX])
 {
     char program[PATH_MAX];
@@ -24,7 +24,8 @@ static void installed_folder(char path[PATH_MAX])
         path[0] = '\0';
 }
 
-/* A recipe of one's own is not to be the program's, of the same name, by a slip. */
+/* Checks that $DN_RECIPES is a folder: with a mistyped one the program's recipe of the same name
+ * would be used. */
 static dn_status check_chosen(void)
 {
     const char *const chosen = getenv("DN_RECIPES");
@@ -33,8 +34,8 @@ static dn_status check_chosen(void)
     return DN_OK;
 }
 
-/* The folder to look in as number `index`: the user's, then those of the program; 0 past the last,
- * a path of "" for one that is not. */
+/* path = folder `index` of the search path, the user's, then those of the program, or "" if it does
+ * not exist. Returns 0 past the last. */
 static int recipe_folder(int index, char path[PATH_MAX])
 {
     const char *const chosen = getenv("DN_RECIPES");
@@ -56,7 +57,7 @@ static int is_recipe(const struct dirent *entry)
     return names_file(entry->d_name);
 }
 
-/* path = the file of that name. *file is NULL where no folder has it. */
+/* path = the file of that name; *file = NULL if no folder has it. */
 static void find_recipe(const char *name, FILE **file, char path[PATH_MAX])
 {
     char folder[PATH_MAX], base[PATH_MAX];
@@ -67,7 +68,7 @@ static void find_recipe(const char *name, FILE **file, char path[PATH_MAX])
             *file = fopen(path, "r");
 }
 
-/* Has `nearest` look at all names. */
+/* Offers all names to `nearest`. */
 static void try_names(dn_nearest *nearest, char names[][64], int most)
 {
     char folder[PATH_MAX];
@@ -113,7 +114,7 @@ dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX])
     return DN_OK;
 }
 
-/* A line of the list, from the file's first comment. */
+/* Prints a line of the list, from the file's first comment. */
 static void print_recipe(FILE *to, const char *folder, const char *file_name)
 {
     char path[PATH_MAX], line[256] = "";

@@ -1,7 +1,7 @@
 /*
- * Recipes: files NAME.ini of options of `dn_dist train`, whose first line is a comment that says
- * what they are. They are looked for in $DN_RECIPES, then where they are installed with the
- * program, or in the source tree where none are installed; the first of a name counts. Not
+ * Recipes: files NAME.ini with options of `dn_dist train`, whose first line is a comment that
+ * describes them. The search path is $DN_RECIPES, then the recipes installed with the program, or
+ * those of the source tree if none are installed; the first file with a name is used. Not
  * collective.
  */
 #ifndef DN_RECIPES_H
@@ -12,11 +12,11 @@
 
 #include "dn/status.h"
 
-/* Opens the recipe of that name, or the file where the name has a '/' or ends in ".ini"; path =
- * where it is. The caller closes it. DN_ENOENT names what is near. */
+/* Opens the recipe of that name, or the file if the name contains a '/' or ends in ".ini"; path =
+ * its path. The caller closes it. DN_ENOENT suggests the nearest name. */
 dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX]);
 
-/* Prints their names, what they are, and where. DN_ENOENT where there are none. */
+/* Prints the names, descriptions and folders of all recipes. DN_ENOENT if there are none. */
 dn_status dn_recipes_print(FILE *to);
 
 #endif

@@ -1,5 +1,5 @@
-/* Profiles of a step as JSON (profile.h), by jansson. A file's numbers are bounded, so that sums
- * and products of them do not overflow. */
+/* Profiles of a step as JSON, by jansson; see profile.h. The numbers of a file are bounded, so that
+ * their sums and products do not overflow. */
 #include "planning/profile.h"
 
 #include <errno.h>
@@ -57,7 +57,7 @@ static int is_count(json_int_t count)
     return count >= 0 && count <= UINT32_MAX;
 }
 
-/* At least one, in an int. */
+/* In [1, INT_MAX]. */
 static int is_number(json_int_t number)
 {
     return number >= 1 && number <= INT32_MAX;
@@ -147,7 +147,7 @@ dn_status dn_profile_check_path(const char *path)
     struct stat info;
     const int found = stat(path, &info) == 0;
     if (found && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
-        return DN_OK; /* a reader of a pipe would see its end */
+        return DN_OK; /* the reader of a pipe would see end of file */
     DN_TRY(dn_file_check_kind(path, "profile", 0, "{\n \"format\": \"dn_dist profile"));
     const int file = open(path, O_WRONLY | O_CLOEXEC | (found ? 0 : O_CREAT | O_EXCL), 0666);
     DN_CHECK(file >= 0, DN_EIO, "--profile: cannot write %s: %s", path, strerror(errno));

@@ -1,9 +1,9 @@
 /*
- * The table of phases and layers beside the machine's roofs; see roofline.h.
+ * The table of phases and layers with their bounds; see roofline.h.
  *
- * A layer's bound is the longer of its operations at the peak rate and its bytes at memory's best
- * rate; the fraction is that over the seconds it took. Layers are ranked by the seconds between
- * the two. Small maps stay in the caches from layer to layer, so a layer may beat memory's bound.
+ * A layer's bound is the larger of its operations / peak FLOP/s and its bytes / peak memory
+ * bandwidth; its fraction is the bound over the measured time. Layers are ranked by measured time
+ * minus bound. Small maps stay in the caches between layers, so a layer may beat its memory bound.
  */
 #include "planning/roofline.h"
 #include "dn/layer_info.h"
@@ -37,7 +37,7 @@ static int most_lost_first(const void *a, const void *b)
     return x > y ? -1 : x < y;
 }
 
-/* Each phase forward and backward; returns how many rows that makes. */
+/* Names a row for each phase forward and backward; returns the number of rows. */
 static int name_phases(row *phases)
 {
     int count = 0;
@@ -48,7 +48,8 @@ static int name_phases(row *phases)
     return count;
 }
 
-/* rows(count) = each layer forward and backward, most lost first; added to their phases' rows. */
+/* rows(count) = each layer forward and backward, by descending lost time; also adds them to the
+ * rows of their phases. */
 static void measure_rows(const dn_net *net, const dn_peaks *peaks, int steps, row *phases,
                          row *rows, int count)
 {

@@ -1,11 +1,11 @@
 /*
- * The simulation of a step on a cluster (scaling.h).
+ * The simulation of a step on a cluster; see scaling.h.
  *
- * Two resources carry messages, a node's memory and its link; each is described by the time from
- * which it is free. An event is the start of one round of one bucket: the bucket takes the link for
- * the round's bytes, and goes on a latency later, or when its rank next looks. Events are taken in
- * the order of time. What limits a step is found by asking again with one property of the network
- * made perfect.
+ * Two resources carry messages, a node's memory and its link; the state of each is the time from
+ * which it is free. An event is the start of one round of one bucket: the bucket occupies the link
+ * for the round's bytes, and continues one latency later, or at its rank's next poll. Events are
+ * processed in the order of time. The limit of a step is found by repeating the simulation with one
+ * property of the network made perfect.
  */
 #include "planning/scaling.h"
 
@@ -31,8 +31,8 @@ static void count_transfer(traffic *from, traffic *to, int segments, double *mos
     *most = fmax(*most, fmax(from->sent, to->received));
 }
 
-/* Counts the round that starts with `t`; returns where the next one starts. Scratch: inside(ranks),
- * of ranks in their nodes, and between(nodes), of nodes. */
+/* Adds up the traffic of the round that starts with `t`; returns the start of the next one.
+ * inside(ranks) and between(nodes) are scratch, for the traffic inside and between nodes. */
 static const dn_transfer *count_round(const dn_transfer *t, const dn_transfer *end,
                                       int ranks_per_node, traffic *inside, traffic *between,
                                       dn_rounds *rounds)
@@ -91,23 +91,23 @@ void dn_scaling_rounds_destroy(dn_rounds *rounds)
 
 typedef struct carrier {
     dn_link link;
-    double free; /* seconds: from when on it can take a message */
+    double free; /* seconds: when it can take the next message */
 } carrier;
 
 typedef struct simulation {
     const dn_transport *transport;
     carrier inside, between;
-    dn_sim_bucket *flight[DN_BUCKETS_IN_FLIGHT]; /* NULL: there is none left */
-    dn_sim_bucket *next, *end;                   /* those that wait */
+    dn_sim_bucket *flight[DN_BUCKETS_IN_FLIGHT]; /* NULL: none is left */
+    dn_sim_bucket *next, *end;                   /* those that have not started */
 } simulation;
 
-/* When the carrier could start on what is there at `at`; 0 bytes need none. */
+/* When the carrier can start a message that is ready at `at`; 0 bytes need no carrier. */
 static double earliest(const carrier *c, double at, double bytes)
 {
     return bytes > 0 && c->free > at ? c->free : at;
 }
 
-/* Takes the carrier; returns when the message has arrived. */
+/* Occupies the carrier; returns when the message has arrived. */
 static double carry(carrier *c, double at, double bytes)
 {
     if (bytes <= 0)
@@ -116,10 +116,10 @@ static double carry(carrier *c, double at, double bytes)
     return c->free + c->link.latency;
 }
 
-/* When a rank sees what has happened at `at`: at the first look from then on. */
+/* When a rank sees an event at time `at`: at its next poll. */
 static double seen(const dn_transport *t, double at)
 {
-    int first = 0, end = t->poll_count; /* a profile's layers may be many */
+    int first = 0, end = t->poll_count; /* bisection, as a profile may have many layers */
     while (first < end) {
         const int middle = first + (end - first) / 2;
         if (t->polls[middle] >= at)
@@ -130,7 +130,7 @@ static double seen(const dn_transport *t, double at)
     return first < t->poll_count ? t->polls[first] : at;
 }
 
-/* The next bucket, in a place that is free from `at` on. */
+/* Starts the next bucket in a slot that is free from `at` on. */
 static dn_sim_bucket *take_next(simulation *s, double at)
 {
     if (s->next == s->end)
@@ -147,7 +147,7 @@ static double due(const simulation *s, const dn_sim_bucket *b)
                 earliest(&s->between, b->done, b->bytes * round->between));
 }
 
-/* A bucket leaves its place to the next with its last round, whose end is then known. */
+/* After its last round a bucket leaves its slot to the next one. */
 static void take_round(simulation *s, dn_sim_bucket **place)
 {
     dn_sim_bucket *b = *place;
@@ -158,8 +158,8 @@ static void take_round(simulation *s, dn_sim_bucket **place)
         *place = take_next(s, b->done);
 }
 
-/* The place whose round is due first; of those due together, the foremost bucket's. NULL when all
- * is done. */
+/* The slot whose round is due first, of equal ones that of the first bucket. NULL when all are
+ * done. */
 static dn_sim_bucket **next_place(simulation *s)
 {
     dn_sim_bucket **next = NULL;
@@ -199,11 +199,11 @@ typedef struct step {
     dn_rounds rounds[DN_SCHEDULES]; /* by log2 of their segments, those in use */
     dn_sim_bucket *buckets;
     int count;
-    double *ends;    /* (layers) seconds: of the backward pass' layers */
-    double computed; /* its end, the last of these */
+    double *ends;    /* (layers) seconds: of the layers of the backward pass */
+    double computed; /* the end of the backward pass */
 } step;
 
-/* The step's losses and counts, a single segment, summed when all else is: a latency a round. */
+/* The sum of losses and counts after all buckets: a single segment, one latency a round. */
 static double scores(const step *s, const dn_network *network)
 {
     double seconds = 0;
@@ -220,7 +220,7 @@ static double exposed(const step *s, const dn_transport *t, int first)
     return fmax(end - s->computed, 0) + scores(s, &t->network);
 }
 
-/* Asks what would be left to wait for if one property of the transport were perfect. */
+/* Repeats the simulation with one property of the transport made perfect at a time. */
 static void find_limit(const step *s, dn_prediction *p)
 {
     static const char *const name[] = {"latency in the node", "bandwidth in the node",
@@ -244,7 +244,7 @@ static void find_limit(const step *s, dn_prediction *p)
     }
 }
 
-/* Messages of one length. */
+/* A number of messages of the same length. */
 typedef struct message {
     double bytes;
     double count;
@@ -256,7 +256,8 @@ static int by_bytes(const void *a, const void *b)
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
-/* How many messages of gradients and statistics a rank sends, and how long they are. */
+/* Sets the number and the lengths of the messages that a rank sends for gradients and statistics.
+ */
 static dn_status count_messages(const step *s, dn_prediction *p)
 {
     size_t lengths = 1;
@@ -281,7 +282,7 @@ static dn_status count_messages(const step *s, dn_prediction *p)
     return DN_OK;
 }
 
-/* The rounds for so many segments. */
+/* *rounds = those for `segments` segments, computed at first use. */
 static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int segments, step *s,
                              const dn_rounds **rounds)
 {
@@ -292,7 +293,7 @@ static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int s
                                                job->ranks_per_node, virtual_ranks, segments);
 }
 
-/* The buckets that the sum would use, and when the backward pass has made each final. */
+/* Sets the buckets that the sum would use, and when the backward pass makes each final. */
 static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, step *s)
 {
     const dn_profile *profile = job->profile;
@@ -301,7 +302,7 @@ static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, 
         .count = floats, .gradients = floats - profile->statistics, .bucket = job->bucket_floats};
     dn_bucket *buckets = NULL;
     const dn_rounds *rounds;
-    size_t final = 0; /* floats, after so many layers */
+    size_t final = 0; /* floats that are final so far */
     dn_status status;
     DN_TRY_OR_DONE(
         dn_allreduce_cut(&settings, job->nodes * job->ranks_per_node, &buckets, &s->count));

@@ -1,4 +1,4 @@
-/* A page of runs; see page.h. page.html draws it: here its data are put into it. */
+/* Inserts the data of runs into page.html, which draws them; see page.h. */
 #include "report/page.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "dn/program.h"
 #include "dn/run_folder.h"
 
-/* The bytes of a file of the build, with a zero byte after them. */
+/* Embeds a file at build time, with a zero byte at its end. */
 #define FILE_OF_BUILD(name, path)                                                                  \
     extern const char name[];                                                                      \
     __asm__(".pushsection .rodata\n" #name ":\n.incbin \"" path "\"\n.byte 0\n.popsection")
@@ -68,7 +68,7 @@ dn_status dn_report_load(json_t **run, const char *folder)
 
 /* ---- writing ---- */
 
-/* As a part of a script: no text may end that. */
+/* A json_dump_callback that escapes text for an HTML script, which it must not end. */
 static int append_json(const char *text, size_t size, void *to)
 {
     for (size_t i = 0; i < size; i++)

@@ -1,6 +1,6 @@
 /*
- * Runs as one page to look at: their curves, configurations and evaluations, side by side. The page
- * is one file that asks for no other: Chart.js and all data are in it. Not collective.
+ * A report on runs as one HTML page, with their curves, configurations and evaluations side by
+ * side. The page is self-contained: Chart.js and all data are in it. Not collective.
  */
 #ifndef DN_REPORT_PAGE_H
 #define DN_REPORT_PAGE_H
@@ -9,13 +9,13 @@
 
 #include "dn/status.h"
 
-/* *run = {"name", "config", "records"} of a run's folder, as its metrics.jsonl has them, to be
- * released by the caller. A last line that is not whole yet is left out. DN_ENOENT: the folder is
- * no run, and names the runs inside it; DN_EIO; DN_ECORRUPT names the line; DN_ENOMEM. */
+/* *run = {"name", "config", "records"} from metrics.jsonl in a run's folder; the caller releases
+ * it. An incomplete last line is left out. DN_ENOENT if the folder is not a run's, with a message
+ * that names the runs inside it; DN_EIO; DN_ECORRUPT names the line; DN_ENOMEM. */
 dn_status dn_report_load(json_t **run, const char *folder);
 
-/* Writes the page of the array `runs`; each may have an "evaluation", as DN_EVALUATION_NAME has it.
- * DN_EIO, DN_ENOMEM. */
+/* Writes the page for the array `runs`; each may have an "evaluation", the contents of
+ * DN_EVALUATION_NAME. DN_EIO, DN_ENOMEM. */
 dn_status dn_report_write(const char *path, json_t *runs);
 
 #endif

@@ -27,8 +27,8 @@ static json_t *base64(const uint8_t *bytes, size_t size)
     return string;
 }
 
-/* The transformed input(channels, height, width) as a PNG; NULL where there is no memory. Of more
- * channels than a picture has the first is shown. */
+/* The transformed input(channels, height, width) as a PNG; NULL if out of memory. If it has more
+ * channels than a PNG the first one is shown. */
 static json_t *draw_input(const dn_transform *t, const float *input)
 {
     const size_t plane = (size_t)t->height * (size_t)t->width;
@@ -49,8 +49,8 @@ static json_t *draw_input(const dn_transform *t, const float *input)
 
 /* ---- which ---- */
 
-/* worst(DN_WORST) = indices by falling loss, of equal ones the first first; a loss that is no
- * number is the greatest. Returns how many. */
+/* worst(DN_WORST) = the indices by descending loss, equal ones in order; NaN is the greatest loss.
+ * Returns their number. */
 static int find_worst(const dn_sample *samples, int64_t count, int64_t worst[DN_WORST])
 {
     int found = 0;

@@ -1,4 +1,4 @@
-/* Pictures of the images that a net is most wrong about. Not collective. */
+/* Pictures of the samples with the greatest loss. Not collective. */
 #ifndef DN_REPORT_WORST_H
 #define DN_REPORT_WORST_H
 
@@ -8,10 +8,10 @@
 
 enum { DN_WORST = 24 };
 
-/* *worst = an array of at most DN_WORST {"index", "label", "predicted", "probability", "loss",
- * "png"}, the last in base64: the net's input as it was before normalisation; of samples
- * (images->count) those of the greatest loss, to be released by the caller. What the images' reader
- * returns; DN_ENOMEM. */
+/* *worst = an array of the at most DN_WORST samples(images->count) with the greatest loss, each
+ * {"index", "label", "predicted", "probability", "loss", "png"}, where "png" is the net's input
+ * before normalisation, in base64. The caller releases it. Returns errors of reading the images;
+ * DN_ENOMEM. */
 dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_transform *transform,
                            const dn_sample *samples);
 

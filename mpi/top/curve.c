@@ -21,8 +21,8 @@ static void extend_edges(canvas *c, const dn_series *s)
     }
 }
 
-/* Which of `count` places from `least` to `most` the value is at; halved, as what is finite may
- * have an infinite difference. */
+/* The value's place of `count` from `least` to `most`. Operands are halved, as the difference of
+ * finite numbers may overflow. */
 static int dot_place(double value, double least, double most, int count)
 {
     const double part = most > least ? (value / 2 - least / 2) / (most / 2 - least / 2) : 0.5;
@@ -40,14 +40,14 @@ static int dot_row(const canvas *c, double value)
     return rows - 1 - dot_place(value, c->least, c->most, rows);
 }
 
-/* Bit i of a character is its dot in row i / across, column i % across. */
+/* Sets a dot: bit i of a character is the dot in row i / across, column i % across. */
 static void set_dot(canvas *c, int column, int row)
 {
     const int bit = row % c->down * c->across + column % c->across;
     c->cell[row / c->down][column / c->across] |= (unsigned short)(1 << bit);
 }
 
-/* Without gaps, also up and down. */
+/* Draws a line without gaps, also vertically. */
 static void draw_segment(canvas *c, int column, int row, int to_column, int to_row)
 {
     const int width = to_column - column;

@@ -1,4 +1,4 @@
-/* Averaged weights and their statistics; see run.h. */
+/* Measures the statistics of averaged weights; see run.h. */
 #include <omp.h>
 #include <stdlib.h>
 
@@ -7,18 +7,18 @@
 #include "training/rescue.h"
 #include "training/run.h"
 
-/* Of so many images at least do the statistics come, as thousands are enough (Wu and Johnson,
- * "Rethinking 'Batch' in BatchNorm", 2021), in at most so many batches. */
+/* The statistics are measured on at least this many images, as thousands are enough (Wu and
+ * Johnson, "Rethinking 'Batch' in BatchNorm", 2021), in at most this many batches. */
 enum { STATISTICS_IMAGES = 4096, STATISTICS_BATCHES = 128 };
 
-/* Which batches this rank measures: those that the step's team computes at once. A norm group's are
- * global ones, which all ranks walk together, so that each has the statistics of all; others are
- * one virtual rank's, cut between the ranks. */
+/* The batches that this rank measures with the step's team. For a norm group they are global
+ * batches, which all ranks compute together, so each rank gets all statistics. Otherwise they are
+ * batches of one virtual rank, divided between the ranks. */
 typedef struct measuring {
     dn_sequence sequence;
     int is_group;
-    int batches, first, last; /* in all, and of this rank */
-    size_t width;             /* of a batch's statistics */
+    int batches, first, last; /* in total; this rank's */
+    size_t width;             /* floats of a batch's statistics */
     double *sums;             /* (batches, width) */
     dn_loader *loader;
 } measuring;
@@ -59,8 +59,8 @@ static dn_status open_batches(const dn_run *r, measuring *m)
                                                               .threads = r->train.io_threads});
 }
 
-/* The team's images of batch `b`. A norm group goes on or ends together: its passes are collective.
- */
+/* Loads the team's images of batch `b`. A norm group's ranks agree on the status, as its passes are
+ * collective. */
 static dn_status load_team(const dn_run *r, const measuring *m, int b)
 {
     const dn_team *const team = &r->step.team;
@@ -91,8 +91,8 @@ static dn_status measure_batches(const dn_run *r, const measuring *m)
     return DN_OK;
 }
 
-/* The net's running statistics = the means of batches of the training images, the same ones every
- * time, with the weights that it has now. */
+/* Sets the net's running statistics to the means over batches of training images, always the same
+ * ones, with its present weights. */
 static dn_status measure_statistics(dn_run *r)
 {
     const dn_view view = dn_net_view(r->net);

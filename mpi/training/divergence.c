@@ -1,6 +1,6 @@
 /*
- * Divergence: whether a step's losses and its summed gradient are finite, and if not, which virtual
- * rank's were the first that are not. All ranks come to the same answer.
+ * Divergence: checks that a step's losses and summed gradient are finite, and finds the first
+ * virtual rank whose loss or gradient is not. All ranks get the same answer.
  */
 #include "training/step_parts.h"
 
@@ -18,14 +18,14 @@ int dn_leaf_is_finite(const dn_net *net)
     return !bad;
 }
 
-/* The lowest of the virtual ranks that the ranks give, -1 where all give the number of them. */
+/* The minimum of `v` over all ranks; -1 if it is the number of virtual ranks. */
 static int lowest(const dn_step *step, int v)
 {
     const int none = step->settings.virtual_ranks, least = none - dn_comm_max(step->comm, none - v);
     return least < none ? least : -1;
 }
 
-/* The first virtual rank whose loss is not finite, and that loss, on all ranks. */
+/* The first virtual rank with a non-finite loss, and *loss = that loss, on all ranks. */
 static int find_loss(const dn_step *step, double *loss)
 {
     int own = step->settings.virtual_ranks;
@@ -38,8 +38,8 @@ static int find_loss(const dn_step *step, double *loss)
     return found;
 }
 
-/* The virtual rank whose gradient made the sum non-finite, -1 where each is finite: nothing was
- * updated yet, so computing them once more gives the same. */
+/* The first virtual rank with a non-finite gradient, -1 if each is finite. Computes all gradients
+ * once more, with the same bits, as nothing was updated yet. */
 static int find_gradient(dn_step *step, int64_t number)
 {
     const dn_team *team = &step->team;
@@ -55,12 +55,12 @@ static int find_gradient(dn_step *step, int64_t number)
 
 dn_status dn_step_check(dn_step *step, int64_t number)
 {
-    if (!isfinite(step->scores[DN_SCORE_LOSS])) { /* also where a rank could not load its batch */
+    if (!isfinite(step->scores[DN_SCORE_LOSS])) { /* also if a rank could not load its batch */
         double loss;
         DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
         const int culprit = find_loss(step, &loss);
         return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", culprit,
-                       isnan(loss) ? (double)NAN : loss); /* without a sign */
+                       isnan(loss) ? (double)NAN : loss); /* NaN without a sign */
     }
     if (step->scores[DN_SCORE_BAD_SUM] == 0)
         return DN_OK;

@@ -8,7 +8,7 @@
 #include "dn/tree.h"
 
 typedef struct batches {
-    int count, first, last; /* [first, last) are this rank's */
+    int count, first, last; /* this rank's are [first, last) */
 } batches;
 
 static batches batches_of(const dn_comm *comm, const dn_net *net, const dn_source *images)
@@ -29,8 +29,8 @@ dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_
     return part;
 }
 
-/* After batch `b` of rank 0's, as if all ranks were as far. Where there is no terminal nothing is
- * shown, as standard output may be JSON. */
+/* Shows the progress after rank 0's batch `b`, assuming that all ranks are equally far. Without a
+ * terminal nothing is shown, as standard output may be JSON. */
 static void show_progress(dn_progress *progress, const batches *own, int b)
 {
     if (dn_live_is_terminal(&progress->live))

@@ -1,4 +1,4 @@
-/* The thread that rescues the state after the last step; see rescue.h. */
+/* The thread that saves the state after the last step; see rescue.h. */
 #include "training/rescue.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 
 #include "job/preempt.h"
 
-enum { GRACE_MILLISECONDS = 100 }; /* for a step and its checkpoint; mpirun may leave 250 */
+enum { GRACE_MILLISECONDS = 100 }; /* for the step and its checkpoint; mpirun may leave 250 */
 
 struct dn_rescue {
     pthread_t thread;
@@ -53,7 +53,7 @@ void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, dn_claim *claim,
         r->state = *state;
         r->end = eventfd(0, EFD_CLOEXEC);
         pthread_mutex_init(&r->changing, NULL);
-        sigfillset(&all); /* signals are the main thread's */
+        sigfillset(&all); /* the main thread handles signals */
         pthread_sigmask(SIG_SETMASK, &all, &old);
         r->has_thread = r->end >= 0 && pthread_create(&r->thread, NULL, await_bell, r) == 0;
         pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -1,5 +1,5 @@
-/* A run from the step it begins with to its end: its steps, and between them evaluations and
- * checkpoints, and how it ends; see run.h. What a step is made of: step.c. */
+/* The loop of a run: steps, with evaluations and checkpoints between them, and the run's end; see
+ * run.h. For the training step itself see step.c. */
 #include "training/run.h"
 
 #include <inttypes.h>
@@ -45,15 +45,16 @@ dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labe
     return status;
 }
 
-/* What the rescue does not see in net and optimizer. */
+/* Tells the rescue the state that is not in net and optimizer. */
 static void tell_rescue(const dn_run *r)
 {
     const dn_epoch_sums sums = dn_metrics_epoch_sums(r->metrics);
     dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &sums);
 }
 
-/* What the labels of a virtual rank weigh in the next step, in the mean over all: the loss divides
- * by that of the global batch. Every rank knows all labels and the order. */
+/* The sum of class weights over a virtual rank's labels in the next step, averaged over all virtual
+ * ranks, as the loss divides by that of the global batch. Every rank knows all labels and the
+ * order. */
 static double mean_label_weights(dn_run *r)
 {
     const dn_sequence *const s = &r->sequence;
@@ -69,7 +70,7 @@ static double mean_label_weights(dn_run *r)
     return sum / s->virtual_ranks;
 }
 
-/* The next step; the training step itself is dn_step_run (step.c). */
+/* Runs, prints and records the next step (dn_step_run in step.c). */
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
     const double rate = dn_learning_rate(&r->rate, r->done);
@@ -91,16 +92,17 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     return DN_OK;
 }
 
-/* ---- checkpoints, and ends that fail ---- */
+/* ---- checkpoints and failures ---- */
 
-/* Compares the ranks' weights; *hash is what they all have. */
+/* *hash = the hash of the weights, which must be the same on all ranks. */
 static dn_status common_hash(const dn_run *r, uint64_t *hash)
 {
     *hash = dn_net_hash(r->net);
     return dn_comm_same_hash(r->comm, *hash, "weights");
 }
 
-/* Rank 0, before it saves: the folder may have been deleted, moved, or taken by another run. */
+/* Rank 0, before it saves: checks the folder, which may have been deleted, moved, or locked by
+ * another run. */
 static dn_status keep_folder(dn_run *r)
 {
     dn_rescue *const rescue = r->step.settings.rescue;
@@ -112,8 +114,8 @@ static dn_status keep_folder(dn_run *r)
     return DN_OK;
 }
 
-/* Starts a checkpoint; how its writing went is known later (dn_saver_warn). Where the one before
- * failed it is waited for, and ends the run only if it fails, too. */
+/* Starts to write a checkpoint; whether that succeeded is known later (dn_saver_warn). After a
+ * failed checkpoint it waits for this one, and the run ends if this fails, too. */
 static dn_status save(dn_run *r)
 {
     const double start = omp_get_wtime();
@@ -143,7 +145,7 @@ static dn_status finish_saving(dn_run *r)
     return dn_comm_agree(r->comm, dn_failure_report(&r->failure));
 }
 
-/* Before the end of a run that failed; what befell metrics.jsonl before is not what ends it. */
+/* Saves before the end of a failed run; earlier failures of metrics.jsonl are not its reason. */
 static dn_status save_last(dn_run *r)
 {
     r->failure.status = DN_OK;
@@ -151,7 +153,8 @@ static dn_status save_last(dn_run *r)
     return finish_saving(r);
 }
 
-/* After `what` of a step failed: saves the state, `kept`, and says what is known. */
+/* After a failure in `what` of a step: saves the state, called `kept`, and returns the failure with
+ * a message that says where it is. */
 static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status status,
                             const char *kept)
 {
@@ -165,12 +168,13 @@ static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status
 
 enum { WAY_SIZE = PATH_MAX + 32 };
 
-/* Rank 0: way = from where another rate can be tried: checkpoints of this step are set aside. */
+/* Rank 0: sets aside the checkpoints of this step; way = the checkpoint from which another learning
+ * rate can be tried. */
 static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
 {
     dn_checkpoint_file *file;
     dn_checkpoint state;
-    if (dn_saver_wait(r->saver) != DN_OK) /* a checkpoint of this step may be about to come */
+    if (dn_saver_wait(r->saver) != DN_OK) /* a checkpoint of this step may be in progress */
         dn_warn("%s", dn_message());
     DN_TRY(keep_folder(r));
     if (r->done > 0)
@@ -181,8 +185,8 @@ static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
     return DN_OK;
 }
 
-/* After numbers that are not finite. The state would come to the same again at any rate: so it is
- * not saved, and the run is left to go on from an earlier one. */
+/* After non-finite numbers. This state diverges at any learning rate, so it is not saved, and the
+ * run can resume from an earlier checkpoint. */
 static dn_status tell_diverged(dn_run *r)
 {
     char way[WAY_SIZE] = "";
@@ -195,11 +199,12 @@ static dn_status tell_diverged(dn_run *r)
                    failure.message, dn_learning_rate(&r->rate, r->done), way);
 }
 
-/* ---- evaluation, an epoch's end ---- */
+/* ---- evaluation and the end of an epoch ---- */
 
 enum { MOST_SCORES = 4 };
 
-/* What was evaluated, what judges first: val, test; then the same of the averages. */
+/* The scores of an evaluation: val, test, those that judge the run first; then the same with
+ * averaged weights. */
 typedef struct evaluation {
     dn_named_scores scores[MOST_SCORES];
     int count;
@@ -213,8 +218,8 @@ static dn_status evaluate_on(dn_run *r, const dn_source *images, const char *nam
     return DN_OK;
 }
 
-/* The weights that the net has, on the images that judge the run, and where it `is_due` on the test
- * images, too. */
+/* Evaluates the net's present weights on the images that judge the run, and if it `is_due` on the
+ * test images, too. */
 static dn_status evaluate_weights(dn_run *r, int is_due, int is_average, evaluation *e)
 {
     const int is_held_out = r->validation != &r->test.images;
@@ -234,8 +239,8 @@ static dn_status evaluate_average(dn_run *r, int is_due, evaluation *e)
     return status;
 }
 
-/* Tells the schedule the scores of the weights, and the monitor those of the averages where there
- * are such. */
+/* Passes the scores of the trained weights to the schedule, and those of the averaged weights, if
+ * any, to the monitor. */
 static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
 {
     const dn_scores *const scores = &e->scores[0].scores;
@@ -251,14 +256,14 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
     tell_rescue(r);
 }
 
-/* 1 where --eval-every asks for the scores of an epoch. */
+/* 1 if --eval-every asks for the scores of this epoch. */
 static int is_evaluated(const dn_run *r, int64_t epoch)
 {
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
-/* `is_made_up`: an earlier start ended the epoch, and has its line, but was stopped as it was
- * evaluated. */
+/* `is_made_up`: a previous process of the run ended the epoch and printed its line, but was stopped
+ * in its evaluation. */
 static dn_status end_epoch(dn_run *r, int is_made_up)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
@@ -298,7 +303,8 @@ static int awaits_scores(const dn_run *r)
             dn_monitor_awaits(&r->monitor, epoch));
 }
 
-/* Of a run that goes on without averages, or begins them, nothing is left to measure. */
+/* 1 if the run is at its end and the statistics of its averaged weights are of an earlier step. A
+ * run that resumes without averages, or starts them, has none to measure. */
 static int awaits_statistics(const dn_run *r)
 {
     const int64_t measured = r->state.average_step;
@@ -311,8 +317,8 @@ int dn_run_awaits_evaluation(const dn_run *r)
     return awaits_scores(r) || awaits_statistics(r);
 }
 
-/* Saves; the averages of the run's last step with statistics of their own, whether it was evaluated
- * or not. Stopped meanwhile, the run awaits them. */
+/* Saves, after measuring the statistics of the run's last averaged weights if they are missing. If
+ * that is stopped they remain missing. */
 static dn_status save_measured(dn_run *r)
 {
     if (awaits_statistics(r)) {
@@ -333,18 +339,18 @@ const char *dn_run_judge(const dn_run *r)
     return is_held_out ? "val" : "test";
 }
 
-/* By dn_monitored: a score's key behind the judge's name, and what people call it. */
+/* By dn_monitored: the key of a score after the judge's name, and its name in messages. */
 static const struct {
     const char *suffix, *title;
-} measures[] = {[DN_BEST_ACCURACY] = {"top1", "accuracy"},
-                [DN_BEST_LOSS] = {"loss", "loss"},
-                [DN_BEST_NONE] = {"", "none"}, /* such a run has no best epoch, and no early end */
-                [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"}};
+} best_metrics[] = {[DN_BEST_ACCURACY] = {"top1", "accuracy"},
+                    [DN_BEST_LOSS] = {"loss", "loss"},
+                    [DN_BEST_NONE] = {"", "none"}, /* no best epoch and no early stop */
+                    [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"}};
 
 int dn_run_best(const dn_run *r, dn_metrics_best *best)
 {
     const dn_monitor_state *const s = &r->monitor.state;
-    *best = (dn_metrics_best){s->best_epoch, s->best, measures[r->monitor.metric].suffix};
+    *best = (dn_metrics_best){s->best_epoch, s->best, best_metrics[r->monitor.metric].suffix};
     return s->best_epoch > 0 && r->monitor.metric != DN_BEST_NONE;
 }
 
@@ -358,7 +364,7 @@ static dn_status end_run(dn_run *r, const char *reason)
                                                  dn_run_best(r, &best) ? &best : NULL, reason));
 }
 
-/* Saves, unless that was just done, and ends the run before it is complete. */
+/* Saves, unless that was just done, and ends the run early. */
 static dn_status end_early(dn_run *r, int reason)
 {
     if (r->saved != r->done)
@@ -368,7 +374,8 @@ static dn_status end_early(dn_run *r, int reason)
                    dn_preempt_name(reason), r->done);
 }
 
-/* Agreed on in every step (agree_on_step of step.c), and after what takes long between steps. */
+/* Steps agree on preemption themselves (agree_on_step of step.c); this is for long operations
+ * between steps. */
 static int agree_on_preemption(const dn_run *r)
 {
     return dn_comm_max(r->comm, dn_preempt_reason(&r->preempt));
@@ -406,11 +413,11 @@ static dn_status run_steps(dn_run *r)
     DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
-                measures[r->monitor.metric].title, r->monitor.state.best_epoch);
+                best_metrics[r->monitor.metric].title, r->monitor.state.best_epoch);
     return DN_OK;
 }
 
-/* The run's end in metrics.jsonl, as far as it can be written. */
+/* Records the run's end in metrics.jsonl, if that can be written. */
 static dn_status note_failure(const dn_run *r, dn_status status)
 {
     dn_failure failure = {0};
@@ -426,6 +433,6 @@ dn_status dn_run_to_end(dn_run *r)
         status = run_steps(r);
     if (status == DN_EDIVERGED)
         status = tell_diverged(r);
-    dn_loader_destroy(&r->loader); /* of a rank that has one: another may have failed to */
+    dn_loader_destroy(&r->loader); /* another rank may have failed to create its own */
     return status == DN_OK || status == DN_STOPPED ? status : note_failure(r, status);
 }

@@ -1,4 +1,4 @@
-/* What a net makes of each image of a split, from one or several crops of it; see evaluate.h. */
+/* Results of each image of a split, from one or several crops, and their sums; see evaluate.h. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -16,7 +16,7 @@ void dn_softmax(const float *logits, int classes, double *p)
         p[o] = dn_exp(logits[o] - largest - normal);
 }
 
-/* By the same arithmetic as the training's loss (src/layers/loss.c). */
+/* The same arithmetic as that of the training loss (src/layers/loss.c). */
 static dn_sample make_sample(const float *logits, int classes, int label)
 {
     dn_sample s = {0};
@@ -35,12 +35,12 @@ static dn_sample make_sample(const float *logits, int classes, int label)
 typedef struct sampling {
     const dn_source *images;
     size_t classes;
-    int64_t first;      /* of this rank's images */
-    dn_sample *samples; /* of these */
-    float *sum;         /* (these, classes) logits over several crops; NULL: there is one */
+    int64_t first;      /* this rank's first image */
+    dn_sample *samples; /* of this rank's images */
+    float *sum;         /* (images, classes) logits summed over crops; NULL with one crop */
 } sampling;
 
-/* Of the images [first, first + count). */
+/* Makes samples of the images [first, first + count). */
 static void make_samples(const sampling *s, const float *logits, int64_t first, int64_t count)
 {
 #pragma omp parallel for schedule(static)
@@ -63,7 +63,7 @@ static void add_logits(void *user, const dn_scored *b)
         sum[i] += b->logits[i];
 }
 
-/* From the sums over `crops`, which become means. */
+/* Makes samples from the logits summed over `crops`, which become means. */
 static void sample_means(const sampling *s, int crops, int64_t count)
 {
     const size_t floats = (size_t)count * s->classes;
@@ -72,8 +72,8 @@ static void sample_means(const sampling *s, int crops, int64_t count)
     make_samples(s, s->sum, s->first, count);
 }
 
-/* Sets scores->balanced and is_uneven, from how many of each class's images, correct(classes), are
- * right. */
+/* Sets scores->balanced and is_uneven from correct(classes), the number of correct images of each
+ * class. */
 static dn_status score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores)
 {
     const int classes = images->info.classes;
@@ -94,7 +94,7 @@ static dn_status score_classes(const dn_source *images, const int64_t *correct, 
     return DN_OK;
 }
 
-/* In one order on any number of ranks: within a batch one after another, then along the tree. */
+/* Sums in the same order on any number of ranks: within a batch in order, then along the tree. */
 static dn_status sum_scores(const dn_sample *samples, const dn_source *images, int batch,
                             dn_scores *scores)
 {

@@ -1,4 +1,4 @@
-/* A split that is decoded into node-shared memory, or streamed from its shards; see split.h. */
+/* A split, decoded into node-shared memory or streamed from its shards; see split.h. */
 #include "training/split.h"
 
 #include "job/placement.h"
@@ -14,7 +14,7 @@ static dn_status read_decoded(const dn_source *source, const dn_request *request
                                source->info.height, source->info.width, workspace, to);
 }
 
-/* From its place in the shards, every time. */
+/* A dn_read_fn that reads the image from its shard. */
 static dn_status read_encoded(const dn_source *source, const dn_request *request,
                               const dn_transform *transform, dn_workspace *workspace, float *image)
 {
@@ -29,8 +29,8 @@ static dn_status read_encoded(const dn_source *source, const dn_request *request
     return dn_transform_encoded(transform, request, &file, workspace, image);
 }
 
-/* The node's ranks have the chunks' addresses and the labels in common; its first looks for them,
- * once all files are proved to be what dataset.json says. */
+/* The node's ranks share the index, that is chunk addresses and labels. Its first rank builds it
+ * after all files have been verified against dataset.json. */
 static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *folder,
                              dn_split_id id)
 {
@@ -54,7 +54,7 @@ static dn_status decode(const dn_split *split, const dn_comm *comm)
                           (uint8_t *)split->pixels.data + (size_t)first * image);
 }
 
-/* The whole split as pixels in the node's memory. */
+/* Decodes the whole split into the node's shared memory. */
 static dn_status decode_all(dn_split *split, const dn_comm *comm)
 {
     const size_t image = dn_image_values(&split->images.info);
@@ -65,7 +65,7 @@ static dn_status decode_all(dn_split *split, const dn_comm *comm)
     return DN_OK;
 }
 
-/* Encoded shards go to the node's own disk meanwhile. */
+/* Starts to copy encoded shards to the node's disk in the background. */
 static dn_status stage_shards(dn_split *split, const dn_comm *comm, const char *stage)
 {
     DN_TRY(dn_comm_shared_alloc(comm, dn_stage_bytes(split->shards), &split->copied));

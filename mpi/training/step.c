@@ -9,7 +9,7 @@
 #include "job/timeline.h"
 #include "training/rescue.h"
 
-/* Ends a span that began at `start`, and returns its end. */
+/* Records a span that began at `start` and ends now; returns now. */
 static double mark(const dn_step *step, dn_span span, int64_t number, double start)
 {
     const double now = omp_get_wtime();
@@ -30,7 +30,7 @@ static void merge_scores(void *sum, const void *other, size_t count)
         x[i] = fmax(x[i], y[i]);
 }
 
-/* The last virtual rank's backward pass has finished floats [0, end) of its leaf. */
+/* A dn_ready_fn: the last virtual rank's backward pass has finished floats [0, end) of its leaf. */
 static void send_gradients(void *user, size_t end)
 {
     dn_step *step = user;
@@ -39,7 +39,7 @@ static void send_gradients(void *user, size_t end)
     dn_allreduce_ready(step->allreduce, end);
 }
 
-/* What is left to add of member `m`'s leaf, virtual rank `v`'s. The tree takes all leaves from the
+/* Pushes the rest of the leaf of member `m`, virtual rank `v`. The tree takes all leaves from the
  * first net's array. */
 static void add_leaf(dn_step *step, int m, int v)
 {
@@ -53,8 +53,8 @@ static void add_leaf(dn_step *step, int m, int v)
         send_gradients(step, count);
 }
 
-/* Batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums, so where
- * one cannot be loaded the pass goes on with what images there are, and has no loss. */
+/* Loads the batches of the team's virtual ranks from `v` on. Other ranks wait for this one's sums,
+ * so after a failure the step continues with the old images, and without a loss. */
 static void load_team(dn_step *step, int v)
 {
     const dn_step_settings *s = &step->settings;
@@ -92,8 +92,8 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
     mark(step, DN_SPAN_BACKWARD, v, time);
 }
 
-/* The team's virtual ranks from `v` on: their scores, and their leaves added into the tree. A norm
- * group's gradients are sent after its last exchange. */
+/* Computes the scores of the team's virtual ranks from `v` on, and adds their leaves to the tree.
+ * Gradients of a norm group are sent after its last exchange. */
 static void run_team(dn_step *step, int64_t number, int v)
 {
     const dn_team *team = &step->team;
@@ -108,13 +108,13 @@ static void run_team(dn_step *step, int64_t number, int v)
     }
 }
 
-/* Seconds with buckets in flight, which go to the timeline. */
+/* Records the buckets in the timeline; returns the seconds with any of them in flight. */
 static double record_buckets(dn_step *step)
 {
     const dn_bucket *bucket;
     const int buckets = dn_allreduce_buckets(step->allreduce, &bucket);
     double seconds = 0, until = 0;
-    for (int i = 0; i < buckets; i++) { /* in the order of their starts */
+    for (int i = 0; i < buckets; i++) { /* by start time */
         const double start = bucket[i].start > until ? bucket[i].start : until;
         seconds += bucket[i].end > start ? bucket[i].end - start : 0;
         until = bucket[i].end > until ? bucket[i].end : until;
@@ -125,9 +125,10 @@ static double record_buckets(dn_step *step)
     return seconds;
 }
 
-/* Shares the scores of a step that began at `start`, computed until `computed` and has had the sum
- * since `reduced`; returns why a rank should stop. What even the latest rank waits for the sum is
- * communication; what the others wait beyond that, they wait for the latest. */
+/* Reduces the scores of a step that began at `start`, finished its computation at `computed` and
+ * had the sum at `reduced`; returns the reason to stop, if any rank has one. The shortest wait for
+ * the sum, the latest rank's, is communication; what other ranks wait beyond that, they wait for
+ * the latest. */
 static int agree_on_step(dn_step *step, double start, double computed, double reduced)
 {
     const int is_bad = !dn_leaf_is_finite(step->net);

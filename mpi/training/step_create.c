@@ -1,4 +1,4 @@
-/* What the steps take: made before the first, freed after the last; see step.h. */
+/* Allocates and frees the memory of steps; see step.h. */
 #include "training/step_parts.h"
 
 #include <omp.h>
@@ -15,7 +15,7 @@ static void add_doubles(void *sum, const void *other, size_t count)
         x[i] = x[i] + y[i];
 }
 
-/* Adds up the statistics of a norm group's batches. */
+/* A dn_exchange_fn: sums the statistics of a norm group's batches. */
 static void sum_statistics(void *user, double *rows, size_t width)
 {
     const dn_step *step = user;
@@ -25,7 +25,8 @@ static void sum_statistics(void *user, double *rows, size_t width)
                     omp_get_wtime());
 }
 
-/* The nets that compute at once: all of a norm group's on this rank, else one in turn for each. */
+/* Makes the nets that run side by side: one for each virtual rank of a norm group on this rank,
+ * else one for all. */
 static dn_status make_team(dn_step *step)
 {
     const int is_group = dn_net_view(step->net).norm_group > 1;
@@ -43,7 +44,7 @@ static dn_status make_team(dn_step *step)
     return DN_OK;
 }
 
-/* 1 where a thread is to look after the gradients, and may. */
+/* 1 if a communication thread is wanted and possible. */
 static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
 {
     const dn_place *place = comm->place;
@@ -75,7 +76,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     DN_TRY(make_team(step));
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? gradients : 0));
-    const size_t statistics = count - gradients; /* of all maps, two a channel */
+    const size_t statistics = count - gradients; /* two per channel of every map */
     return dn_allreduce_create(
         &step->allreduce, comm, step->tree,
         &(dn_allreduce_settings){
@@ -102,7 +103,7 @@ void dn_step_destroy(dn_step *step)
 {
     dn_allreduce_destroy(&step->allreduce);
     dn_tree_destroy(&step->tree);
-    dn_net **const nets = (dn_net **)step->team.nets; /* those of make_team, which made them */
+    dn_net **const nets = (dn_net **)step->team.nets; /* make_team made them non-const */
     for (int m = step->team.count; --m > 0;)
         dn_net_destroy(&nets[m]);
     free(nets);

@@ -1,13 +1,13 @@
 /*
- * The update: the summed leaf of a step changes parameters, optimizer, averaged weights and running
- * statistics. Each rank has the whole sum and does all of it, so none sends the others weights.
+ * The update of parameters, optimizer, averaged weights and running statistics by the summed leaf.
+ * Each rank has the whole sum and does the whole update, so no weights are sent.
  */
 #include "training/step_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* to = the parameters that are learnt, those of the head or the others; returns how many. */
+/* to = the trainable parameters of the head, or of the rest; returns their number. */
 static int copy_learnt(const dn_view *net, int head, dn_tensor *to)
 {
     int count = 0;
@@ -30,7 +30,7 @@ dn_status dn_step_find_learnt(dn_step *step)
     return DN_OK;
 }
 
-/* What the mean gradient of sum(count) is multiplied by for the update. */
+/* The factor from sum(count) to the clipped mean gradient. */
 static float gradient_scale(const dn_step *step, const float *sum, size_t count)
 {
     const float share = 1 / (float)step->settings.virtual_ranks;
@@ -39,7 +39,7 @@ static float gradient_scale(const dn_step *step, const float *sum, size_t count)
     return norm > most ? share * (float)(most / (norm + 1e-6)) : share;
 }
 
-/* Those of frozen parameters that the backward pass has by the way. */
+/* Clears the gradients of frozen parameters, some of which the backward pass computes. */
 static void clear_frozen(const dn_view *net, float *gradients)
 {
     for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
@@ -47,7 +47,7 @@ static void clear_frozen(const dn_view *net, float *gradients)
             memset(gradients + t->offset, 0, t->count * sizeof *gradients);
 }
 
-/* Learnt tensors [first, last) at learning rate `rate`. */
+/* Updates learnt tensors [first, last) at learning rate `rate`. */
 static void update_tensors(const dn_step *step, dn_update *u, int first, int last, double rate)
 {
     u->settings.rate = rate;
@@ -79,7 +79,7 @@ void dn_step_update(dn_step *step, int64_t number, double rate)
 {
     const dn_view net = dn_net_view(step->net);
     const float share = 1 / (float)step->settings.virtual_ranks;
-    /* The last leaf became the sum of all: tree and allreduce add in place (dn/tree.h). */
+    /* The last leaf holds the sum: tree and allreduce add in place (dn/tree.h). */
     float *const sum = net.leaf;
     clear_frozen(&net, sum);
     update_parameters(step, &net, sum, number, rate);

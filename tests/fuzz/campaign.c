@@ -1,9 +1,9 @@
 /*
- * campaign SEED FILES [FORMAT...]: makes so many changed files of all formats or of those, half of
- * them with renewed checksums, and tries them; docs/security.md says what must hold. Before that,
- * the files that once did harm.
+ * campaign SEED FILES [FORMAT...]: tries FILES mutated files of these (or all) formats, half of
+ * them with renewed checksums, after the files that once caused failures. docs/security.md says
+ * what must hold.
  *
- * campaign --corpus FOLDER: leaves those and the originals in FOLDER/FORMAT, for libFuzzer.
+ * campaign --corpus FOLDER: writes those and the originals into FOLDER/FORMAT, for libFuzzer.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,10 +14,10 @@
 #include "dn/file.h"
 #include "fuzz.h"
 
-enum { SECONDS = 60 }; /* of a try, else it hangs */
+enum { SECONDS = 60 }; /* for a try; a longer one counts as a hang */
 
-/* By whether checksums were renewed: files that were tried, refused, and that the HDF5 library
- * failed on in its child. */
+/* By whether checksums were renewed: files that were tried, that were refused, and on which the
+ * HDF5 library failed in its child process. */
 typedef struct tally {
     int64_t tried[2], refused[2], failed[2];
 } tally;

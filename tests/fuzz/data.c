@@ -10,7 +10,7 @@
 #include "dn/kernels.h"
 #include "folder/folder.h"
 #include "fuzz.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "sets/records.h"
 #include "tfrecord/tfrecord.h"
 

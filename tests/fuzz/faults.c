@@ -1,5 +1,5 @@
-/* The kept corpus: files that once did harm, as edits of the originals; see fuzz.h. Others are in
- * tests/test_*_damage.c. */
+/* The regression corpus: files that once caused failures, as edits of the originals; see fuzz.h.
+ * Others are in tests/test_*_damage.c. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* A try of a changed file, and the checks of its end; see fuzz.h. */
+/* Tries a mutated file and checks the outcome; see fuzz.h. */
 #include "fuzz.h"
 
 #include <glob.h>
@@ -18,14 +18,15 @@ const fuzz_format *const fuzz_formats[] = {
     &fuzz_jpeg,     &fuzz_png,      &fuzz_progressive, &fuzz_cifar,       &fuzz_idx,
     &fuzz_gzip,     &fuzz_tfrecord, &fuzz_example,     &fuzz_safetensors, NULL};
 
-/* ---- what sanitizers find in the child that reads HDF5, whose lines and status nobody sees ----
- */
+/* ---- reports of sanitizers in the child that reads HDF5, whose output and status are discarded
+ * ---- */
 
 void __sanitizer_set_report_path(const char *path) __attribute__((weak));
 void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 const char *__asan_default_options(void);
 
-/* Crashes are theirs although the child wants none; and malloc fails as it does without them. */
+/* Makes sanitizers handle crashes although the child resets the handlers, and malloc fail as
+ * without them. */
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1:handle_segv=2:handle_sigbus=2:handle_sigfpe=2:"
@@ -42,9 +43,9 @@ static void report_of_child(void)
         __sanitizer_set_death_callback(NULL); /* libFuzzer's */
 }
 
-/* The report is no error, as of memory that was refused, or the library's: of the innermost calls,
- * those of the sanitizer not counted (a free of a pointer to nowhere is a BUS, two of them deep).
- */
+/* 1 if the report is not an error (such as a refused allocation), or one of the library, by the
+ * innermost calls except the sanitizer's own (freeing a wild pointer is a BUS error two of these
+ * deep). */
 static int is_of_library(const char *path)
 {
     enum { INNERMOST = 3 };

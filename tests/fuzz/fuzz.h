@@ -1,9 +1,9 @@
 /*
- * Files that nobody vouches for: how each format's are made, changed, sealed again and loaded.
+ * Fuzzing of untrusted files: how files of each format are made, mutated, sealed and loaded.
  *
- * A changed file is tried as it is, where a checksum must find the change, and with its checksums
- * renewed, as a forger would do it, where the loader must refuse it or load something sane. A try
- * that ends otherwise ends the process (abort), and leaves the file that did it in the folder.
+ * A mutated file is tried as it is, when a checksum must detect the change, and with its checksums
+ * renewed, as an attacker would do, when the loader must refuse it or load valid data. Any other
+ * outcome aborts the process and leaves the file in the folder.
  */
 #ifndef DN_FUZZ_H
 #define DN_FUZZ_H
@@ -23,16 +23,16 @@ typedef struct fuzz_file {
 
 typedef struct fuzz fuzz;
 
-/* What is done with files of a format. */
+/* The operations on files of a format. */
 typedef struct fuzz_format {
     const char *name;
-    const char *file; /* the one that is changed, in a folder that `make` fills */
+    const char *file; /* the file to mutate, in a folder that `make` fills */
     void (*make)(fuzz *f);
-    void (*clear)(fuzz *f); /* what f->own has; NULL: nothing */
-    /* Renews the checksums inside the file and the one that covers it, or does not; returns whether
-     * the latter now fits. NULL: there are none, and nothing to renew. */
+    void (*clear)(fuzz *f); /* frees f->own; NULL: nothing to free */
+    /* If `renew`, renews the checksums inside the file and the one that covers all of it; returns 1
+     * if the latter matches now. NULL: the format has no checksums. */
     int (*seal)(fuzz *f, fuzz_file *file, int renew);
-    /* Does with the file at `path` what commands would; *digest = of all that came out. */
+    /* Loads the file at `path` as commands do; *digest = a hash of all results. */
     dn_status (*load)(fuzz *f, uint64_t *digest);
 } fuzz_format;
 
@@ -56,13 +56,13 @@ struct fuzz {
 void fuzz_open(fuzz *f, const fuzz_format *format);
 void fuzz_close(fuzz *f);
 
-/* Loads `file` in the original's place, with its checksums renewed where `renewed` is 1. */
+/* Loads `file` in place of the original, with renewed checksums if `renewed` is 1. */
 dn_status fuzz_try(fuzz *f, const fuzz_file *file, int renewed);
 
-/* One to four changes drawn from *random, which goes on: of bits, bytes, numbers, ranges. */
+/* Makes one to four random changes of bits, bytes, numbers or ranges; advances *random. */
 void fuzz_mutate(fuzz_file *file, uint64_t *random);
 
-/* The kept corpus: calls `each` with every file of the format that once did harm. */
+/* Calls `each` for every file of the format in the regression corpus. */
 typedef void fuzz_fault_fn(fuzz *f, const char *name, const fuzz_file *file, void *user);
 void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user);
 
@@ -72,9 +72,9 @@ void fuzz_write_jpeg(const char *path, int seed, int width, int height); /* odd:
 void fuzz_read(fuzz_file *file, const char *path);
 void fuzz_write(const fuzz_file *file, const char *path);
 void fuzz_remove(const char *folder);
-/* Goes on with a digest. */
+/* Adds bytes(size) to a digest. */
 uint64_t fuzz_digest(uint64_t digest, const void *bytes, size_t size);
-/* Ends the process with a line where what was loaded is not sane. */
+/* Aborts with a message unless the loaded data satisfy `condition`. */
 void fuzz_require(int condition, const char *what);
 
 #endif

@@ -10,7 +10,7 @@
 #include "dn/file.h"
 #include "dn/image.h"
 #include "fuzz.h"
-#include "looking/sheet.h"
+#include "inspect/sheet.h"
 
 enum { WIDTH = 21, HEIGHT = 18 };
 

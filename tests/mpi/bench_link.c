@@ -1,8 +1,8 @@
 /*
- * The latency and bandwidth that `dn_dist plan` asks for, between ranks 0 and 1: both send to each
- * other at once, as the sum across ranks does, and the seconds of an exchange are fitted by
- * latency + bytes / bandwidth through a small message and one of a bucket's half. Messages walk
- * through more memory than caches hold, as gradients do.
+ * Measures latency and bandwidth between ranks 0 and 1 for `dn_dist plan`. Both send to each other
+ * at once, as in the sum across ranks; the time of an exchange is fitted by latency + bytes /
+ * bandwidth through a small message and one of half a bucket. Messages use more memory than caches
+ * hold, as gradients do.
  *
  *     mpirun -np 2 bench_link          on one node: --node-latency and --node-bandwidth
  *     mpirun -np 2 --map-by node ...   on two: --latency and --bandwidth

@@ -1,8 +1,7 @@
 /*
- * dn_dist over a network that loses messages, for e2e_faults.sh; overrides functions of MPI's.
- * CUT_LINK says which: "sum": those of ranks 1 and 3 to each other, a moment after the start;
- * "cores": all, when the cores are found; "trace": what rank 3 sends of the trace; "end": all, as
- * MPI ends.
+ * dn_dist over a network that loses messages, for e2e_faults.sh; overrides MPI functions. CUT_LINK
+ * says which messages: "sum": those between ranks 1 and 3, a moment after the start; "cores": all,
+ * when cores are assigned; "trace": those of rank 3 with its trace; "end": all, when MPI ends.
  */
 #include "job/comm.h"
 

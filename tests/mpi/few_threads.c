@@ -1,5 +1,5 @@
-/* dn_dist where the system has too few threads, for cli_ranks.sh: the FEW_THREADS'th that rank 1
- * starts of its own, counted from 1, is refused. Linked with --wrap. */
+/* dn_dist on a system that is out of threads, for cli_ranks.sh: thread number FEW_THREADS (from 1)
+ * that rank 1 creates itself is refused. Linked with --wrap. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
- * The sum across ranks against the tree evaluated by its definition on each rank, bit by bit, for
- * several numbers of virtual ranks, lengths, buckets and segments, polled and with a communication
- * thread, at times that differ from rank to rank; and small sums; run it under mpirun with any
- * number of ranks up to 64. Prints one line; its status is 1 on failure.
+ * Compares the sum across ranks, bit by bit, with the tree evaluated by its definition on each
+ * rank: for several numbers of virtual ranks, lengths, buckets and segments, polled and with a
+ * communication thread, with random delays on each rank; and sums of rows. Run it under mpirun with
+ * any number of ranks up to 64. Prints one line; the exit status is 1 on failure.
  */
 #include <math.h>
 #include <omp.h>

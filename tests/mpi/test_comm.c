@@ -1,7 +1,7 @@
 /*
  * Agreement, comparison of hashes, gathering, broadcast, shared memory, the share of cores and the
- * heartbeat's connections, on any number of ranks under mpirun; with the argument `apart`, odd
- * ranks get no file handed over. Prints one line; its status is 1 on failure.
+ * heartbeat's connections, on any number of ranks under mpirun. With the argument `apart`, passing
+ * a file to odd ranks fails. Prints one line; the exit status is 1 on failure.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /*
- * The training step on any number of ranks under mpirun: where one rank alone has a sum that is not
- * finite, all of them end the step alike; and all know which rank was late. Prints one line; its
- * status is 1 on failure.
+ * The training step on any number of ranks under mpirun: if one rank alone has a non-finite sum,
+ * all return the same status; and all know which rank was late. Prints one line; the exit status is
+ * 1 on failure.
  */
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Which images are taken; see selection.h. */
-#include "making/selection.h"
+/* Selects classes and images; see selection.h. */
+#include "writer/selection.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 /* ---- classes ---- */
 
-/* Cuts the next name off what is left of --classes; "\," is a comma in it. */
+/* Cuts the next name off the rest of --classes; "\," is a comma in a name. */
 static char *next_word(char **rest)
 {
     char *const word = *rest, *to = word, *from = word;
@@ -66,7 +66,7 @@ dn_status dn_find_asked(const dn_records_options *options, const char *where,
 
 /* ---- a drawn test split ---- */
 
-/* drawn(count) = 1 for those that are. */
+/* drawn(count) = 1 for images that are drawn. */
 static dn_status draw(const dn_records_options *options, const char *source, const uint16_t *labels,
                       int64_t count, int classes, uint8_t *drawn)
 {

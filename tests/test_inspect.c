@@ -1,4 +1,4 @@
-/* What inspect shows of a record, and the loader of the same one. */
+/* inspect shows the same image as the loader. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "dn/kernels.h"
 #include "dn/loader.h"
 #include "dn/rng.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "made_up.h"
 #include "trial_files.h"
 

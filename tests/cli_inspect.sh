@@ -8,7 +8,7 @@ cd "$tmp"
 program=create_records
 tool=$build/$program
 
-check() { limited "$python" "$here/looking.py" "$@" >out 2>&1 || fail "$*" out; }
+check() { limited "$python" "$here/inspect_records.py" "$@" >out 2>&1 || fail "$*" out; }
 
 "$python" "$here/folder.py" make "$tmp" || fail "the folders could not be made"
 works FOLDER --source mixed --out one --shards 3 --jobs 2

@@ -1,5 +1,5 @@
-/* Pictures with words, as PNG; see sheet.h. */
-#include "looking/sheet.h"
+/* Draws contact sheets; see sheet.h. */
+#include "inspect/sheet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,8 @@
 
 enum { MOST_PIXELS = 1 << 27 };
 
-/* ASCII from space to '~': five columns a character from the left, two hexadecimal digits each,
- * whose bit 0 is its uppermost pixel. */
+/* ASCII from space to '~': five columns a character from the left, of two hexadecimal digits each,
+ * whose bit 0 is the top pixel. */
 static const uint64_t glyphs[] = {
     // clang-format off
     0x0000000000, 0x00005F0000, 0x0007000700, 0x147F147F14, 0x242A7F2A12,
@@ -70,7 +70,7 @@ void dn_sheet_write(dn_pixels *sheet, const char *text, int most, int scale, int
 {
     for (; *text && most > 0; text++) {
         const int glyph = *text - ' ';
-        if ((*text & 0xC0) == 0x80) /* goes on with a character */
+        if ((*text & 0xC0) == 0x80) /* a continuation byte */
             continue;
         draw_glyph(sheet, glyphs[glyph >= 0 && glyph < GLYPHS ? glyph : '?' - ' '], scale, left,
                    top);

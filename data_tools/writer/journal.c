@@ -1,5 +1,5 @@
-/* Which shards are whole; see journal.h. */
-#include "making/journal.h"
+/* Records which shards are whole; see journal.h. */
+#include "writer/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 
 #include "dn/file.h"
 
-/* An entry: this, the notes, and XXH3-64 of both. */
+/* An entry is this header, the notes, and the XXH3-64 of both. */
 struct entry {
     uint64_t key;
     int64_t shard, count, notes_size;
@@ -27,8 +27,8 @@ static void set_file(dn_manifest_file *file, const struct entry *e, int i)
     file->hash = e->file[i].hash;
 }
 
-/* Takes the entry at `bytes`. Returns its size, 0 where it is not as it was written, is of another
- * key, or there was no memory. */
+/* Takes the entry at `bytes`. Returns its size; 0 if it is damaged or has another key, or if out of
+ * memory. */
 static size_t take_entry(dn_journal *j, const uint8_t *bytes, size_t left)
 {
     struct entry e;
@@ -60,7 +60,7 @@ static int has_file(const char *folder, const dn_manifest_file *file)
                               dn_manifest_check(path, file) == DN_OK);
 }
 
-/* Those whose files are not as they were are not whole. */
+/* Drops shards whose files have changed. */
 static void check_files(dn_journal *j, const char *folder)
 {
 #pragma omp parallel for schedule(dynamic)
@@ -100,7 +100,7 @@ dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_ma
     return DN_OK;
 }
 
-/* All of it, or none. */
+/* Appends all bytes, or none. */
 static dn_status append(dn_journal *j, const uint8_t *bytes, size_t size)
 {
     dn_status status = dn_file_append(j->file, j->path, bytes, size);

@@ -1,7 +1,7 @@
 /*
- * What a folder of records holds; see looking.h.
+ * Summarises a folder of records; see inspect.h.
  *
- * All of it is proved first, as training does: every byte by its checksum. Nothing is decoded.
+ * Every file's checksum is verified first, as in training. Nothing is decoded.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -11,7 +11,7 @@
 
 #include "dn/json.h"
 #include "dn/terminal.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 
 struct range {
     int64_t least, median, greatest;
@@ -19,19 +19,19 @@ struct range {
 
 struct split_info {
     const dn_manifest_split *split;
-    int64_t *class;                    /* (classes): images */
+    int64_t *class;                    /* (classes) number of images */
     int64_t hdf5, tfrecord;            /* bytes of the files */
-    int by_class;                      /* stored so */
+    int by_class;                      /* images are stored by class */
     struct range width, height, bytes; /* of encoded images */
 };
 
 struct info {
     dn_shards *shards[DN_SPLITS];
-    const dn_manifest *manifest; /* the shards' */
+    const dn_manifest *manifest; /* of the shards */
     struct split_info split[DN_SPLITS];
 };
 
-/* ---- looking ---- */
+/* ---- reading ---- */
 
 static int compare_numbers(const void *a, const void *b)
 {
@@ -39,7 +39,7 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Sorts x(count). The median is one of them: of two in the middle the smaller. */
+/* Sorts x(count). The median is an element: of two in the middle the smaller. */
 static struct range range_of(int64_t *x, int64_t count)
 {
     qsort(x, (size_t)count, sizeof *x, compare_numbers);
@@ -96,7 +96,7 @@ static dn_status look_at_split(struct info *v, const char *folder, dn_split_id i
 
 /* ---- as text ---- */
 
-/* As wide as its characters, of which `width` are shown. */
+/* Prints the first `width` characters of the text, padded by their number, not that of bytes. */
 static void print_padded(const char *text, int width)
 {
     const int columns = dn_text_columns(text);
@@ -105,7 +105,7 @@ static void print_padded(const char *text, int width)
 
 enum { NAMES = 30, COLUMN = 20 };
 
-/* A column for each split that there is, by a function that makes the column's text. */
+/* Makes the text of a column, of which there is one for each split. */
 typedef void column_text(const struct split_info *s, int item, char *text, size_t size);
 
 static void print_columns(const struct info *v, column_text *print, int item)
@@ -258,7 +258,7 @@ dn_status dn_records_info(const char *folder, int json)
 {
     struct info v = {0};
     dn_status status;
-    DN_TRY_OR_DONE(look_at_split(&v, folder, DN_TEST)); /* which all records have */
+    DN_TRY_OR_DONE(look_at_split(&v, folder, DN_TEST)); /* all records have it */
     for (int s = 0; s < DN_SPLITS; s++)
         if (!v.shards[s] && v.manifest->split[s].shards > 0)
             DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));

@@ -1,5 +1,4 @@
-/* Making records: again from the same source, with other options, and over what is there already.
- */
+/* Writing records: again from the same source, with other options, and over existing files. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +8,9 @@
 #include <omp.h>
 
 #include "dn/progress.h"
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 #include "made_up.h"
-#include "making/pixel_sums.h"
+#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 #include "trial_files.h"
 
@@ -56,7 +55,7 @@ static void test_complete(void **state)
     assert_false(made);
 }
 
-/* Of an image whose squares 32 bits would not hold. */
+/* An image whose sums of squares exceed 32 bits. */
 static void test_pixel_sums(void **state)
 {
     enum { SIDE = 1536, PIXELS = SIDE * SIDE };
@@ -151,7 +150,7 @@ static void test_foreign_file(void **state)
     assert_int_equal(dn_records_verify("."), DN_OK);
 }
 
-/* A making that does not begin leaves no journal where it has nothing to account for. */
+/* A writer that does not begin leaves no journal where it has nothing to account for. */
 static void test_failed_open(void **state)
 {
     int made;

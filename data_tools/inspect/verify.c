@@ -1,11 +1,11 @@
 /*
- * Verifying a folder of records; see looking.h.
+ * Verifies a folder of records; see inspect.h.
  *
- * First the sizes and checksums of all files. A file that is not right is read all the same, to
- * name the images at fault: HDF5 opens it in a child process only, and every chunk and image has a
- * checksum of its own. What a thread holds is a chunk of pixels, or an image.
+ * It first checks sizes and checksums of all files. A bad file is read all the same, to name the
+ * bad images: HDF5 opens it in a child process only, and every chunk and image has its own
+ * checksum. A thread holds one chunk of pixels, or one image.
  */
-#include "looking/looking.h"
+#include "inspect/inspect.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -13,19 +13,19 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
-#include "making/pixel_sums.h"
+#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 
-enum { MOST_FAULTS = 20 }; /* that are named */
+enum { MOST_FAULTS = 20 }; /* faults that are named */
 enum { HDF5, TFRECORD, FORMS };
 
 struct file {
-    dn_failure failure; /* of the whole: its size, checksum, or index */
-    int64_t faults;     /* of its images */
-    int is_open;        /* its images can be read */
+    dn_failure failure; /* of the file: its size, checksum, or index */
+    int64_t faults;     /* number of bad images */
+    int is_open;        /* 1: its images can be read */
 };
 
-/* They are told in the order of files and images. */
+/* Faults are reported in the order of files and images. */
 struct fault {
     int64_t file, image;
     dn_failure what;
@@ -38,14 +38,14 @@ struct verify {
     struct file (*file)[FORMS];  /* (manifest->shards) */
     struct fault fault[MOST_FAULTS + 1];
     int64_t faults;
-    dn_failure stopped; /* by what is no fault of the records */
+    dn_failure stopped; /* a failure that is not a fault of the records */
     dn_pixel_sums sums; /* of the train split */
 };
 
 /* ---- faults ---- */
 
-/* Keeps the thread's message as a fault of an image of the file, or, image -1, of the whole. The
- * shard is the manifest's. */
+/* Records the thread's message as a fault of an image of the file, or of the whole file (image -1).
+ * The shard is one of the manifest. */
 static void note_fault(struct verify *v, const dn_manifest_shard *shard, int form, int64_t image,
                        dn_status status)
 {
@@ -69,7 +69,7 @@ static void note_fault(struct verify *v, const dn_manifest_shard *shard, int for
     }
 }
 
-/* Names the faults; the first is the status. */
+/* Names the faults; returns the first. */
 static dn_status report_faults(const struct verify *v)
 {
     DN_TRY(dn_failure_report(&v->stopped));
@@ -84,7 +84,7 @@ static dn_status report_faults(const struct verify *v)
 
 /* ---- files ---- */
 
-/* The size and checksum of every file. */
+/* Checks the size and the checksum of every file. */
 static void check_files(struct verify *v)
 {
 #pragma omp parallel for schedule(dynamic)
@@ -99,7 +99,7 @@ static void check_files(struct verify *v)
     }
 }
 
-/* Whose images can be read. */
+/* Records which files' images can be read. */
 static void note_indexes(struct verify *v)
 {
     for (int i = 0; i < v->manifest->shards; i++) {
@@ -111,7 +111,7 @@ static void note_indexes(struct verify *v)
     }
 }
 
-/* Where no image explains what is wrong with a file, the file itself is named. */
+/* A bad file without a bad image is a fault itself. */
 static void note_files(struct verify *v)
 {
     for (int i = 0; i < v->manifest->shards * FORMS; i++) {
@@ -145,7 +145,7 @@ static void compare_tfrecord(struct verify *v, const dn_manifest_shard *shard)
 
 /* ---- pixels ---- */
 
-/* The pixels of the chunk, in the buffer. */
+/* Reads the pixels of the chunk into the buffer. */
 static dn_status read_chunk(const struct verify *v, const dn_manifest_shard *shard,
                             const dn_shard_place *chunk, dn_buffer *buffer)
 {
@@ -183,7 +183,7 @@ static void verify_all_pixels(struct verify *v)
 
 /* ---- encoded images ---- */
 
-/* The image has its checksum, is sound, and of the size that the shard says. */
+/* Checks that the image has its checksum, can be decoded, and has the size in the shard. */
 static dn_status verify_image(const dn_shards *shards, int64_t index, const dn_shard_place *place,
                               dn_buffer *bytes, dn_pixels *pixels)
 {
@@ -245,7 +245,7 @@ static void verify_all_encoded(struct verify *v)
 
 static dn_status check_statistics(const struct verify *v)
 {
-    if (!v->shards[DN_TRAIN]) /* they are those of others */
+    if (!v->shards[DN_TRAIN]) /* else --like defined them */
         return DN_OK;
     const dn_data_info *const found = &v->manifest->info;
     dn_data_info expected = *found;

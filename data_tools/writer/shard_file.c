@@ -1,5 +1,5 @@
 /* The HDF5 file of a shard in memory; see shard_file.h. */
-#include "making/shard_file.h"
+#include "writer/shard_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static int put_attributes(const dn_shard_file *w)
     return good;
 }
 
-/* Names as strings of one length, padded with zeros. */
+/* Writes names as strings of one length, padded with zeros. */
 static int put_names(hid_t file, const char *set, const char *const *names, unsigned count)
 {
     size_t length = 1;
@@ -83,13 +83,13 @@ dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
 int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels)
 {
     static int is_told;
-    if (!is_told) /* at its exit HDF5 would try again to write what it could not, and crash */
+    if (!is_told) /* otherwise HDF5 would retry the failed writes at exit, and crash */
         H5dont_atexit();
     is_told = 1;
     errno = 0;
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), creation = H5Pcreate(H5P_FILE_CREATE);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail alone */
-    H5Pset_fapl_stdio(access);             /* the default driver wants a path that is no link */
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* only dn_fail reports failures */
+    H5Pset_fapl_stdio(access);             /* the default driver does not accept a link */
     H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
     H5Pset_obj_track_times(creation, 0);
     f->file = H5Fcreate(f->path, H5F_ACC_TRUNC, creation, access);
@@ -101,8 +101,8 @@ int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels)
 int dn_shard_file_finish(dn_shard_file *f)
 {
     const int good = H5Fclose(f->file) >= 0;
-    /* HDF5 notes even on success that it does not know the filter, and cannot end the process in
-     * peace while the error stack of a thread holds anything */
+    /* even on success HDF5 pushes an error about the unknown filter, and the process cannot exit
+     * cleanly while a thread's error stack is not empty */
     H5Eclear2(H5E_DEFAULT);
     return good;
 }

@@ -1,9 +1,9 @@
 /*
- * Images of a folder of records as a picture; see looking.h.
+ * Draws images of a folder of records; see inspect.h.
  *
- * Every file is compared with its checksum first, as for training. What a transform makes of an
- * image is drawn as it is in training: from (seed, epoch, position), where the order of the train
- * split's positions is the epoch's.
+ * Every file's checksum is verified first, as in training. The random parameters of a transform are
+ * those of training: functions of (seed, epoch, position), where the epoch's order determines the
+ * positions of training images.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -17,8 +17,8 @@
 #include "dn/kernels.h"
 #include "dn/rng.h"
 #include "dn/words.h"
-#include "looking/looking.h"
-#include "looking/sheet.h"
+#include "inspect/inspect.h"
+#include "inspect/sheet.h"
 
 enum { DEFAULT_COUNT = 64, DEFAULT_SIDE = 128, GAP = 8 };
 
@@ -27,10 +27,10 @@ struct inspect {
     const dn_records_options *options;
     dn_split_id split;
     dn_shards *shards;
-    const dn_manifest *manifest; /* the shards', as is: */
+    const dn_manifest *manifest; /* of the shards, as is: */
     dn_source source;
     const dn_kernels *kernels;
-    dn_transform augment; /* where the options have one */
+    dn_transform augment; /* if the options have one */
     dn_request *request;  /* (count): the images that are shown */
     int64_t count;
     dn_workspace workspace;
@@ -38,7 +38,7 @@ struct inspect {
 
 /* ---- which images ---- */
 
-/* The number of the class that is asked for, or -1: all. */
+/* *class = the number of --class, or -1 for all. */
 static dn_status find_class(const struct inspect *v, int *class)
 {
     const char *const name = v->options->class;
@@ -53,8 +53,8 @@ static dn_status find_class(const struct inspect *v, int *class)
                    dn_nearest_hint(&nearest, ""));
 }
 
-/* request(count) = all images of the class, in the order of their positions in the epoch, or as
- * they are stored. */
+/* request(count) = all images of the class, by their position in the epoch, or as they are stored.
+ */
 static dn_status list_images(struct inspect *v, int class)
 {
     const int64_t count = v->source.count;
@@ -77,7 +77,7 @@ static dn_status list_images(struct inspect *v, int class)
     return DN_OK;
 }
 
-/* The one that is asked for. */
+/* Chooses the image of --sample. */
 static void choose_sample(struct inspect *v)
 {
     int64_t i = 0;
@@ -87,7 +87,7 @@ static void choose_sample(struct inspect *v)
     v->count = 1;
 }
 
-/* The first ones of an epoch; of those as stored, some from everywhere. */
+/* Chooses the first images of an epoch; without --augment, images spread evenly over the split. */
 static void choose_some(struct inspect *v)
 {
     const int64_t asked = v->options->count ? v->options->count : DEFAULT_COUNT;
@@ -121,7 +121,8 @@ static dn_status choose_images(struct inspect *v)
 
 /* ---- their pixels ---- */
 
-/* rgb(height, width, 3) from planes(channels, height, width): what is not colour is gray. */
+/* rgb(height, width, 3) from planes(channels, height, width); images without three channels become
+ * gray. */
 static dn_status interleave(dn_pixels *image, int channels, int height, int width,
                             const uint8_t *planes)
 {
@@ -135,7 +136,7 @@ static dn_status interleave(dn_pixels *image, int channels, int height, int widt
     return DN_OK;
 }
 
-/* The file of an encoded image, in the workspace, or its pixels. */
+/* *file = the bytes of an encoded image, in the workspace, or the pixels. */
 static dn_status read_stored(struct inspect *v, int64_t index, dn_encoded *file)
 {
     dn_buffer *const buffer = &v->workspace.file;
@@ -173,7 +174,7 @@ static dn_status augment_image(struct inspect *v, const dn_request *request, con
     return status;
 }
 
-/* As it is stored, or as training sees it. */
+/* *image = the image as it is stored, or as training sees it. */
 static dn_status read_image(struct inspect *v, const dn_request *request, dn_pixels *image)
 {
     const dn_data_info *const info = &v->source.info;
@@ -195,7 +196,7 @@ static const char *format_of(const dn_encoded *file)
     return dn_image_format_of(file->bytes, file->size) == DN_IMAGE_JPEG ? "JPEG" : "PNG";
 }
 
-/* name = that of the image's file as a line can show it, "" where it is not known. */
+/* name = the name of the image's file, made printable; "" if it is not known. */
 static dn_status read_name(const struct inspect *v, int64_t index,
                            char name[DN_SHARD_FILE_NAME + 1])
 {
@@ -257,8 +258,8 @@ static dn_status show_sample(struct inspect *v)
 /* ---- many ---- */
 
 struct grid {
-    int side;  /* of the place for an image */
-    int scale; /* of the words below it */
+    int side;  /* of the cell of an image */
+    int scale; /* of the text below it */
     int columns, rows;
 };
 
@@ -284,7 +285,7 @@ static struct grid plan_grid(const struct inspect *v)
     return g;
 }
 
-/* to = the image, each pixel as a square of `times` pixels. */
+/* *to = the image, with each pixel as a square of `times` x `times` pixels. */
 static dn_status enlarge(const dn_pixels *image, int times, dn_pixels *to)
 {
     *to = (dn_pixels){image->width * times, image->height * times, to->rgb};
@@ -299,7 +300,7 @@ static dn_status enlarge(const dn_pixels *image, int times, dn_pixels *to)
     return DN_OK;
 }
 
-/* to = the image, smaller, so that its longer side is `side`. */
+/* *to = the image, reduced so that its longer side is `side`. */
 static dn_status reduce(struct inspect *v, const dn_pixels *image, int side, dn_pixels *to)
 {
     const int longer = image->width > image->height ? image->width : image->height;
@@ -313,7 +314,7 @@ static dn_status reduce(struct inspect *v, const dn_pixels *image, int side, dn_
     return interleave(to, 3, height, width, v->workspace.planes.bytes);
 }
 
-/* Draws image i of those that are shown, in the middle of its place, and its words. */
+/* Draws the i-th image, in the middle of its cell, and its text. */
 static dn_status draw_image(struct inspect *v, const struct grid *g, int64_t i, dn_pixels *sheet)
 {
     const dn_request *const request = &v->request[i];

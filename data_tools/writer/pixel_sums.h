@@ -1,6 +1,6 @@
 /*
- * Sums over pixels by channel, and the mean and std that follow. Integers, so that no order of
- * adding changes a bit; good for 10^14 pixels.
+ * Sums over pixels by channel, and the mean and std from them. The sums are integers, so their bits
+ * do not depend on the order; they hold 10^14 pixels.
  */
 #ifndef DN_PIXEL_SUMS_H
 #define DN_PIXEL_SUMS_H
@@ -8,24 +8,24 @@
 #include "dn/image.h"
 #include "dn/transform.h"
 
-/* Zeroed: of no pixels. */
+/* Zeroed at first. */
 typedef struct dn_pixel_sums {
     int64_t pixels;
     int64_t sum[DN_MAX_IMAGE_CHANNELS], squares[DN_MAX_IMAGE_CHANNELS];
 } dn_pixel_sums;
 
-/* Adds pixels(count, channels, height, width), by all threads. Thread-safe. */
+/* Adds pixels(count, channels, height, width), using all threads. Thread-safe. */
 void dn_pixel_sums_add(dn_pixel_sums *sums, const dn_data_info *info, const uint8_t *pixels,
                        int64_t count);
 
-/* Adds an image. */
+/* Adds the pixels of an image. */
 void dn_pixel_sums_add_image(dn_pixel_sums *sums, const dn_pixels *image);
 
-/* Adds what another thread has. Thread-safe. */
+/* Adds the sums of another thread. Thread-safe. */
 void dn_pixel_sums_merge(dn_pixel_sums *sums, const dn_pixel_sums *more);
 
-/* mean and std of the info, on [0, 1]; each is rounded once, and std divides by the number of
- * pixels. */
+/* Sets mean and std of `info`, for pixels in [0, 1]; each is rounded once, and std divides by the
+ * number of pixels (not n - 1). */
 void dn_pixel_statistics(const dn_pixel_sums *sums, dn_data_info *info);
 
 #endif

@@ -1,5 +1,5 @@
-/* Mean and std of pixels; see pixel_sums.h. */
-#include "making/pixel_sums.h"
+/* Sums over pixels; see pixel_sums.h. */
+#include "writer/pixel_sums.h"
 
 #include <math.h>
 
@@ -74,8 +74,8 @@ void dn_pixel_statistics(const dn_pixel_sums *sums, dn_data_info *info)
     const int64_t n = sums->pixels;
     for (int c = 0; c < info->channels; c++) {
         const int64_t sum = sums->sum[c];
-        /* n^2 times the variance, which an int64_t cannot hold and a double difference would
-         * cancel in */
+        /* n^2 times the variance: too large for an int64_t, and a difference of doubles would
+         * cancel */
         const __int128 spread = (__int128)n * sums->squares[c] - (__int128)sum * sum;
         info->mean[c] = (double)sum / (255.0 * (double)n);
         info->std[c] = sqrt((double)spread) / (255.0 * (double)n);

@@ -1,7 +1,7 @@
 /*
- * Writer of HDF5 shards of encoded images; see making.h and docs/shard-format.md.
+ * Writes HDF5 shards of encoded images; see writer.h and docs/shard-format.md.
  *
- * HDF5 writes all but the images' bytes, for which it only sets a place aside.
+ * HDF5 writes everything but the images' bytes, for which it only reserves space.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -11,8 +11,8 @@
 
 #include <xxhash.h>
 
-#include "making/making.h"
-#include "making/shard_file.h"
+#include "writer/writer.h"
+#include "writer/shard_file.h"
 
 void dn_stored_image_free(dn_stored_image *image)
 {
@@ -21,16 +21,16 @@ void dn_stored_image_free(dn_stored_image *image)
     *image = (dn_stored_image){0};
 }
 
-/* The data sets of a shard, in one block of memory. */
+/* The HDF5 data sets of a shard, in one block of memory. */
 struct lists {
     uint64_t *offsets, *hashes; /* (N + 1), (N) */
     int32_t *sizes;             /* (N, 2) */
     uint16_t *labels;           /* (N) */
-    char *names;                /* (names_size), in a block of their own; NULL: none is known */
+    char *names;                /* (names_size) in a separate block; NULL: none is known */
     size_t names_size;
 };
 
-/* Names of files one after another, each with a zero after it. */
+/* Concatenates the names of files, each terminated by a zero. */
 static int fill_names(struct lists *l, const dn_stored_image *image, size_t count)
 {
     int known = 0;
@@ -64,7 +64,7 @@ static int fill_lists(struct lists *l, const dn_stored_image *image, size_t coun
     return fill_names(l, image, count);
 }
 
-/* *at = the place in the file for so many bytes. */
+/* *at = the file offset of `bytes` reserved bytes. */
 static int reserve_bytes(hid_t file, uint64_t bytes, haddr_t *at)
 {
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
@@ -101,7 +101,7 @@ static int write_lists(dn_shard_file *f, const struct lists *l, haddr_t *at)
            write_names(f->file, l) && reserve_bytes(f->file, l->offsets[count], at);
 }
 
-/* What has been copied is freed, so that the shard stands in memory but once. */
+/* Copies the images and frees each one, so that only one copy of the shard is in memory. */
 static void move_images(uint8_t *to, dn_stored_image *image, int64_t count)
 {
     for (int64_t i = 0; i < count; to += image[i++].size) {
@@ -110,13 +110,13 @@ static void move_images(uint8_t *to, dn_stored_image *image, int64_t count)
     }
 }
 
-dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
+dn_status dn_writer_save_encoded(const dn_writer *w, dn_manifest_shard *shard,
                                  dn_stored_image *image)
 {
     dn_shard_file file;
     struct lists lists = {0};
     haddr_t at = 0;
-    DN_TRY(dn_shard_file_open(&file, m->manifest, shard));
+    DN_TRY(dn_shard_file_open(&file, w->manifest, shard));
     int good = fill_lists(&lists, image, (size_t)shard->count);
     if (good) {
 #pragma omp critical(dn_hdf5)
@@ -132,7 +132,7 @@ dn_status dn_making_save_encoded(const dn_making *m, dn_manifest_shard *shard,
     if (good)
         move_images(file.bytes + at, image, shard->count);
     const dn_status status =
-        good ? dn_making_save(m, &shard->hdf5, shard->count, file.bytes, file.size)
+        good ? dn_writer_save(w, &shard->hdf5, shard->count, file.bytes, file.size)
              : dn_shard_file_refuse(&file, error);
     dn_shard_file_close(&file);
     return status;

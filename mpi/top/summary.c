@@ -1,5 +1,5 @@
-/* How a run stands; see standing.h. */
-#include "top/standing.h"
+/* Summarises a run from its files; see summary.h. */
+#include "top/summary.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -15,18 +15,18 @@
 #include "dn/terminal.h"
 #include "report/page.h"
 
-static const double quiet_seconds = 60; /* beyond two of the longest intervals */
+static const double quiet_seconds = 60; /* in addition to twice the longest interval */
 
-/* ---- values of records, which may lack any ---- */
+/* ---- values of records, any of which may be missing ---- */
 
-/* NaN where there is no such number. */
+/* NaN if there is no such number. */
 static double real_of(const json_t *record, const char *key)
 {
     const json_t *const value = json_object_get(record, key);
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-/* 0 where there is no such number, or a negative one. */
+/* 0 if there is no such number, or a negative one. */
 static int64_t whole_of(const json_t *record, const char *key)
 {
     const int64_t value = json_integer_value(json_object_get(record, key));
@@ -46,8 +46,8 @@ static int is_kind(const json_t *record, const char *kind)
 
 /* ---- records ---- */
 
-/* Leaves out records of steps that a later record does again, and all configurations but the last,
- * which goes in front. */
+/* Removes records of steps that were repeated later, and all configurations but the last one, which
+ * becomes the first record. */
 static void drop_repeated(json_t *records)
 {
     json_t *const kept = json_array();
@@ -85,7 +85,7 @@ static int count_kind(const json_t *records, const char *kind)
     return count;
 }
 
-/* The values of a key in the records of a kind. */
+/* *s = the values of a key in the records of a kind. */
 static dn_status take_series(dn_series *s, const json_t *records, const char *kind, const char *key)
 {
     const size_t most = json_array_size(records) + 1;
@@ -105,7 +105,7 @@ static dn_status take_series(dn_series *s, const json_t *records, const char *ki
     return DN_OK;
 }
 
-static void take_best(dn_standing_measure *m, const json_t *records, const char *key, int sign)
+static void take_best(dn_summary_metric *m, const json_t *records, const char *key, int sign)
 {
     size_t index;
     const json_t *record;
@@ -120,14 +120,14 @@ static void take_best(dn_standing_measure *m, const json_t *records, const char 
     }
 }
 
-/* The training images' values come from intervals, but where epochs are shorter than these. */
-static dn_status take_measures(dn_standing *s, const json_t *records)
+/* Training curves are those of intervals, or of epochs if these are shorter. */
+static dn_status take_metrics(dn_run_summary *s, const json_t *records)
 {
     static const char *const names[] = {"loss", "top1"};
-    static const int signs[] = {-1, 1}; /* of what is better */
+    static const int signs[] = {-1, 1}; /* 1: greater is better */
     const int is_fine = count_kind(records, "interval") >= count_kind(records, "epoch");
-    for (int i = 0; i < DN_STANDING_MEASURES; i++) {
-        dn_standing_measure *const m = &s->measure[i];
+    for (int i = 0; i < DN_SUMMARY_METRICS; i++) {
+        dn_summary_metric *const m = &s->metric[i];
         char train[16], held_out[32];
         snprintf(train, sizeof train, "%s%s", is_fine ? "" : "train_", names[i]);
         snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, names[i]);
@@ -138,9 +138,9 @@ static dn_status take_measures(dn_standing *s, const json_t *records)
     return DN_OK;
 }
 
-/* What stands in the newest records. *longest: seconds of an interval, or where there is none, of
- * an epoch. */
-static void take_newest(dn_standing *s, const json_t *records, double *longest)
+/* Takes the values of the newest records. *longest = seconds of the longest interval, or epoch if
+ * there are no intervals. */
+static void take_newest(dn_run_summary *s, const json_t *records, double *longest)
 {
     size_t index;
     const json_t *record;
@@ -163,7 +163,7 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
         s->epoch = whole_of(record, "epoch");
         s->step = whole_of(record, "step");
         const int is_timed = is_kind(record, "interval") || is_kind(record, "epoch");
-        if (!is_timed || !(real_of(record, "images_per_s") > 0)) /* an evaluation made up for */
+        if (!is_timed || !(real_of(record, "images_per_s") > 0)) /* of a repeated evaluation */
             continue;
         const json_t *const late = json_object_get(record, "late_rank");
         s->speed = real_of(record, "images_per_s");
@@ -181,8 +181,8 @@ static void take_newest(dn_standing *s, const json_t *records, double *longest)
 
 /* ---- the state ---- */
 
-/* 1 where a rank was lost, as the others wrote (mpi/job/heartbeat.h), with the state. */
-static int read_lost(dn_standing *s, const char *folder)
+/* 1 if lost.json says that a rank was lost (mpi/job/heartbeat.h); sets the state. */
+static int read_lost(dn_run_summary *s, const char *folder)
 {
     char path[PATH_MAX];
     uint8_t *bytes;
@@ -203,8 +203,8 @@ static int read_lost(dn_standing *s, const char *folder)
     return s->state[0] != '\0';
 }
 
-/* As the run said itself. */
-static void describe_end(dn_standing *s, const json_t *end)
+/* The state of a run that recorded its end. */
+static void describe_end(dn_run_summary *s, const json_t *end)
 {
     const char *const reason = text_of(end, "reason");
     const int is_early = strcmp(reason, DN_METRICS_EARLY_STOP) == 0;
@@ -221,8 +221,8 @@ static void describe_end(dn_standing *s, const json_t *end)
                  reason[0] ? " on " : "", reason);
 }
 
-/* Of a run that has not said that it ends. */
-static void describe_running(dn_standing *s, int is_known, double quiet, double longest)
+/* The state of a run without a recorded end. */
+static void describe_running(dn_run_summary *s, int is_known, double quiet, double longest)
 {
     char duration[32];
     dn_duration_text(quiet, duration);
@@ -233,8 +233,8 @@ static void describe_running(dn_standing *s, int is_known, double quiet, double 
                  is_known ? "running, but nothing new" : "no sign of life", duration);
 }
 
-static void describe_state(dn_standing *s, const char *folder, const json_t *records, double quiet,
-                           double longest)
+static void describe_state(dn_run_summary *s, const char *folder, const json_t *records,
+                           double quiet, double longest)
 {
     const dn_claim_life life = dn_claim_look(folder);
     const size_t count = json_array_size(records);
@@ -251,7 +251,7 @@ static void describe_state(dn_standing *s, const char *folder, const json_t *rec
         describe_running(s, life == DN_CLAIM_LIVES, quiet, longest);
 }
 
-/* Seconds since the run last wrote metrics.jsonl, or took its folder. */
+/* Seconds since the run last wrote metrics.jsonl, or locked its folder. */
 static double quiet_time(const char *folder)
 {
     static const char *const names[] = {DN_METRICS_NAME, DN_LOCK_NAME};
@@ -267,7 +267,7 @@ static double quiet_time(const char *folder)
 
 /* ---- all of it ---- */
 
-/* The run's records, none where the run's process has not written any yet. */
+/* *run = the run's records, none if its process has not written any yet. */
 static dn_status load_run(json_t **run, const char *folder)
 {
     const dn_status status = dn_report_load(run, folder);
@@ -277,33 +277,33 @@ static dn_status load_run(json_t **run, const char *folder)
     return *run ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");
 }
 
-dn_status dn_standing_read(dn_standing *standing, const char *folder)
+dn_status dn_run_summary_read(dn_run_summary *summary, const char *folder)
 {
-    *standing = (dn_standing){.speed = (double)NAN,
-                              .seconds_left = (double)NAN,
-                              .rate = (double)NAN,
-                              .data_wait = (double)NAN,
-                              .sum_wait = (double)NAN,
-                              .late_wait = (double)NAN,
-                              .late_rank = -1,
-                              .held_out = "test"};
+    *summary = (dn_run_summary){.speed = (double)NAN,
+                                .seconds_left = (double)NAN,
+                                .rate = (double)NAN,
+                                .data_wait = (double)NAN,
+                                .sum_wait = (double)NAN,
+                                .late_wait = (double)NAN,
+                                .late_rank = -1,
+                                .held_out = "test"};
     json_t *run;
     double longest = 0;
     DN_TRY(load_run(&run, folder));
     json_t *const records = json_object_get(run, "records");
     drop_repeated(records);
-    take_newest(standing, records, &longest);
-    standing->is_headless = count_kind(records, "run") == 0 && json_array_size(records) > 0;
-    const dn_status status = take_measures(standing, records);
-    describe_state(standing, folder, records, quiet_time(folder), longest);
+    take_newest(summary, records, &longest);
+    summary->is_headless = count_kind(records, "run") == 0 && json_array_size(records) > 0;
+    const dn_status status = take_metrics(summary, records);
+    describe_state(summary, folder, records, quiet_time(folder), longest);
     json_decref(run);
     return status;
 }
 
-void dn_standing_destroy(dn_standing *standing)
+void dn_run_summary_destroy(dn_run_summary *summary)
 {
-    for (int i = 0; i < DN_STANDING_MEASURES; i++) {
-        free(standing->measure[i].train.step);
-        free(standing->measure[i].held_out.step);
+    for (int i = 0; i < DN_SUMMARY_METRICS; i++) {
+        free(summary->metric[i].train.step);
+        free(summary->metric[i].held_out.step);
     }
 }

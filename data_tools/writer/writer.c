@@ -1,11 +1,11 @@
 /*
- * Making a folder of records; see making.h.
+ * Writes a folder of records; see writer.h.
  *
- * dataset.json is removed first and written last, and the folder is locked in between: a folder
- * that has it is whole. Until then the journal, which is there before dataset.json goes, says which
- * shards are.
+ * dataset.json is removed first and written last, and the folder is locked in between, so a folder
+ * with dataset.json is whole. In between the journal, which is created before dataset.json is
+ * removed, tells which shards are whole.
  */
-#include "making/making.h"
+#include "writer/writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@
 
 #include "dn/file.h"
 #include "dn/program.h"
-#include "making/leftovers.h"
+#include "writer/leftovers.h"
 
 dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
 {
@@ -40,23 +40,23 @@ dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
     return dn_failure_report(&failure);
 }
 
-dn_status dn_making_begin(dn_making *m, const char *dataset)
+dn_status dn_writer_begin(dn_writer *w, const char *dataset)
 {
-    const char *const folder = m->options->out;
-    const dn_status status = dn_manifest_load(&m->existing, folder);
+    const char *const folder = w->options->out;
+    const dn_status status = dn_manifest_load(&w->existing, folder);
     if (status == DN_ENOENT)
         return DN_OK;
-    /* no making leaves one that is damaged: it may be somebody's notes */
+    /* create_records never leaves a damaged one: it may be another program's file */
     DN_CHECK(status != DN_ECORRUPT, status,
              "%s; move it and the shards beside it away, or name another --out", dn_message());
     DN_TRY(status);
-    DN_CHECK(strcmp(m->existing->info.dataset, dataset) == 0, DN_EINVAL,
+    DN_CHECK(strcmp(w->existing->info.dataset, dataset) == 0, DN_EINVAL,
              "%s/dataset.json: found %s, expected %s; name another --out", folder,
-             m->existing->info.dataset, dataset);
+             w->existing->info.dataset, dataset);
     return DN_OK;
 }
 
-/* The files of the shard are there, by their sizes. */
+/* 1 if the files of the shard exist with their sizes. */
 static int has_files(const char *folder, const dn_manifest_shard *shard)
 {
     const dn_manifest_file *const files[] = {&shard->hdf5, &shard->tfrecord};
@@ -69,30 +69,30 @@ static int has_files(const char *folder, const dn_manifest_shard *shard)
     return 1;
 }
 
-int dn_making_has_classes(const dn_making *m)
+int dn_writer_has_classes(const dn_writer *w)
 {
-    int same = m->existing && m->existing->info.classes == m->manifest->info.classes;
-    for (int c = 0; same && c < m->manifest->info.classes; c++)
-        same = strcmp(m->existing->class_names[c], m->manifest->class_names[c]) == 0;
+    int same = w->existing && w->existing->info.classes == w->manifest->info.classes;
+    for (int c = 0; same && c < w->manifest->info.classes; c++)
+        same = strcmp(w->existing->class_names[c], w->manifest->class_names[c]) == 0;
     return same;
 }
 
-int dn_making_is_complete(const dn_making *m, int shards)
+int dn_writer_is_complete(const dn_writer *w, int shards)
 {
-    const dn_manifest *const existing = m->existing;
+    const dn_manifest *const existing = w->existing;
     int complete = existing &&
-                   (dn_is_encoded(&existing->info) || /* nothing of them is compressed */
-                    existing->zstd_level == m->options->zstd_level) &&
-                   strcmp(existing->conversion, m->conversion) == 0 &&
+                   (dn_is_encoded(&existing->info) || /* these are not compressed */
+                    existing->zstd_level == w->options->zstd_level) &&
+                   strcmp(existing->conversion, w->conversion) == 0 &&
                    existing->split[existing->shard[0].split].shards == shards;
     for (int i = 0; complete && i < existing->shards; i++)
         complete =
-            has_files(m->options->out, &existing->shard[i]) &&
-            (m->options->tfrecords != DN_TFRECORDS_DROP || !existing->shard[i].tfrecord.name[0]);
+            has_files(w->options->out, &existing->shard[i]) &&
+            (w->options->tfrecords != DN_TFRECORDS_DROP || !existing->shard[i].tfrecord.name[0]);
     return complete;
 }
 
-int dn_making_takes_name(const char *name)
+int dn_writer_takes_name(const char *name)
 {
     json_t *const text = json_string(name);
     const int is_utf8 = text != NULL;
@@ -100,7 +100,7 @@ int dn_making_takes_name(const char *name)
     return is_utf8 && dn_is_one_line(name);
 }
 
-dn_status dn_making_hash_split(uint64_t *hash, const uint64_t *image, const uint16_t *label,
+dn_status dn_writer_hash_split(uint64_t *hash, const uint64_t *image, const uint16_t *label,
                                size_t stride, int64_t count)
 {
     XXH3_state_t *const state = XXH3_createState();
@@ -117,23 +117,23 @@ dn_status dn_making_hash_split(uint64_t *hash, const uint64_t *image, const uint
     return DN_OK;
 }
 
-/* Its images and its files' names. TFRecords of encoded images are made afterwards, of the shards
- * (to_tfrecord.c). */
-static void plan_shard(const dn_making *making, dn_manifest_shard *shard)
+/* Sets the names of the shard's files and its number of images. TFRecords of encoded images are
+ * made afterwards, from the shards (to_tfrecord.c). */
+static void plan_shard(const dn_writer *writer, dn_manifest_shard *shard)
 {
-    const dn_manifest *const m = making->manifest;
+    const dn_manifest *const m = writer->manifest;
     const dn_manifest_split *const split = &m->split[shard->split];
-    const char *const name = dn_split_name(shard->split), *const prefix = making->prefix;
+    const char *const name = dn_split_name(shard->split), *const prefix = writer->prefix;
     shard->first = split->count * shard->index / split->shards;
     shard->count = split->count * (shard->index + 1) / split->shards - shard->first;
-    if (!dn_is_encoded(&m->info) && making->options->tfrecords != DN_TFRECORDS_DROP)
+    if (!dn_is_encoded(&m->info) && writer->options->tfrecords != DN_TFRECORDS_DROP)
         snprintf(shard->tfrecord.name, sizeof shard->tfrecord.name, "%s-%s.tfrecord-%05d-of-%05d",
                  prefix, name, shard->index, split->shards);
     snprintf(shard->hdf5.name, sizeof shard->hdf5.name, "%s-%s-%05d-of-%05d.h5", prefix, name,
              shard->index, split->shards);
 }
 
-int dn_making_shards(int is_encoded, int64_t bytes, int64_t images)
+int dn_writer_default_shards(int is_encoded, int64_t bytes, int64_t images)
 {
     enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4 };
     const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
@@ -143,7 +143,7 @@ int dn_making_shards(int is_encoded, int64_t bytes, int64_t images)
     return shards < 1 ? 1 : shards < MOST_SHARDS ? (int)shards : MOST_SHARDS;
 }
 
-dn_status dn_making_plan(dn_making *making, const dn_data_info *info,
+dn_status dn_writer_plan(dn_writer *writer, const dn_data_info *info,
                          const char *const *class_names, const int64_t count[DN_SPLITS], int asked)
 {
     const dn_split_id first = count[DN_TRAIN] > 0 ? DN_TRAIN : DN_TEST;
@@ -156,22 +156,22 @@ dn_status dn_making_plan(dn_making *making, const dn_data_info *info,
     int shards[DN_SPLITS];
     for (int s = 0; s < DN_SPLITS; s++)
         shards[s] = (int)((asked * count[s] + images - 1) / images);
-    DN_TRY(dn_manifest_create(&making->manifest, info, shards));
-    dn_manifest *const m = making->manifest;
+    DN_TRY(dn_manifest_create(&writer->manifest, info, shards));
+    dn_manifest *const m = writer->manifest;
     m->class_names = class_names;
-    m->zstd_level = making->options->zstd_level;
-    strcpy(m->conversion, making->conversion);
+    m->zstd_level = writer->options->zstd_level;
+    strcpy(m->conversion, writer->conversion);
     for (int s = 0; s < DN_SPLITS; s++)
         m->split[s].count = count[s];
     for (int i = 0; i < m->shards; i++)
-        plan_shard(making, &m->shard[i]);
+        plan_shard(writer, &m->shard[i]);
     return DN_OK;
 }
 
-/* Training divides by std. */
-dn_status dn_making_check_channels(const dn_making *m, const char *source)
+/* Training divides by std, so it must not be 0. */
+dn_status dn_writer_check_channels(const dn_writer *w, const char *source)
 {
-    const dn_data_info *const info = &m->manifest->info;
+    const dn_data_info *const info = &w->manifest->info;
     for (int c = 0; c < info->channels; c++)
         DN_CHECK(info->std[c] > 0, DN_EINVAL,
                  "%s: channel %d: found a std of 0 (every pixel of the train split is %.0f), "
@@ -180,11 +180,10 @@ dn_status dn_making_check_channels(const dn_making *m, const char *source)
     return DN_OK;
 }
 
-/* The existing records were made from the same images and labels; older ones tell only mean and
- * std. */
-dn_status dn_making_check_source(const dn_making *making, const char *source)
+/* Compares the checksums of images and labels; older records have only mean and std. */
+dn_status dn_writer_check_source(const dn_writer *writer, const char *source)
 {
-    const dn_manifest *const old = making->existing, *const m = making->manifest;
+    const dn_manifest *const old = writer->existing, *const m = writer->manifest;
     const size_t bytes = (size_t)m->info.channels * sizeof(double);
     if (!old)
         return DN_OK;
@@ -194,11 +193,11 @@ dn_status dn_making_check_source(const dn_making *making, const char *source)
              DN_EINVAL,
              "%s: found records of other images or labels than this command makes of %s; name "
              "another --out, or delete the folder",
-             making->options->out, source);
+             writer->options->out, source);
     return DN_OK;
 }
 
-dn_status dn_making_lock(const char *folder, int waits, int *lock)
+dn_status dn_writer_lock(const char *folder, int waits, int *lock)
 {
     *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
@@ -211,22 +210,22 @@ dn_status dn_making_lock(const char *folder, int waits, int *lock)
     return DN_OK;
 }
 
-dn_status dn_making_save(const dn_making *m, dn_manifest_file *file, int64_t images,
+dn_status dn_writer_save(const dn_writer *w, dn_manifest_file *file, int64_t images,
                          const void *bytes, size_t size)
 {
     char path[PATH_MAX];
-    DN_TRY(dn_join_path(path, m->options->out, file->name));
+    DN_TRY(dn_join_path(path, w->options->out, file->name));
     DN_TRY(dn_file_write(path, bytes, size));
     file->bytes = (int64_t)size;
     file->hash = XXH3_64bits(bytes, size);
-    if (!dn_live_is_terminal(&m->progress.live))
+    if (!dn_live_is_terminal(&w->progress.live))
         dn_info("%s: %" PRId64 " images, %.1f MB", file->name, images, (double)size / 1e6);
     return DN_OK;
 }
 
 /* ---- signals ---- */
 
-/* What a handler can reach is global: the signal that was caught. All threads read it. */
+/* The signal that was caught, global for the handler. All threads read it. */
 static atomic_int caught;
 
 static void keep_signal(int signal)
@@ -234,8 +233,8 @@ static void keep_signal(int signal)
     caught = signal;
 }
 
-/* The second signal of a kind has its usual effect. One that was ignored at the start, as shells
- * have it of what runs in the background, still is. */
+/* A second signal of a kind has its default effect. Signals that were ignored at the start, as
+ * shells do for background jobs, remain ignored. */
 static void set_handlers(void (*handler)(int))
 {
     static const int signals[] = {SIGINT, SIGTERM};
@@ -248,10 +247,10 @@ static void set_handlers(void (*handler)(int))
             sigaction(signals[i], &action, NULL);
 }
 
-dn_status dn_making_check_stop(const dn_making *m)
+dn_status dn_writer_check_stop(const dn_writer *w)
 {
     const int signal = caught;
-    DN_CHECK(!signal, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", m->options->out,
+    DN_CHECK(!signal, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", w->options->out,
              sigabbrev_np(signal));
     return DN_OK;
 }
@@ -263,10 +262,10 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return XXH3_64bits_withSeed(text, strlen(text) + 1, hash);
 }
 
-/* Of all that a shard's bytes follow from, but for the names of files. */
-static uint64_t journal_key(const dn_making *making, uint64_t source)
+/* A hash of everything that determines the shards' bytes, except file names. */
+static uint64_t journal_key(const dn_writer *writer, uint64_t source)
 {
-    const dn_manifest *const m = making->manifest;
+    const dn_manifest *const m = writer->manifest;
     const dn_data_info *const info = &m->info;
     const int64_t numbers[] = {info->channels, info->height, info->width,
                                dn_is_encoded(info) ? 0 : m->zstd_level};
@@ -283,17 +282,17 @@ static uint64_t journal_key(const dn_making *making, uint64_t source)
     return key;
 }
 
-static int64_t images_left(const dn_making *m)
+static int64_t images_left(const dn_writer *w)
 {
     int64_t images = 0;
     size_t size;
-    for (int i = 0; i < m->manifest->shards; i++)
-        if (!dn_journal_find(&m->journal, &m->manifest->shard[i], &size))
-            images += m->manifest->shard[i].count;
+    for (int i = 0; i < w->manifest->shards; i++)
+        if (!dn_journal_find(&w->journal, &w->manifest->shard[i], &size))
+            images += w->manifest->shard[i].count;
     return images;
 }
 
-/* In the locked folder: its records are those that were seen before, NULL: none. DN_EINVAL. */
+/* In the locked folder: DN_EINVAL unless its records are still those of `seen` (NULL: none). */
 static dn_status check_unchanged(const char *folder, const dn_manifest *seen)
 {
     dn_manifest *now;
@@ -307,57 +306,57 @@ static dn_status check_unchanged(const char *folder, const dn_manifest *seen)
     return DN_OK;
 }
 
-dn_status dn_making_open(dn_making *m, uint64_t source)
+dn_status dn_writer_open(dn_writer *w, uint64_t source)
 {
-    const char *const folder = m->options->out;
-    m->lock = -1;
+    const char *const folder = w->options->out;
+    w->lock = -1;
     const int is_new = access(folder, F_OK) != 0;
     DN_TRY(dn_make_folders(folder));
-    DN_TRY(dn_making_lock(folder, 0, &m->lock));
-    m->made_folder = is_new; /* else it is of whoever holds it */
+    DN_TRY(dn_writer_lock(folder, 0, &w->lock));
+    w->made_folder = is_new; /* else it belongs to the holder of the lock */
     set_handlers(keep_signal);
-    DN_TRY(check_unchanged(folder, m->existing));
-    DN_TRY(dn_leftovers_check(m));
-    DN_TRY(dn_journal_open(&m->journal, folder, journal_key(m, source), m->manifest));
-    DN_TRY(dn_leftovers_remove(m));
-    const int whole = dn_journal_count(&m->journal);
+    DN_TRY(check_unchanged(folder, w->existing));
+    DN_TRY(dn_leftovers_check(w));
+    DN_TRY(dn_journal_open(&w->journal, folder, journal_key(w, source), w->manifest));
+    DN_TRY(dn_leftovers_remove(w));
+    const int whole = dn_journal_count(&w->journal);
     if (whole > 0)
         dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
-                m->manifest->shards);
-    m->is_open = 1;
-    dn_progress_begin(&m->progress, "making records:", "images", images_left(m));
+                w->manifest->shards);
+    w->is_open = 1;
+    dn_progress_begin(&w->progress, "making records:", "images", images_left(w));
     return DN_OK;
 }
 
-dn_status dn_making_close(dn_making *m, dn_status status)
+dn_status dn_writer_close(dn_writer *w, dn_status status)
 {
-    const char *const folder = m->options->out;
+    const char *const folder = w->options->out;
     dn_failure failure = {0};
-    if (m->lock < 0)
+    if (w->lock < 0)
         return status;
-    dn_progress_end(&m->progress);
+    dn_progress_end(&w->progress);
     if (status == DN_OK)
-        status = dn_manifest_save(m->manifest, folder);
+        status = dn_manifest_save(w->manifest, folder);
     dn_failure_keep(&failure, status);
-    const int whole = m->is_open ? dn_journal_count(&m->journal) : 0;
-    if (status != DN_OK && m->is_open)
-        dn_leftovers_remove(m);
+    const int whole = w->is_open ? dn_journal_count(&w->journal) : 0;
+    if (status != DN_OK && w->is_open)
+        dn_leftovers_remove(w);
     if (status != DN_OK && whole > 0)
         dn_info("%s: %d of %d shards are whole, and stay for another attempt", folder, whole,
-                m->manifest->shards);
-    /* a journal without files to account for would account for what comes later */
-    dn_journal_close(&m->journal,
-                     status != DN_OK && (m->is_open ? whole > 0 : dn_leftovers_are_there(m)));
-    if (status != DN_OK && m->made_folder)
-        rmdir(folder); /* where it is empty */
+                w->manifest->shards);
+    /* a journal without files would vouch for files that come later */
+    dn_journal_close(&w->journal,
+                     status != DN_OK && (w->is_open ? whole > 0 : dn_leftovers_are_there(w)));
+    if (status != DN_OK && w->made_folder)
+        rmdir(folder); /* if it is empty */
     set_handlers(SIG_DFL);
-    close(m->lock);
+    close(w->lock);
     return dn_failure_report(&failure);
 }
 
-/* A job among the making's. */
+/* A shard job and its writer. */
 struct job {
-    dn_making *making;
+    dn_writer *writer;
     dn_shard_job *run;
     void *context;
 };
@@ -366,26 +365,26 @@ static dn_status make_shard_if_missing(void *context, dn_manifest_shard *shard)
 {
     const struct job *const job = context;
     size_t size;
-    if (dn_journal_find(&job->making->journal, shard, &size))
+    if (dn_journal_find(&job->writer->journal, shard, &size))
         return DN_OK;
-    DN_TRY(dn_making_check_stop(job->making));
+    DN_TRY(dn_writer_check_stop(job->writer));
     DN_TRY(job->run(job->context, shard));
-    dn_progress_add(&job->making->progress, shard->count);
-    return dn_journal_add(&job->making->journal, shard, NULL, 0);
+    dn_progress_add(&job->writer->progress, shard->count);
+    return dn_journal_add(&job->writer->journal, shard, NULL, 0);
 }
 
-dn_status dn_making_write(dn_making *m, dn_shard_job *run, void *context)
+dn_status dn_writer_write(dn_writer *w, dn_shard_job *run, void *context)
 {
-    struct job job = {m, run, context};
+    struct job job = {w, run, context};
     dn_status status;
-    DN_TRY_OR_DONE(dn_making_open(m, m->manifest->source));
-    DN_TRY_OR_DONE(dn_each_shard(m->manifest, make_shard_if_missing, &job));
+    DN_TRY_OR_DONE(dn_writer_open(w, w->manifest->source));
+    DN_TRY_OR_DONE(dn_each_shard(w->manifest, make_shard_if_missing, &job));
 done:
-    return dn_making_close(m, status);
+    return dn_writer_close(w, status);
 }
 
-void dn_making_end(dn_making *m)
+void dn_writer_end(dn_writer *w)
 {
-    free(m->existing);
-    free(m->manifest);
+    free(w->existing);
+    free(w->manifest);
 }

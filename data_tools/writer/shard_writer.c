@@ -1,8 +1,8 @@
 /*
- * Writer of HDF5 shards of pixels; see making.h and docs/shard-format.md.
+ * Writes HDF5 shards of pixels; see writer.h and docs/shard-format.md.
  *
- * Chunks are compressed here, one zstd frame each, and handed to HDF5 as they are; so compressing
- * needs no filter plug-in, and several shards are compressed at once.
+ * Chunks are compressed here, one zstd frame each, and written to HDF5 as they are. So no filter
+ * plug-in is needed, and several shards can be compressed in parallel.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 
 #include <zstd.h>
 
-#include "making/making.h"
-#include "making/shard_file.h"
+#include "writer/writer.h"
+#include "writer/shard_file.h"
 
 struct writer {
     dn_shard_file shard;
@@ -19,7 +19,7 @@ struct writer {
     hid_t images;
 };
 
-/* Largest power of two that keeps a chunk within 256 KiB and a shard at 16 chunks or more: large
+/* The largest power of two with chunks of at most 256 KiB and at least 16 chunks a shard: large
  * enough to compress and read well, small enough to shuffle by chunks. */
 static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 {
@@ -40,13 +40,13 @@ static hid_t create_images(const struct writer *w)
     const hid_t properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_chunk(properties, 4, part);
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
-    /* Optional: a mandatory filter could not be named without its plug-in. */
+    /* Optional, as a mandatory filter cannot be declared without its plug-in. */
     H5Pset_filter(properties, DN_SHARD_ZSTD_FILTER, H5Z_FLAG_OPTIONAL, 1, &level);
     return dn_hdf5_create_set(w->shard.file, DN_SHARD_IMAGES, H5T_STD_U8LE,
                               H5Screate_simple(4, size, NULL), properties);
 }
 
-/* Writes the chunks, the last one padded with zeros. Returns 0 where there was no memory. */
+/* Writes the chunks, the last one padded with zeros. Returns 0 if out of memory. */
 static int write_chunks(const struct writer *w, const uint8_t *images)
 {
     const size_t image = dn_image_values(&w->shard.manifest->info);
@@ -74,7 +74,7 @@ static int write_chunks(const struct writer *w, const uint8_t *images)
     return good;
 }
 
-dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, const uint8_t *images,
+dn_status dn_writer_save_pixels(const dn_writer *m, dn_manifest_shard *shard, const uint8_t *images,
                                 const uint16_t *labels)
 {
     struct writer w = {.images = H5I_INVALID_HID};
@@ -95,7 +95,7 @@ dn_status dn_making_save_pixels(const dn_making *m, dn_manifest_shard *shard, co
     }
     good = good && dn_shard_file_map(&w.shard);
     const dn_status status =
-        good ? dn_making_save(m, &shard->hdf5, shard->count, w.shard.bytes, w.shard.size)
+        good ? dn_writer_save(m, &shard->hdf5, shard->count, w.shard.bytes, w.shard.size)
              : dn_shard_file_refuse(&w.shard, errno);
     dn_shard_file_close(&w.shard);
     return status;

@@ -1,9 +1,9 @@
-"""Checks for cli_looking.sh: what create_records says, beside what h5py and PIL find.
+"""Checks for cli_inspect.sh: what create_records says, beside what h5py and PIL find.
 
-    looking.py info RECORDS                    RECORDS.json is info's
-    looking.py sheet RECORDS COUNT SIDE [CLASS]    sheet.png or class.png is inspect's
-    looking.py sample RECORDS INDEX            sample.png and facts are inspect's
-    looking.py forge RECORDS WHAT              changes something in a shard, and the checksums
+    inspect_records.py info RECORDS                    RECORDS.json is info's
+    inspect_records.py sheet RECORDS COUNT SIDE [CLASS]    sheet.png or class.png is inspect's
+    inspect_records.py sample RECORDS INDEX            sample.png and facts are inspect's
+    inspect_records.py forge RECORDS WHAT              changes something in a shard, and the checksums
 """
 import io
 import json

@@ -1,0 +1,116 @@
+/* Finds and removes files of earlier records; see leftovers.h. */
+#include "writer/leftovers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dn/file.h"
+#include "dn/words.h"
+
+typedef dn_status file_job(const dn_writer *w, const char *name);
+
+/* Runs the job for each file with a name of the set, for any number of shards. */
+static dn_status each_file(const dn_writer *w, file_job *job)
+{
+    const char *const folder = w->options->out;
+    char pattern[256];
+    snprintf(pattern, sizeof pattern,
+             "%s-@(train|test|val)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")",
+             w->prefix);
+    DIR *const list = opendir(folder);
+    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
+    dn_status status = DN_OK;
+    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
+        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
+            status = job(w, entry->d_name);
+    closedir(list);
+    return status;
+}
+
+/* ---- who made a file ---- */
+
+/* 1 if dataset.json names the file, or it has a temporary name, which an export left. */
+static int is_noted(const dn_manifest *m, const char *name)
+{
+    if (!m)
+        return 0;
+    if (dn_ends_in(name, DN_PARTIAL))
+        return 1;
+    for (int i = 0; i < m->shards; i++)
+        if (strcmp(name, m->shard[i].hdf5.name) == 0 ||
+            strcmp(name, m->shard[i].tfrecord.name) == 0)
+            return 1;
+    return 0;
+}
+
+static dn_status check_noted(const dn_writer *w, const char *name)
+{
+    DN_CHECK(is_noted(w->existing, name), DN_EINVAL,
+             "%s: found %s, which create_records did not note; move all of such names away, "
+             "or name another --out",
+             w->options->out, name);
+    return DN_OK;
+}
+
+/* dataset.json names all files; a journal beside it is left by a process that was killed after
+ * writing it. */
+dn_status dn_leftovers_check(const dn_writer *w)
+{
+    char journal[PATH_MAX];
+    DN_TRY(dn_join_path(journal, w->options->out, DN_JOURNAL_NAME));
+    return !w->existing && access(journal, F_OK) == 0 ? DN_OK : each_file(w, check_noted);
+}
+
+static dn_status name_file(const dn_writer *w, const char *name)
+{
+    return dn_fail(DN_EINVAL, "%s: found %s", w->options->out, name);
+}
+
+int dn_leftovers_are_there(const dn_writer *w)
+{
+    return each_file(w, name_file) != DN_OK;
+}
+
+/* ---- removing ---- */
+
+static dn_status remove_file(const dn_writer *w, const char *name)
+{
+    char path[PATH_MAX];
+    DN_TRY(dn_join_path(path, w->options->out, name));
+    DN_CHECK(unlink(path) == 0 || errno == ENOENT, DN_EIO, "%s: cannot remove: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+/* 1 if `name`, such as "PREFIX-train-00001-of-00004.h5", is a file of a whole shard. */
+static int is_whole(const dn_writer *w, const char *name)
+{
+    const char *const of = name + strlen(w->prefix) + 1;
+    const dn_split_id split = strncmp(of, "train", 5) == 0 ? DN_TRAIN
+                              : strncmp(of, "val", 3) == 0 ? DN_VAL
+                                                           : DN_TEST;
+    const dn_manifest_split *const shards = &w->manifest->split[split];
+    const long index = strtol(strstr(name + strlen(w->prefix), "-of-") - 5, NULL, 10);
+    size_t size;
+    if (index < 0 || index >= shards->shards)
+        return 0;
+    const dn_manifest_shard *const shard = &shards->shard[index];
+    return dn_journal_find(&w->journal, shard, &size) &&
+           (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
+}
+
+static dn_status remove_if_not_whole(const dn_writer *w, const char *name)
+{
+    return is_whole(w, name) ? DN_OK : remove_file(w, name);
+}
+
+dn_status dn_leftovers_remove(const dn_writer *w)
+{
+    DN_TRY(remove_file(w, "dataset.json"));
+    return each_file(w, remove_if_not_whole);
+}

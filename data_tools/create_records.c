@@ -155,15 +155,15 @@ static void print_help(void)
         printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
     printf("  %-14s data/ and the name of --source: any tree of class folders\n"
            "\n"
-           "options; 'create_records NAME --help' lists those of one data set; defaults in [brackets]\n",
+           "options; 'create_records NAME --help' lists those of one set; defaults in [brackets]\n",
            folder_name);
     dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL);
     printf(
         "\n"
-        "Records are HDF5 shards, which dn_dist reads, optional TFRecord shards (tf.train.Example)\n"
-        "and dataset.json. Images of one size are stored as pixels, JPEG and PNG files unchanged.\n"
-        "If DIR has these records already, nothing is done; an interrupted conversion resumes;\n"
-        "records of another source are not replaced.\n");
+        "Records are HDF5 shards, which dn_dist reads, dataset.json, and optional TFRecord\n"
+        "shards. Images of one size are stored as pixels, JPEG and PNG files unchanged. If DIR\n"
+        "has these records already, nothing is done; an interrupted conversion resumes; records\n"
+        "of another source are not replaced.\n");
 }
 
 /* *set, or *command, of that name; both NULL: FOLDER. */

@@ -130,13 +130,13 @@ static const struct command {
     const char *help;
     dn_status (*run)(char **word, const dn_records_options *options);
 } commands[] = {
-    {"list", NULL, DN_FOR_LIST, "show the data sets, and where to get them", list},
-    {"info", "DIR", DN_FOR_INFO, "what records hold: classes, counts, sizes, mean", info},
-    {"inspect", "DIR", DN_FOR_INSPECT, "a picture of their images, or one image's facts", inspect},
-    {"verify", "DIR", DN_FOR_VERIFY, "read records again, compare everything", verify},
-    {"from-tfrecord", "FILES...|DIR", DN_FROM_TFRECORD, "make records of anybody's TFRecords",
+    {"list", NULL, DN_FOR_LIST, "list the data sets and where to get them", list},
+    {"info", "DIR", DN_FOR_INFO, "print what is in records: classes, counts, sizes", info},
+    {"inspect", "DIR", DN_FOR_INSPECT, "draw a picture of images, or describe one image", inspect},
+    {"verify", "DIR", DN_FOR_VERIFY, "read records back and check everything", verify},
+    {"from-tfrecord", "FILES...|DIR", DN_FROM_TFRECORD, "make records from any TFRecords",
      from_tfrecord},
-    {"to-tfrecord", "DIR", DN_TO_TFRECORD, "write TFRecords of records", to_tfrecord},
+    {"to-tfrecord", "DIR", DN_TO_TFRECORD, "write TFRecords from records", to_tfrecord},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -155,15 +155,15 @@ static void print_help(void)
         printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
     printf("  %-14s data/ and the name of --source: any tree of class folders\n"
            "\n"
-           "options; 'create_records NAME --help' lists those of one; defaults in [brackets]\n",
+           "options; 'create_records NAME --help' lists those of one set; defaults in [brackets]\n",
            folder_name);
     dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL);
     printf(
         "\n"
-        "Records are HDF5 shards, which dn_dist reads, TFRecord shards (tf.train.Example) beside\n"
-        "them, and dataset.json. Images of one size are kept as pixels, JPEG and PNG files as\n"
-        "they came. When DIR holds them already, nothing is done; what an earlier command left\n"
-        "unfinished is gone on with; records of another source are not replaced.\n");
+        "Records are HDF5 shards, which dn_dist reads, dataset.json, and optional TFRecord\n"
+        "shards. Images of one size are stored as pixels, JPEG and PNG files unchanged. If DIR\n"
+        "has these records already, nothing is done; an interrupted conversion resumes; records\n"
+        "of another source are not replaced.\n");
 }
 
 /* Sets *set or *command to the one of that name; both are NULL for FOLDER. */

@@ -24,87 +24,88 @@
 
 const dn_option dn_records_option_table[] = {
     {"source", FOR(DN_FOR_SETS), WORD(source, "DIR"),
-     .help =
-         "folder of the raw data set, or the one above it (default: the current folder, "
-         "$DN_SOURCE_DIR, a Debian package's, then that of --download); of FOLDER, class folders "
-         "with JPEG and PNG files, or train, test and val, or train and one of these, that hold "
-         "class folders"},
+     .help = "folder of the raw data set, or its parent (default: the current folder, "
+             "$DN_SOURCE_DIR, a Debian package's, then that of --download); for FOLDER: class "
+             "folders of JPEG and PNG files, or folders train, test and val, or train and one of "
+             "these, that contain class folders"},
     {"like", FOR(DN_FOR_FOLDER), WORD(like, "DIR"),
-     .help = "records whose classes, in their order, and mean and std are taken; all images become "
-             "the test split, which 'dn_dist eval --data' scores; some classes may have none"},
+     .help =
+         "use the classes, in their order, and the mean and std of these records; all images "
+         "become the test split, which 'dn_dist eval --data' scores; some classes may have none"},
     {"out", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD), WORD(out, "DIR"),
-     .help = "folder of the records, or of to-tfrecord's files, made where it is missing"},
+     .help = "folder of the records, or of the files of to-tfrecord; created if missing"},
     {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),
-     .help = "shards of the train split, of all images with --like, 1 to 99999 (default 4, of "
-             "encoded images one for each 64 MB); the others get numbers in proportion"},
+     .help =
+         "number of shards of the train split, or of all images with --like, 1 to 99999 (default "
+         "4, for encoded images one per 64 MB); other splits get shards in proportion"},
     {"level", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(zstd_level, 1, 22, "Z"), .initial = "6",
      .help = "zstd level of pixels, 1 to 22"},
     {"classes", FOR(DN_FOR_SETS), WORD(classes, "A,B"),
-     .help = "only these classes; \\, is a comma in a name"},
+     .help = "only these classes; write a comma in a name as \\,"},
     {"limit", FOR(DN_FOR_SETS), WHOLE(limit, 1, UINT32_MAX, "N"),
-     .help = "at most N images a class and split, the first by name or in the authors' files"},
+     .help = "at most N images per class and split: the first by name or in the authors' files"},
     {"val-fraction", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), FRACTION(val_fraction, "F"),
-     .help = "of each class of the train split is drawn for the test split, and the set's own test "
-             "split left out; of FOLDER where it has no folder for it, of TFRecords where no file "
-             "is one (default 0.1)"},
+     .help = "fraction of each class of the train split drawn as the test split; the set's own "
+             "test split is left out; for FOLDER and TFRecords only if they have no such split "
+             "(default 0.1)"},
     {"seed", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_FOR_INSPECT),
-     WHOLE(seed, 0, (double)INT64_MAX, "S"), .initial = "1", .help = "of what is drawn"},
+     WHOLE(seed, 0, (double)INT64_MAX, "S"), .initial = "1", .help = "seed of all random draws"},
     {"on-bad-image", FOR(DN_FOR_IMAGES | DN_FROM_TFRECORD), CHOICE(on_bad_image, "stop", "skip"),
-     .initial = "stop", .help = "at one that cannot be decoded: stop, or leave it out"},
+     .initial = "stop", .help = "stop at an image that cannot be decoded, or leave it out"},
     {"short-side", FOR(DN_FOR_IMAGES), WHOLE(short_side, 1, 65500, "[S]"), .bare = "256",
-     .help = "images whose short side is longer than S (default 256) become JPEG of that size; "
-             "without it all are kept as they are"},
+     .help = "shrink images whose short side is longer than S (default 256) to that size, as JPEG; "
+             "without it all are stored unchanged"},
     {"quality", FOR(DN_FOR_IMAGES), WHOLE(quality, 1, 100, "Q"),
-     .help = "of JPEG that is made, 1 to 100 (default 90; without --short-side 95)"},
+     .help = "JPEG quality, 1 to 100 (default 90; without --short-side 95)"},
     {"exif", FOR(DN_FOR_IMAGES), CHOICE(exif, "ignore", "apply"), .initial = "ignore",
-     .help = "where EXIF says that an image is to be seen turned: ignore it, as torchvision, or "
-             "turn it, which makes it a JPEG"},
+     .help = "orientation in EXIF: ignore it, as torchvision does, or apply it, which makes the "
+             "image a JPEG"},
     {"tfrecords", FOR(DN_FOR_SETS), CHOICE(tfrecords, "keep", "drop"),
-     .help = "TFRecord shards beside those for dn_dist, or none (default: of pixels keep, of "
-             "encoded images drop)"},
+     .help =
+         "also make TFRecord shards, or not (default: keep for pixels, drop for encoded images)"},
     {"label-base", FOR(DN_FROM_TFRECORD), CHOICE(label_base, "0", "1"),
-     .help = "the first class's label (default: found out)"},
+     .help = "label of the first class (default: detected)"},
     {"class-names", FOR(DN_FROM_TFRECORD), WORD(class_names, "FILE"),
-     .help = "a class name a line, by label (default: found beside the TFRecords or in them, else "
-             "numbers)"},
+     .help = "file with one class name per line, by label (default: found beside the TFRecords or "
+             "in them, else numbers)"},
     {"extra", FOR(DN_FOR_EXTRA), SWITCH(extra),
-     .help = "train on SVHN's 531131 further images, too"},
+     .help = "add SVHN's 531131 further images to the train split"},
     {"val-labels", FOR(DN_FOR_VAL_LABELS), WORD(val_labels, "FILE"),
-     .help = "the classes of IMAGENET's validation images, where they are not in class folders: "
-             "lines NAME WNID or NAME LABEL, or the devkit's ground truth (default: in the devkit "
-             "beside them)"},
+     .help =
+         "classes of IMAGENET's validation images if they are not in class folders: lines NAME "
+         "WNID or NAME LABEL, or the devkit's ground truth (default: from the devkit beside them)"},
     {"download", FOR(DN_FOR_DOWNLOAD), SWITCH(download),
-     .help = "get the authors' files, where they are missing, into --source (default "
-             "data/downloads/ and the set's name); one that broke off is taken up again"},
+     .help = "download missing files of the authors to --source (default data/downloads/ and the "
+             "set's name); resumes interrupted transfers"},
     {"url", FOR(DN_FOR_DOWNLOAD), WORD(url, "URL"),
-     .help = "get them from there, without a known checksum: the file's URL, or its folder's, with "
-             "'/' at the end"},
+     .help = "download from here, without a known checksum: the URL of the file, or of its folder "
+             "with '/' at the end"},
     {"sha256", FOR(DN_FOR_DOWNLOAD), WORD(sha256, "HEX"),
-     .help = "that the file of --url must have"},
+     .help = "checksum that the file of --url must have"},
     {"timeout", FOR(DN_FOR_DOWNLOAD), WHOLE(timeout, 1, 3600, "S"), .initial = "60",
-     .help = "seconds after which a silent server is given up"},
-    {"json", FOR(DN_FOR_INFO), SWITCH(json), .help = "as JSON"},
+     .help = "seconds before a silent server is given up"},
+    {"json", FOR(DN_FOR_INFO), SWITCH(json), .help = "print JSON"},
     {"png", FOR(DN_FOR_INSPECT), WORD(png, "FILE"),
-     .help = "picture to make: many images, each with its class and number; with --sample one, in "
-             "its own size"},
+     .help = "PNG file to write: many images with their class and number; with --sample one image "
+             "in its own size"},
     {"split", FOR(DN_FOR_INSPECT), CHOICE(split, "train", "test", "val"), .initial = "train",
-     .help = "whose images"},
-    {"class", FOR(DN_FOR_INSPECT), WORD(class, "NAME"), .help = "images of this class only"},
+     .help = "split of the images"},
+    {"class", FOR(DN_FOR_INSPECT), WORD(class, "NAME"), .help = "only images of this class"},
     {"count", FOR(DN_FOR_INSPECT), WHOLE(count, 1, 10000, "N"),
-     .help = "how many, 1 to 10000 (default 64)"},
+     .help = "number of images, 1 to 10000 (default 64)"},
     {"sample", FOR(DN_FOR_INSPECT), WHOLE(sample, 0, UINT32_MAX, "N"),
-     .help = "image N of the split, from 0: prints what it is and where it stands"},
+     .help = "image N of the split, from 0: print what it is and where it is stored"},
     {"augment", FOR(DN_FOR_INSPECT), WORD(augment, "LIST"),
-     .help = "the images as training sees them with this --augment: the first ones of the epoch"},
+     .help = "show images as training sees them with this --augment: the first ones of the epoch"},
     {"epoch", FOR(DN_FOR_INSPECT), WHOLE(epoch, 0, INT32_MAX, "E"), .initial = "0",
-     .help = "of what is drawn for --augment, from 0"},
+     .help = "epoch of the random draws of --augment, from 0"},
     {"size", FOR(DN_FOR_INSPECT), WHOLE(size, 16, 2048, "S"),
-     .help = "pixels a side for an image in the picture, 16 to 2048 (default 128, or what "
-             "--augment results in)"},
+     .help = "side of an image in the PNG, 16 to 2048 pixels (default 128, or the size that "
+             "--augment gives)"},
     {"jobs", FOR(DN_FOR_ALL & ~DN_FOR_LIST), WHOLE(jobs, 1, 1024, "J"),
-     .help = "threads, 1 to 1024 (default: one per processor that may run)"},
-    {"help", FOR(DN_FOR_ALL), FLAG(help), .help = "this text"},
-    {"version", FOR(DN_FOR_ALL), FLAG(version), .help = "of the program"},
+     .help = "number of threads, 1 to 1024 (default: one per available processor)"},
+    {"help", FOR(DN_FOR_ALL), FLAG(help), .help = "print this text"},
+    {"version", FOR(DN_FOR_ALL), FLAG(version), .help = "print the version"},
     {0},
 };
 

@@ -24,18 +24,18 @@
 enum { START_DEADLINES = 5 }; /* times --deadline: longest start of all ranks */
 
 static const dn_command commands[] = {
-    {"train", "train a DenseNet, or go on with a run", DN_COMMAND_TRAIN, dn_train, NULL},
-    {"eval", "accuracy, loss and calibration of a checkpoint on images with labels",
-     DN_COMMAND_EVAL, dn_eval, "[RUN]"},
-    {"predict", "the likeliest classes of images", DN_COMMAND_PREDICT, dn_predict,
+    {"train", "train a DenseNet, or resume a run", DN_COMMAND_TRAIN, dn_train, NULL},
+    {"eval", "score a checkpoint on labelled images: accuracy, loss, calibration", DN_COMMAND_EVAL,
+     dn_eval, "[RUN]"},
+    {"predict", "print the most likely classes of images", DN_COMMAND_PREDICT, dn_predict,
      "[RUN] IMAGE|FOLDER..."},
-    {"export", "a checkpoint's weights for other programs", DN_COMMAND_EXPORT, dn_export,
+    {"export", "write a checkpoint's weights for other programs", DN_COMMAND_EXPORT, dn_export,
      "[RUN] OUT"},
-    {"report", "runs as one page of curves, configurations and evaluations", DN_COMMAND_REPORT,
+    {"report", "write an HTML page of runs: curves, configurations, evaluations", DN_COMMAND_REPORT,
      dn_report_command, "RUN..."},
     {"top", "follow a run in a terminal: progress, curves, late ranks", DN_COMMAND_TOP,
      dn_top_command, "RUN"},
-    {"info", "a model's parameters, work and memory, and the rate by epoch", DN_COMMAND_INFO,
+    {"info", "print a model's parameters, work and memory, and the rate by epoch", DN_COMMAND_INFO,
      dn_info_command, NULL},
     {"bench", "time training steps on synthetic images", DN_COMMAND_BENCH, dn_bench, NULL},
     {"plan", "predict a step's time and what limits it on a cluster", DN_COMMAND_PLAN,
@@ -63,14 +63,14 @@ static dn_status show_help(const dn_command *command)
            "\nExit status:\n"
            "  0   finished\n"
            "  1   an error, named in one line\n"
-           "  75  saved on a signal or by the time limit: the same command goes on\n"
-           "  76  a rank was lost: the same command goes on, perhaps without its host\n"
+           "  75  saved on a signal or by the time limit: the same command resumes\n"
+           "  76  a rank was lost: the same command resumes, perhaps without its host\n"
            "\nEnvironment:\n"
            "  DN_ISA              default of --isa\n"
-           "  DN_RECIPES          folder of recipes that come before the program's own\n"
-           "  OMP_NUM_THREADS     threads per rank, where --threads does not say\n"
-           "  OMP_PLACES          cores of the threads, which are then not pinned otherwise\n"
-           "  SLURM_JOB_END_TIME  when to save and stop, where --time-limit does not say\n");
+           "  DN_RECIPES          folder of recipes, searched before the installed ones\n"
+           "  OMP_NUM_THREADS     threads per rank, unless --threads is given\n"
+           "  OMP_PLACES          cores of the threads; turns off --pin\n"
+           "  SLURM_JOB_END_TIME  when to save and stop, unless --time-limit is given\n");
     return DN_OK;
 }
 

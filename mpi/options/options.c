@@ -313,7 +313,7 @@ void dn_options_help(FILE *file, const dn_command *command)
             command->words ? " " : "", command->words ? command->words : "", command->help);
     dn_option_print(file, dn_option_table, (int)command->bit);
     if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL | DN_COMMAND_PREDICT)) {
-        fprintf(file, "\nsteps of --augment and --eval-transform, with commas between\n");
+        fprintf(file, "\nsteps of --augment and --eval-transform, separated by commas\n");
         for (int i = 0; dn_transform_usage(i); i++)
             fprintf(file, "  %s\n", dn_transform_usage(i));
     }

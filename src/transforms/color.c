@@ -101,7 +101,7 @@ static dn_status apply_jitter(const dn_transform_step *s, const double drawn[DN_
 const dn_op_row dn_op_color_jitter = {
     "color-jitter",
     "color-jitter:brightness=0:contrast=0:saturation=0:hue=0\n"
-    "      X: factors from 1 - X to 1 + X; or LEAST-MOST; hue: a part of the circle",
+    "      X: factors from 1 - X to 1 + X; or LEAST-MOST; hue: fraction of the circle",
     {{"brightness", DN_PARAMETER_AROUND_1, 0, 100, "0"},
      {"contrast", DN_PARAMETER_AROUND_1, 0, 100, "0"},
      {"saturation", DN_PARAMETER_AROUND_1, 0, 100, "0"},

@@ -70,7 +70,7 @@ static void square(const dn_transform_step *s, int *height, int *width)
 const dn_op_row dn_op_random_resized_crop = {
     "random-resized-crop",
     "random-resized-crop:size=N:scale=0.08-1:ratio=3/4-4/3\n"
-    "      part of the area; width / height",
+    "      scale: fraction of the area; ratio: width / height",
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL},
      {"scale", DN_PARAMETER_LEAST, 1e-6, 1, "0.08-1"},
      {"ratio", DN_PARAMETER_FIXED, 1e-3, 1e3, "3/4-4/3"}},
@@ -104,7 +104,7 @@ static void resized(const dn_transform_step *s, int *height, int *width)
 }
 
 const dn_op_row dn_op_resize = {"resize",
-                                "resize:size=N\n      the shorter side",
+                                "resize:size=N\n      N: the shorter side",
                                 {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
                                 .size = resized,
                                 .apply = apply_resize};
@@ -145,7 +145,7 @@ static dn_status apply_ten_crop(const dn_transform_step *s, const double drawn[D
 
 const dn_op_row dn_op_ten_crop = {
     "ten-crop",
-    "ten-crop:size=N:crop=0\n      0 to 9, of eval's --crops 10",
+    "ten-crop:size=N:crop=0\n      0 to 9: one of the crops of eval --crops 10",
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}, {"crop", DN_PARAMETER_WHOLE, 0, 9, "0"}},
     .size = square,
     .apply = apply_ten_crop,
@@ -172,7 +172,8 @@ static dn_status apply_shift(const dn_transform_step *s, const double drawn[DN_D
 
 const dn_op_row dn_op_pad_crop = {
     "pad-crop",
-    "pad-crop:padding=4:fill=none\n      a crop of the same size; none: 0 after normalisation",
+    "pad-crop:padding=4:fill=none\n      a random crop of the original size; none: 0 after "
+    "normalisation",
     {{"padding", DN_PARAMETER_WHOLE, 1, 1024, "4"}, {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
     .draw = draw_shift,
     .apply = apply_shift};

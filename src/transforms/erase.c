@@ -35,7 +35,7 @@ static dn_status apply_erasing(const dn_transform_step *s, const double drawn[DN
 const dn_op_row dn_op_random_erasing = {
     "random-erasing",
     "random-erasing:p=0.5:scale=0.02-0.33:ratio=0.3-3.3:value=0\n"
-    "      at the end of the list; ratio: height / width; value: after normalisation",
+    "      last in the list; ratio: height / width; value: after normalisation",
     {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"},
      {"scale", DN_PARAMETER_FIXED, 1e-6, 1, "0.02-0.33"},
      {"ratio", DN_PARAMETER_FIXED, 1e-3, 1e3, "0.3-3.3"},

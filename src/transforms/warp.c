@@ -118,7 +118,7 @@ static dn_status apply_rotate(const dn_transform_step *s, const double drawn[DN_
 
 const dn_op_row dn_op_rotate = {"rotate",
                                 "rotate:degrees=D:interpolation=nearest:fill=0\n"
-                                "      by up to D either way, or LEAST-MOST",
+                                "      from -D to D, or LEAST-MOST",
                                 {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
                                  {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
                                  {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
@@ -153,7 +153,7 @@ static dn_status apply_affine(const dn_transform_step *s, const double drawn[DN_
 const dn_op_row dn_op_affine = {
     "affine",
     "affine:degrees=D:translate=0-0:scale=1-1:shear=0-0-0-0:interpolation=nearest:fill=0\n"
-    "      translate: X-Y, parts of the sides; shear: degrees, along x, then along y",
+    "      translate: X-Y, fractions of the sides; shear: degrees, along x, then along y",
     {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
      {"translate", DN_PARAMETER_PAIR, 0, 1, "0-0"},
      {"scale", DN_PARAMETER_FIXED, 0.01, 100, "1-1"},

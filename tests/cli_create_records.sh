@@ -160,7 +160,7 @@ if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
     refused "No space left on device" CIFAR10 --out disk/a --shards 40 --jobs 2 # room for two shards
     [[ ! -e disk/a/dataset.json ]] || fail "dataset.json on a full disk"
     mount -o remount,size=100m disk
-    accepted "shards are whole; going on with the others" CIFAR10 --out disk/a --shards 40
+    accepted "shards are whole; continuing with the others" CIFAR10 --out disk/a --shards 40
     accepted "everything verified" verify disk/a
     [[ $(find disk/a -type f | wc -l) == 97 ]] || fail "more files than 48 shards have"
     rm -rf disk/a

@@ -243,7 +243,7 @@ small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$ne
 [[ $(find whole -name 'checkpoint-*.h5' -path '*/old-1/*' | wc -l) -gt 0 ]] || fail "nothing set aside" whole.log
 [[ -e whole/old-1/evaluation.json && ! -e whole/evaluation.json ]] || fail "an evaluation of what was set aside" whole.log
 small 2 elsewhere --resume "$newest" || fail "another folder" elsewhere.log
-[[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: the best epoch is looked for anew" elsewhere.log ||
+[[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: a new best epoch is searched for" elsewhere.log ||
     fail "another folder: expected a best.h5 there" elsewhere.log
 
 # Classes of unequal sizes are judged by the mean of their accuracies, the same on any number of ranks.

@@ -156,7 +156,7 @@ EOF
     ended 4 "$out" '[0-9]*' # the others are killed, or end so as well
     speaker=$((victim == 0))
     [[ $(<"$out.ranks/status.$speaker") == "$lost" ]] || fail "$out: rank $speaker: expected status $lost" "$out.log"
-    says "$out" "rank $speaker on host .*not all ranks have come for 5 s since the start"
+    says "$out" "rank $speaker on host .*not all ranks have started within 5 s"
 done
 
 # A start during which rank 0 was suspended for longer than it may take.
@@ -250,7 +250,7 @@ out=$tmp/first
 } &
 SLURM_JOB_END_TIME=1 started 3 "$out"
 ended 3 "$out" $again
-grep -q "warning: SLURM_JOB_END_TIME: found 1, which is over" "$out.log" || fail "a job that is over" "$out.log"
+grep -q "warning: SLURM_JOB_END_TIME: found 1, which is in the past" "$out.log" || fail "a job that is over" "$out.log"
 [[ $(last_step "$out") == 0 ]] || fail "a request before the first step: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# create_records end to end: options, sources that are missing or damaged, a full disk, a read-only
-# folder, verify, and an independent reader of what was written. Needs no data set: a CIFAR-10 of
-# nearly black images is made of files with holes. Full disks are tried where tmpfs can be mounted.
+# create_records end to end: options, missing and damaged sources, a full disk, a read-only folder,
+# verify, and an independent reader of the result. Needs no data set: a CIFAR-10 of nearly black
+# images is made from sparse files. Full disks are tested if tmpfs can be mounted.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$tmp"
 unset DN_SOURCE_DIR
 program=create_records
 records=$build/$program
 
-# black_cifar FOLDER: the authors' layout, all labels 0 and all pixels 0, but for one a channel.
+# black_cifar FOLDER: the authors' layout, with all labels 0 and all pixels 0 except one of each
+# channel.
 black_cifar() {
     mkdir -p "$1"
     local name offset
@@ -119,8 +120,8 @@ flock --shared data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
 grep -q "data/cifar10: another create_records is making records there" out ||
     fail "two at once in one folder" out
 
-# Another source: refused, where one byte differs, with nothing changed; after a conversion that was
-# cut off none of its files is left.
+# Another source, even if only one byte differs, is refused with nothing changed; after an
+# interrupted conversion none of its files is left.
 black_cifar other
 put other/test_batch.bin 30729999 '\x0b'
 cp -r data/cifar10 before

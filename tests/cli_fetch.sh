@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# create_records --download from a web server on loopback that breaks off, stalls, redirects, has no
-# ranges or sends something else.
+# create_records --download from a web server on loopback that breaks off, stalls, redirects, does
+# not support ranges or sends something else.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py scipy ||
     skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
@@ -31,7 +31,7 @@ url=http://127.0.0.1:$(cat port)
 zip=tiny-imagenet-200.zip
 sum=$(sha256sum "web/$zip" | cut -d ' ' -f 1)
 
-# get STATUS TEXT ARGUMENT...: create_records TINY_IMAGENET --download, whose output holds TEXT.
+# get STATUS TEXT ARGUMENT...: create_records TINY_IMAGENET --download, whose output contains TEXT.
 get() {
     local expected=$1 text=$2 status=0
     shift 2
@@ -43,7 +43,7 @@ get() {
     ((expected == 0)) || [[ ! -e data/downloads/tiny_imagenet/$zip ]] || fail "$*: it is kept" out
 }
 
-# fresh: nothing was ever got.
+# fresh: removes all downloads.
 fresh() { rm -rf data t; }
 
 requests() { wc -l <log; }

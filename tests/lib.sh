@@ -45,7 +45,7 @@ finish() {
 # limited COMMAND...: runs it with a timeout, long enough for slow and busy machines.
 limited() { timeout --kill-after=10 600 "$@"; }
 
-# refusal PATTERN STATUS WHAT: checks that a command ended with the status, and that its standard
+# refusal PATTERN STATUS WHAT: checks that STATUS, that of a command, is 1, and that its standard
 # error in `err` has, besides warnings, one line that matches bash's pattern; $ is the end of the
 # line.
 refusal() {

@@ -50,7 +50,7 @@ for class in b B; do
     cp -r both/$class both/train/$class
     mv both/$class both/Train/$class
 done
-accepted "warning: both/Train: passed over" FOLDER --source both --out both.records
+accepted "warning: both/Train: skipped" FOLDER --source both --out both.records
 pictures vehicles b B
 mv vehicles/b vehicles/Train
 accepted "2 classes" FOLDER --source vehicles --out vehicles.records

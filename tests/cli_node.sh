@@ -119,8 +119,8 @@ else
         fail "a quota: expected a line" "$tmp/output"
     shows "a quota, two ranks" "2 ranks x 1 threads" bash -c 'in_group "$@"' - \
         mpirun --oversubscribe --bind-to none -np 2 "$dn_dist" "${small[@]}"
-    shows "waiting under a quota" "OMP_WAIT_POLICY = 'PASSIVE'" bash -c 'in_group "$@"' - \
-        env -u OMP_WAIT_POLICY OMP_DISPLAY_ENV=true "$dn_dist" "${small[@]}"
+    shows "waiting under a quota" "GOMP_SPINCOUNT = '0'" bash -c 'in_group "$@"' - \
+        env -u OMP_WAIT_POLICY OMP_DISPLAY_ENV=verbose "$dn_dist" "${small[@]}"
 fi
 
 # --- memory ---------------------------------------------------------------------------------------

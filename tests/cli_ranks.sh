@@ -6,23 +6,23 @@ cd "$tmp"
 program=dn_dist
 small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
 
-# --- more ranks x threads than processors ---------------------------------------------------------
+# --- how long idle threads spin -------------------------------------------------------------------
 
-# starts N VARIABLE=VALUE...: OpenMP starts N times on a node of which srun grants one processor,
-# the second time with passive waiting. It counts loads of libgomp, which OpenBLAS loads with any
-# compiler.
-starts() {
-    limited env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS OMP_DISPLAY_ENV=true SLURM_CPUS_ON_NODE=1 \
+# spins ROUNDS VARIABLE=VALUE...: how long OpenMP's threads spin on a node of which srun grants one
+# processor. libgomp tells, which OpenBLAS loads with any compiler.
+spins() {
+    limited env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS OMP_DISPLAY_ENV=verbose SLURM_CPUS_ON_NODE=1 \
         SLURM_STEP_NUM_TASKS=2 "${@:2}" >out 2>&1 || fail "${*:2}" out
-    [[ $(grep -c "_OPENMP = '" out) == "$1" ]] ||
-        fail "${*:2}: expected OpenMP to start $1 times" out
+    [[ $(grep "GOMP_SPINCOUNT" out | tail -n 1) == *"= '$1'" ]] ||
+        fail "${*:2}: expected $1 rounds" out
 }
 info=("$build/dn_dist" info --model fashion-mnist-tiny)
-starts 1 SLURM_STEP_NUM_NODES=2 "${info[@]}"
-starts 2 SLURM_STEP_NUM_NODES=1 "${info[@]}"
-starts 2 SLURM_STEP_NUM_NODES=2 "${info[@]}" --threads 2
-starts 2 SLURM_STEP_NUM_NODES=2 OMP_NUM_THREADS=2 "${info[@]}"
-starts 1 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
+spins 20000 SLURM_STEP_NUM_NODES=2 "${info[@]}"
+spins 0 SLURM_STEP_NUM_NODES=1 "${info[@]}"
+spins 0 SLURM_STEP_NUM_NODES=2 "${info[@]}" --threads 2
+spins 0 SLURM_STEP_NUM_NODES=2 OMP_NUM_THREADS=2 "${info[@]}"
+spins 30000000000 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
+spins 7 SLURM_STEP_NUM_NODES=1 GOMP_SPINCOUNT=7 "${info[@]}"
 
 # --- ranks --------------------------------------------------------------------------------------
 

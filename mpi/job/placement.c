@@ -18,6 +18,10 @@
 #include "job/cores.h"
 #include "job/launcher.h"
 
+/* Rounds of an idle OpenMP thread before it sleeps: longer than a step's serial parts, and less than
+ * a millisecond, so that other processes on its core get their turn. */
+#define SPINS "20000"
+
 /* ---- restart ---- */
 
 /* The first number of OMP_NUM_THREADS; 0 if it is not set, or OpenMP ignores it. */
@@ -73,13 +77,15 @@ static int is_crowded(int processors, int threads)
 
 void dn_place_restart(char **argv, int threads)
 {
-    int again; /* because OpenMP counts processors before main */
+    int again; /* because OpenMP reads its variables and counts processors before main */
+    const int asked = getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL;
     if (is_crowded(node_processors(&again), threads)) {
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
-        again |= getenv("OMP_WAIT_POLICY") == NULL;
         setenv("OMP_WAIT_POLICY", "passive", 0);
+    } else if (!asked) {
+        setenv("GOMP_SPINCOUNT", SPINS, 0);
     }
-    if (again)
+    if (again || !asked)
         execv("/proc/self/exe", argv); /* if this fails, spinning is merely slow */
 }
 

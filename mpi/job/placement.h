@@ -31,11 +31,12 @@ typedef struct dn_place {
 } dn_place;
 
 /*
- * To be called first in main. If ranks times threads (`threads`, else OMP_NUM_THREADS, else the
- * default) exceed the node's processors or the CPU quota, as far as mpirun or srun tell, makes
- * waiting ranks and threads yield instead of spin. If mpirun bound this rank only by its default,
- * lifts that binding. As OpenMP reads both before main, the program then executes itself again
- * (execv). Not collective.
+ * To be called first in main. Idle threads are to spin for less than a millisecond. If ranks times
+ * threads (`threads`, else OMP_NUM_THREADS, else the default) exceed the node's processors or the
+ * CPU quota, as far as mpirun or srun tell, waiting ranks and threads are to yield at once. The
+ * user's OMP_WAIT_POLICY and GOMP_SPINCOUNT have precedence. If mpirun bound this rank only by its
+ * default, lifts that binding. As OpenMP reads all this before main, the program then executes
+ * itself again (execv). Not collective.
  */
 void dn_place_restart(char **argv, int threads);
 

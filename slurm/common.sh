@@ -53,7 +53,7 @@ options+=(--out "$out")
 label=$(basename "$out")
 
 # newest PATTERN: the newest checkpoint whose step matches the pattern.
-newest() { find "$out" -maxdepth 1 -name "checkpoint-$1.h5" 2>/dev/null | sort | tail -n 1 || true; }
+newest() { find "$out" -maxdepth 1 -name "checkpoint-$1.h5" 2>/dev/null | sort -V | tail -n 1 || true; }
 
 distinct() { lscpu -p="$1" | grep -v '^#' | sort -u | wc -l; }
 smaller() { echo $(($1 < $2 ? $1 : $2)); }

@@ -47,7 +47,7 @@ all=${*//--out=/--out } && out=${all##*--out } out=${out%% --*}
 mkdir -p "$out"
 [[ ${course:-} == refused* ]] || echo "n1 $$" >"$out/lock"
 trap 'echo "srun got USR1" >>"$calls"; save; exit "${signal_status:-75}"' USR1
-save() { touch "$out/checkpoint-1$RANDOM.h5"; }
+save() { touch "$out/checkpoint-$((100000000 + RANDOM)).h5"; }
 echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS fence=$SLURM_PMIX_FENCE" >>"$calls"
 printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
@@ -268,6 +268,10 @@ submit train "${two_nodes[@]}" DN_RECIPES="$tmp/own" || fail "a recipe of \$DN_R
 called "a recipe of \$DN_RECIPES" '[--nodes=2][--ntasks=3]'
 called "a recipe of \$DN_RECIPES" '[--out][runs/from-recipe]'
 arguments=()
+mkdir old
+touch old/checkpoint-99999999.h5
+submit densenet121 DN_OUT=old course='error 0' || fail "9 digits come after 8" "$tmp/out"
+called_with "9 digits come after 8" '[--out][old]' 2
 # A folder's name is no pattern.
 mkdir 'lr[0.1]'
 touch 'lr[0.1]/checkpoint-00000001.h5'

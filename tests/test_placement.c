@@ -182,9 +182,7 @@ static void test_table(void **state)
     assert_string_equal(
         text, "rank        host             NUMA nodes  cores  threads  pinned  virtual ranks\n"
               "0-7         n01                       1      8        8     yes              2\n"
-              "8           n02                       1      8        8     yes              2\n"
-              "9           n02                       1      8        8     yes              3\n"
-              "10-15       n02                       1      8        8     yes              2\n"
+              "8-15        n02                       1      8        8     yes            2-3\n"
               "16          n03                       1      8        8      no              2\n"
               "            a CPU quota grants 2 ranks of n03 12.50 processors\n");
     free(text);

@@ -42,7 +42,7 @@ name=supervise-$(hostname)-$$
 
 say() { echo "supervise: $*" 2>/dev/null || true; }
 
-newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
+newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort -V | tail -n 1 || true; }
 
 # The number of virtual ranks determines the weights, so restarts keep that of the first start, even
 # before the first checkpoint. It may come from the command, a file, or the number of ranks; the

@@ -19,6 +19,16 @@ stop() {
 trap stop USR1
 trap 'requeue=no; stop' TERM
 
+# One task of an array has the array's id, which would stand for all tasks.
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+job=${job:-$SLURM_JOB_ID}
+# dn_dist saves before the job's end, which Slurm 22.05 does not export. A job without a limit has none.
+if [[ -z ${SLURM_JOB_END_TIME:-} ]] &&
+    end=$(SLURM_TIME_FORMAT=standard squeue --noheader --jobs="$job" --format=%e) && [[ $end == [0-9]* ]]; then
+    SLURM_JOB_END_TIME=$(date -d "$end" +%s)
+    export SLURM_JOB_END_TIME
+fi
+
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 options=(${DN_DATA:+--data "$DN_DATA"} ${DN_OUT:+--out "$DN_OUT"} "$@")
 read -ra further <<<"${DN_ARGS:-}"
@@ -53,7 +63,7 @@ options+=(--out "$out")
 label=$(basename "$out")
 
 # newest PATTERN: the newest checkpoint whose step matches the pattern.
-newest() { find "$out" -maxdepth 1 -name "checkpoint-$1.h5" 2>/dev/null | sort | tail -n 1 || true; }
+newest() { find "$out" -maxdepth 1 -name "checkpoint-$1.h5" 2>/dev/null | sort -V | tail -n 1 || true; }
 
 distinct() { lscpu -p="$1" | grep -v '^#' | sort -u | wc -l; }
 smaller() { echo $(($1 < $2 ? $1 : $2)); }
@@ -133,7 +143,7 @@ fi
 
 # A job that reached its time limit without a step would fail again; a preempted job has time left,
 # besides the five minutes of --signal.
-is_over() { ((${SLURM_JOB_END_TIME:-0} - $(date +%s) < 600)); }
+is_over() { [[ -n ${SLURM_JOB_END_TIME:-} ]] && ((SLURM_JOB_END_TIME - $(date +%s) < 600)); }
 
 if [[ $status == 75 && $requeue == yes ]]; then
     if ((${SLURM_RESTART_COUNT:-0} > 0)) && [[ $(newest '*[1-9]*') == "$before" ]] && is_over; then
@@ -141,9 +151,7 @@ if [[ $status == 75 && $requeue == yes ]]; then
         exit 1
     fi
     echo "$label: saved before its end; to be queued again"
-    # One task of an array has the array's id, which would stand for all tasks.
-    job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-    scontrol requeue "${job:-$SLURM_JOB_ID}" && exit 0
+    scontrol requeue "$job" && exit 0
     echo "$label: not queued again: submit it again to go on" >&2
 fi
 exit $status

@@ -5,8 +5,7 @@
 asked=no; trap asked=yes USR1 # before anything that takes time; common.sh acts on it
 : "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
 # sbatch runs a copy of this file from another folder; Slurm knows the original path.
-job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # its first task has the array's id
-stood=$(scontrol show job "${job:-$SLURM_JOB_ID}" | sed -n 's|^ *Command=||;T;s|\.sh .*|.sh|;s|/[^/]*\.sh$||p')
-[[ $stood == /* ]] || stood=$SLURM_SUBMIT_DIR/${stood:-slurm}
-folder=${DN_HOME:+$DN_HOME/slurm}
-source "${folder:-$stood}/common.sh" "$@"
+folder=$(scontrol show job "$SLURM_JOB_ID" | sed -nE 's|^ *Command=||;T;s|/[^/]*\.sh( .*)?$||p;q')
+[[ $folder == /* ]] || folder=$SLURM_SUBMIT_DIR/${folder:-slurm}
+[[ -z ${DN_HOME:-} ]] || folder=$DN_HOME/slurm
+source "$folder/common.sh" "$@"

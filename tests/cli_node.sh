@@ -86,6 +86,8 @@ done
 
 if ((cores > 1 && !is_part)); then
     shows "mpirun's default binding" "^0 .* $cores +$cores +yes" mpirun -np 1 "$dn_dist" "${small[@]}"
+    shows "threads that OpenMP binds" "^0 .* 1 +1 +yes" env OMP_PROC_BIND=true OMP_PLACES='{0}' \
+        "$dn_dist" "${small[@]}" --pin off
     shows "a binding that was chosen" "$((cores - 1)) of the node's $cores cores stay idle" \
         mpirun -np 1 --bind-to core "$dn_dist" "${small[@]}"
 else

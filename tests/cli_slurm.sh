@@ -29,7 +29,12 @@ case $* in
 esac
 EOF
 stand_in sleep <<<'[[ $1 != 0.* ]] || exec /bin/sleep "$@"' # pauses take no time
-stand_in squeue <<<'echo 7.0 bash; echo "7.1 $(cat "$tmp/step")"; echo 7.batch batch'
+stand_in squeue <<'EOF'
+case $* in
+*--format=%e) [[ $SLURM_TIME_FORMAT == standard ]] && echo "${job_end:-NONE}"; echo "squeue $*" >>"$calls" ;;
+*) echo 7.0 bash; echo "7.1 $(cat "$tmp/step")"; echo 7.batch batch ;;
+esac
+EOF
 stand_in scancel <<<'echo "scancel $*" >>"$calls"; kill -KILL $(cat "$tmp/srun.pid")'
 # Runs the n-th word of `course`: a status; loss: a rank is lost; hang: and the step does not end;
 # error: status 1 after a checkpoint; refused: the same, but the checkpoint is another run's; saved:
@@ -47,8 +52,8 @@ all=${*//--out=/--out } && out=${all##*--out } out=${out%% --*}
 mkdir -p "$out"
 [[ ${course:-} == refused* ]] || echo "n1 $$" >"$out/lock"
 trap 'echo "srun got USR1" >>"$calls"; save; exit "${signal_status:-75}"' USR1
-save() { touch "$out/checkpoint-1$RANDOM.h5"; }
-echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS fence=$SLURM_PMIX_FENCE" >>"$calls"
+save() { touch "$out/checkpoint-$((100000000 + RANDOM)).h5"; }
+echo "cpus=$SRUN_CPUS_PER_TASK threads=$OMP_NUM_THREADS fence=$SLURM_PMIX_FENCE end=${SLURM_JOB_END_TIME:-none}" >>"$calls"
 printf '[%s]' "$@" >>"$calls"
 echo "[ntasks-per-node ${SLURM_NTASKS_PER_NODE:-not set}]" >>"$calls"
 for ((i = 0; i < ${tenths:-0}; i++)); do sleep 0.1; done
@@ -237,15 +242,23 @@ called "saved at --time-limit" 'scontrol requeue 7'
 after "no step before its end" 0 1 course='75'
 called "no step before its end" 'scontrol requeue 7'
 after "a task of an array" 0 1 course='75' SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=3
-called "a task of an array" 'scontrol show job 7_3'
+called "a task of an array" '--jobs=7_3 --format=%e'
 called "a task of an array" 'scontrol requeue 7_3'
-after "again no step, but time was left" 0 1 course='75' SLURM_RESTART_COUNT=1 SLURM_JOB_END_TIME=$(($(date +%s) + 900))
-called "again no step, but time was left" 'scontrol requeue 7'
 after "a job that Slurm does not queue again" 75 1 course='75' no_requeue=yes
 grep -q ': not queued again' "$tmp/out" || fail "a job that Slurm does not queue again: expected a line" "$tmp/out"
-after "again no step before its end" 1 1 course='75' SLURM_RESTART_COUNT=1
-not_called "again no step before its end" requeue
-grep -q 'no step since' "$tmp/out" || fail "again no step before its end: expected a line" "$tmp/out"
+# The job's end: from Slurm's environment, else from squeue; a job without a limit has none.
+for end in SLURM_JOB_END_TIME=$(($(date +%s) + 900)) job_end=$(date -d '+15 min' +%FT%T) job_end=N/A; do
+    after "again no step, but time was left: $end" 0 1 course='75' SLURM_RESTART_COUNT=1 "$end"
+    called "again no step, but time was left: $end" 'scontrol requeue 7'
+done
+called "no limit" ' end=none'
+for end in SLURM_JOB_END_TIME=$(($(date +%s) + 90)) job_end=$(date -d '+90 sec' +%FT%T); do
+    after "again no step before its end: $end" 1 1 course='75' SLURM_RESTART_COUNT=1 "$end"
+    not_called "again no step before its end: $end" requeue
+    grep -q 'no step since' "$tmp/out" || fail "again no step before its end: expected a line" "$tmp/out"
+done
+submit densenet121 job_end=2030-01-02T03:04:05 || fail "the job's end" "$tmp/out"
+called "the job's end" " end=$(date -d 2030-01-02T03:04:05 +%s)"
 submit densenet121 "${two_nodes[@]}" DN_OUT="$tmp/run" DN_ARGS='--resume none' SLURM_RESTART_COUNT=1
 not_called "queued again, no checkpoint" auto
 touch "$tmp/run/checkpoint-00000001.h5"
@@ -268,6 +281,10 @@ submit train "${two_nodes[@]}" DN_RECIPES="$tmp/own" || fail "a recipe of \$DN_R
 called "a recipe of \$DN_RECIPES" '[--nodes=2][--ntasks=3]'
 called "a recipe of \$DN_RECIPES" '[--out][runs/from-recipe]'
 arguments=()
+mkdir old
+touch old/checkpoint-99999999.h5
+submit densenet121 DN_OUT=old course='error 0' || fail "9 digits come after 8" "$tmp/out"
+called_with "9 digits come after 8" '[--out][old]' 2
 # A folder's name is no pattern.
 mkdir 'lr[0.1]'
 touch 'lr[0.1]/checkpoint-00000001.h5'
@@ -302,4 +319,7 @@ if limited env -u SLURM_JOB_ID DN_HOME="$repo" bash "$repo/slurm/densenet121.sh"
     fail "outside of Slurm: expected a failure"
 fi
 grep -q sbatch "$tmp/out" || fail "outside of Slurm: expected a word about sbatch" "$tmp/out"
+# sbatch copies each to its spool, so both hold the lines that find common.sh.
+diff <(sed '2,3d;$d' "$repo/slurm/train.sh") <(sed '2,3d;$d' "$repo/slurm/densenet121.sh") >"$tmp/out" ||
+    fail "train.sh and densenet121.sh differ in more than a name and a model" "$tmp/out"
 finish

@@ -504,14 +504,28 @@ static void test_no_room(void **state)
     run("rm stage");
 }
 
+/* A copy that cannot be removed, here a folder, is named. */
+static void test_no_removal(void **state)
+{
+    node n;
+    run("mkdir -p stage/dn_dist-0123456789abcdef/x.h5");
+    const int errors = log_to_file();
+    open_node(&n);
+    run("grep -q -- '--stage: stage/dn_dist-0123456789abcdef: cannot remove the copies: ' said");
+    log_as_before(errors);
+    check_now(n.shards);
+    close_node(&n);
+    run("rm -r stage");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read),          cmocka_unit_test(test_stage),
         cmocka_unit_test(test_two_runs),      cmocka_unit_test(test_leftovers),
         cmocka_unit_test(test_links),         cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_changed_names),
-        cmocka_unit_test(test_changed_bytes), /* the last */
+        cmocka_unit_test(test_no_removal),    cmocka_unit_test(test_names),
+        cmocka_unit_test(test_changed_names), cmocka_unit_test(test_changed_bytes), /* the last */
     };
     return cmocka_run_group_tests(tests, make_records, trial_folder_remove);
 }

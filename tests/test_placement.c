@@ -1,13 +1,16 @@
 /*
  * Cores and NUMA nodes that ranks get, on machines that hwloc makes up (two sockets, eight NUMA
  * nodes, 64 cores of two processors) or reads from a file (the same with 16 cores, of which a
- * cgroup grants the upper 14); the table; the warnings, word for word.
+ * cgroup grants the upper 14); mpirun's binding; the table; the warnings, word for word.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "job/cores.h"
+#include "job/launcher.h"
 #include "job/placement.h"
 #include "unit.h"
 
@@ -149,6 +152,31 @@ static void test_cgroup(void **state)
     check_share(2, 1, "18-31", 4);
 }
 
+/* ---- the launcher's binding ---- */
+
+static const char *program;
+
+/* Runs this program below a shell that has these arguments, as mpirun would, with no variables but
+ * these; it then returns dn_is_bound_by_default(). */
+static void check_default(int expected, const char *variables, const char *arguments)
+{
+    char command[PATH_MAX + 256];
+    snprintf(command, sizeof command, "sh -c 'env -i %s \"$0\" child; exit $?' '%s' %s", variables,
+             program, arguments);
+    assert_int_equal(WEXITSTATUS(system(command)), expected);
+}
+
+static void test_default_binding(void **state)
+{
+    check_default(0, "", "");
+    check_default(1, "OMPI_MCA_orte_bound_at_launch=1", "");
+    check_default(0, "OMPI_MCA_orte_bound_at_launch=1 OMPI_MCA_rmaps_base_mapping_policy=slot:PE=2",
+                  "");
+    check_default(1, "PRTE_LAUNCHED=1", "-np 2");
+    check_default(0, "PRTE_LAUNCHED=1", "-np 2 --bind-to core");
+    check_default(0, "PRTE_LAUNCHED=1 PRTE_MCA_hwloc_default_binding_policy=core", "-np 2");
+}
+
 /* ---- table and warnings ---- */
 
 static const dn_place usual = {.host = "n01",
@@ -182,9 +210,7 @@ static void test_table(void **state)
     assert_string_equal(
         text, "rank        host             NUMA nodes  cores  threads  pinned  virtual ranks\n"
               "0-7         n01                       1      8        8     yes              2\n"
-              "8           n02                       1      8        8     yes              2\n"
-              "9           n02                       1      8        8     yes              3\n"
-              "10-15       n02                       1      8        8     yes              2\n"
+              "8-15        n02                       1      8        8     yes            2-3\n"
               "16          n03                       1      8        8      no              2\n"
               "            a CPU quota grants 2 ranks of n03 12.50 processors\n");
     free(text);
@@ -258,14 +284,18 @@ static void test_warnings(void **state)
                    "--cpus-per-task=16 --cpu-bind=cores\n");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    program = argv[0];
+    if (argc > 1 && strcmp(argv[1], "child") == 0)
+        return dn_is_bound_by_default();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_sets, made_up, unload),
         cmocka_unit_test_setup_teardown(test_unbound_ranks_divide, made_up, unload),
         cmocka_unit_test_setup_teardown(test_too_few_cores, made_up, unload),
         cmocka_unit_test_setup_teardown(test_bound_ranks, made_up, unload),
         cmocka_unit_test_setup_teardown(test_cgroup, from_file, unload),
+        cmocka_unit_test(test_default_binding),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_warnings),
     };

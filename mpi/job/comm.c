@@ -46,7 +46,7 @@ static _Noreturn void abort_job(const char *message)
     int rank = -1;
     dn_own_host(host);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fprintf(stderr, "error: rank %d on host %s: %s\n", rank, host, message);
+    fprintf(stderr, "dn_dist: rank %d on host %s: %s\n", rank, host, message);
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, 1);
     abort();
@@ -106,7 +106,8 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
         abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
     find_node(comm);
     comm->host = calloc(comm->size, sizeof *comm->host);
-    if (comm->host == NULL)
+    comm->hashes = calloc(comm->size, sizeof *comm->hashes);
+    if (comm->host == NULL || comm->hashes == NULL)
         abort_job("out of memory at the start");
     dn_own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
@@ -116,6 +117,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 void dn_comm_finalize(dn_comm *comm)
 {
     free(comm->host);
+    free(comm->hashes);
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->machine));
     DN_COLLECTIVE(comm, MPI_Finalize());
@@ -150,9 +152,7 @@ int dn_comm_max(const dn_comm *comm, int value)
 
 dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what)
 {
-    uint64_t *all = malloc((size_t)comm->size * sizeof *all);
-    if (all == NULL)
-        abort_job("out of memory while comparing the hashes of the ranks");
+    uint64_t *const all = comm->hashes;
     DN_COLLECTIVE(comm, MPI_Allgather(&hash, 1, MPI_UINT64_T, all, 1, MPI_UINT64_T, comm->world));
     /* The majority's hash is expected; of equally frequent ones the lowest rank's. */
     struct {
@@ -162,7 +162,6 @@ dn_status dn_comm_same_hash(const dn_comm *comm, uint64_t hash, const char *what
         best.votes += all[r] == hash;
     DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, &best, 1, MPI_2INT, MPI_MAXLOC, comm->world));
     const uint64_t expected = all[best.rank];
-    free(all);
     dn_status status = DN_OK;
     if (hash != expected)
         status = dn_fail(DN_ECORRUPT,

@@ -132,6 +132,9 @@ static int receive_greeting(int socket, greeting *received, int seconds)
     return recv(socket, received, sizeof *received, MSG_WAITALL) == sizeof *received;
 }
 
+static const char needs_files[] =
+    "; rank 0 needs one for each rank: raise its hard limit (ulimit -Hn) above their number";
+
 /* Rank 0: line[r].fd = the connection of rank r, for all others. */
 static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line, int size)
 {
@@ -141,8 +144,8 @@ static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line,
         const int socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
         if (socket < 0) {
             DN_CHECK(errno != EAGAIN, DN_EIO, "%d of %d ranks did not connect", missing, size - 1);
-            DN_CHECK(errno == EINTR || errno == ECONNABORTED, DN_EIO, "cannot accept a rank: %s",
-                     strerror(errno));
+            DN_CHECK(errno == EINTR || errno == ECONNABORTED, DN_EIO, "cannot accept a rank: %s%s",
+                     strerror(errno), errno == EMFILE ? needs_files : "");
         } else if (receive_greeting(socket, &received, GREETING_SECONDS) &&
                    received.token == token && received.rank > 0 && received.rank < size &&
                    line[received.rank].fd < 0 && send_greeting(socket, &received)) {

@@ -54,7 +54,8 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
  * job's. DN_ENOMEM. Collective. */
 dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table);
 
-/* Prints the table of places(ranks); consecutive equal ones share a row. Not collective. */
+/* Prints the table of places(ranks); consecutive ones that differ in nothing but virtual ranks
+ * share a row. Not collective. */
 void dn_place_print(FILE *file, const dn_place *places, int ranks);
 
 /* Prints a warning for each problem of places(ranks): threads outnumber cores, ranks share cores, a

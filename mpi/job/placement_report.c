@@ -3,20 +3,39 @@
 
 #include <string.h>
 
+enum { RANGE_BYTES = 24 };
+
+/* "first-last", or one number. */
+static const char *range(char text[RANGE_BYTES], int first, int last)
+{
+    snprintf(text, RANGE_BYTES, first < last ? "%d-%d" : "%d", first, last);
+    return text;
+}
+
+/* 1 if the places differ in nothing but virtual ranks. */
+static int are_alike(const dn_place *a, const dn_place *b)
+{
+    dn_place other = *b;
+    other.virtual_ranks = a->virtual_ranks;
+    return memcmp(a, &other, sizeof *a) == 0;
+}
+
 void dn_place_print(FILE *file, const dn_place *places, int ranks)
 {
+    char numbers[RANGE_BYTES], virtual_ranks[RANGE_BYTES];
     fprintf(file, "%-11s %-16s %10s %6s %8s %7s %14s\n", "rank", "host", "NUMA nodes", "cores",
             "threads", "pinned", "virtual ranks");
     for (int first = 0, next; first < ranks; first = next) {
         const dn_place *p = &places[first];
-        for (next = first + 1; next < ranks && memcmp(p, &places[next], sizeof *p) == 0;)
-            next++;
-        char range[32];
-        const int used = snprintf(range, sizeof range, "%d", first);
-        if (next - first > 1)
-            snprintf(range + used, sizeof range - (size_t)used, "-%d", next - 1);
-        fprintf(file, "%-11s %-16s %10d %6d %8d %7s %14d\n", range, p->host, p->numa_nodes,
-                p->cores, p->threads, p->pinned ? "yes" : "no", p->virtual_ranks);
+        int least = p->virtual_ranks, most = least;
+        for (next = first + 1; next < ranks && are_alike(p, &places[next]); next++) {
+            const int own = places[next].virtual_ranks;
+            least = own < least ? own : least;
+            most = own > most ? own : most;
+        }
+        fprintf(file, "%-11s %-16s %10d %6d %8d %7s %14s\n", range(numbers, first, next - 1),
+                p->host, p->numa_nodes, p->cores, p->threads, p->pinned ? "yes" : "no",
+                range(virtual_ranks, least, most));
         if (p->quota > 0 && (first == 0 || strcmp(p->host, p[-1].host) != 0))
             fprintf(file, "            a CPU quota grants %d ranks of %s %.2f processors\n",
                     p->quota_ranks, p->host, p->quota / 100.0);

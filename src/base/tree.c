@@ -141,9 +141,9 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int end
     tree->bytes = DN_LINE_BYTES + (size_t)slots * tree->stride * sizeof(float); /* never 0 */
     tree->memory = aligned_alloc(DN_LINE_BYTES, tree->bytes);
     if (tree->memory == NULL) {
+        const size_t bytes = tree->bytes;
         dn_tree_destroy(&tree);
-        return dn_fail(DN_ENOMEM, "summation tree: out of memory for %d vectors of %zu floats",
-                       slots, count);
+        return dn_fail(DN_ENOMEM, "summation tree: out of memory for %zu bytes", bytes);
     }
     keep_finals(tree);
     dn_tree_reset(tree);

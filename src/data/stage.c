@@ -81,14 +81,17 @@ static int open_locked(const char *path, int kind)
 static void remove_copies(const char *folder)
 {
     char path[PATH_MAX];
+    int error = 0;
     DIR *const list = opendir(folder);
     for (const struct dirent *entry; list && (entry = readdir(list));)
         if ((dn_ends_in(entry->d_name, SHARD_SUFFIX) ||
              dn_ends_in(entry->d_name, SHARD_SUFFIX DN_PARTIAL)) &&
-            dn_join_path(path, folder, entry->d_name) == DN_OK)
-            unlink(path);
+            dn_join_path(path, folder, entry->d_name) == DN_OK && unlink(path) != 0)
+            error = errno;
     if (list)
         closedir(list);
+    if (error)
+        dn_warn_here("--stage: %s: cannot remove the copies: %s", folder, strerror(error));
     if (dn_join_path(path, folder, LOCK_NAME) == DN_OK)
         unlink(path);
     rmdir(folder);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -177,6 +178,26 @@ static void test_heartbeat_without_ipv4(const dn_comm *comm)
     }
 }
 
+/* Rank 0 has descriptors for the socket that listens and for one rank, from then on. */
+static void test_heartbeat_without_files(const dn_comm *comm)
+{
+    struct pollfd line[comm->size];
+    if (comm->size < 3)
+        return;
+    for (int r = 0; r < comm->size; r++)
+        line[r].fd = -1;
+    const int next = dup(STDIN_FILENO);
+    close(next);
+    const struct rlimit few = {(rlim_t)next + 2, (rlim_t)next + 2};
+    if (comm->rank == 0)
+        setrlimit(RLIMIT_NOFILE, &few);
+    expect(comm, dn_heartbeat_connect(comm, line) == DN_EIO, "too few descriptors");
+    expect(comm, strstr(dn_message(), "ulimit -Hn") != NULL, "their remedy is named");
+    for (int r = 0; r < comm->size; r++)
+        if (line[r].fd >= 0)
+            close(line[r].fd);
+}
+
 int main(int argc, char **argv)
 {
     dn_comm comm;
@@ -190,6 +211,7 @@ int main(int argc, char **argv)
     test_broadcast(&comm);
     test_shared(&comm);
     test_heartbeat_without_ipv4(&comm);
+    test_heartbeat_without_files(&comm);
     MPI_Barrier(comm.world);
     const dn_status status = failures > 0 ? dn_fail(DN_EINVAL, "%d failures", failures) : DN_OK;
     const int is_bad = dn_comm_agree(&comm, status) != DN_OK;

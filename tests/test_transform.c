@@ -485,7 +485,7 @@ static void test_distributions(void **state)
     enum { DRAWS = 4000 };
     const fixture *f = *state;
     double d[DN_DRAWN], wide = 0, most_x = 0, most_y = 0;
-    int orders[256] = {0}, found = 0;
+    int orders[256] = {0}, pairs[14][14] = {0}, found = 0, found_pairs = 0;
     for (int64_t i = 0; i < DRAWS; i++) {
         draw(f, "random-resized-crop:8:scale=0.1-0.2:ratio=1/4-4", i, d);
         wide += log(d[3] / d[2]) / DRAWS;
@@ -499,12 +499,16 @@ static void test_distributions(void **state)
         assert_true(d[1] < 30 && d[3] < 30 && d[5] >= 30 && d[7] >= 30);
         draw(f, "color-jitter:0.4:0.4:0.4:0.1", i, d);
         found += !orders[(int)(64 * d[4] + 16 * d[5] + 4 * d[6] + d[7])]++;
+        draw(f, "rand-augment", i, d); /* 2 numbers an operation, also for one drawn twice */
+        found_pairs += !pairs[(int)d[0]][(int)d[2]]++;
+        assert_true(d[0] != d[2] || fabs(d[1]) == fabs(d[3]));
         draw(f, "random-resized-crop:8:scale=1-1:ratio=2-4", i, d); /* none fits */
         assert_true(d[2] == 50 && d[3] == 100 && d[0] == 5 && d[1] == 0);
     }
     assert_true(fabs(wide) < 0.06); /* 5 standard errors */
     assert_true(most_x == 30 && most_y == 18);
     assert_int_equal(found, 24);
+    assert_int_equal(found_pairs, 14 * 14);
 }
 
 int main(void)

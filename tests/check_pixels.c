@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PLANES = 3, FEW_TAPS = 10, MOST_TAPS = 70, SIDE = 9, BORDERED = SIDE + 4 };
+enum { PLANES = 3, MOST_TAPS = 70, TURNED_ROWS = 17, SIDE = 9, BORDERED = SIDE + 4 };
 enum {
     SUMMED,
     SUMMED_MORE,
@@ -32,7 +32,7 @@ typedef struct pixel_case {
     size_t n, count; /* count: bytes in n floats */
     dn_guarded bytes;
     int32_t few[PLANES], many[MOST_TAPS]; /* weights */
-    int taps, fill;
+    int taps, more_taps, fill;
     float factor, part;
     uint8_t bordered[BORDERED * BORDERED];
     dn_grid grid;
@@ -60,6 +60,7 @@ static pixel_case draw_case(size_t n)
                     .count = n * sizeof(float),
                     .bytes = dn_trial_matrix(PLANES, 0, n),
                     .taps = dn_trial_draw(1, PLANES),
+                    .more_taps = dn_trial_draw(PLANES, 20),
                     .fill = dn_trial_draw(-1, 255),
                     .factor = 1 + unit(),
                     .part = unit() / 2};
@@ -85,8 +86,10 @@ static void run_all(const dn_pixel_kernels *k, const pixel_case *c, const dn_gua
     float *const y = (float *)bytes_of(to, Y);
     k->sum_rows(in, stride, c->few, c->taps, bytes_of(to, SUMMED), c->count);
     k->sum_rows(in, 0, c->many, MOST_TAPS, bytes_of(to, SUMMED_MANY), c->count);
-    k->sum_rows(in, 0, c->many, FEW_TAPS, bytes_of(to, SUMMED_MORE), c->count);
-    k->turn(in, n, 4, n, bytes_of(to, TURNED), 4);
+    k->sum_rows(in, 0, c->many, c->more_taps, bytes_of(to, SUMMED_MORE), c->count);
+    memset(bytes_of(to, TURNED), 0, c->count);
+    k->turn(in, c->count / TURNED_ROWS, TURNED_ROWS, c->count / TURNED_ROWS, bytes_of(to, TURNED),
+            TURNED_ROWS);
     memcpy(bytes_of(to, SCALED), in, c->count);
     k->scale(bytes_of(to, SCALED), c->factor, 100 * c->part, c->count);
     memcpy(bytes_of(to, BLENDED), in, c->count);

@@ -175,50 +175,68 @@ static void test_draws(void **state)
 
 /* ---- resizing, against the definition in double ---- */
 
+enum { H = 100, W = 104, RESIZED = 37 };
+
 /* The weight of input x for an output whose triangle of half-width w stands at `center`. */
 static double triangle(double center, double w, int x)
 {
     return fmax(1 - fabs((x + 0.5 - center) / w), 0);
 }
 
-/* Output (r, c) of a plane whose inputs [first, last) count. */
-static double resized(const uint8_t *plane, int width, const dn_box *box, const int rows[2],
-                      const int columns[2], int r, int c, int side)
+/* Input row `row`, resized across from columns [first, last) and rounded. */
+static double resized_across(const uint8_t *row, const dn_box *box, const int columns[2], int c)
 {
-    const double down = box->height / side, across = box->width / side;
-    const double y = box->top + (r + 0.5) * down, x = box->left + (c + 0.5) * across;
+    const double across = box->width / RESIZED, x = box->left + (c + 0.5) * across;
     double sum = 0, weights = 0;
-    for (int i = rows[0]; i < rows[1]; i++)
-        for (int j = columns[0]; j < columns[1]; j++) {
-            const double w = triangle(y, fmax(down, 1), i) * triangle(x, fmax(across, 1), j);
-            sum += w * plane[i * width + j];
-            weights += w;
-        }
+    for (int j = columns[0]; j < columns[1]; j++) {
+        const double w = triangle(x, fmax(across, 1), j);
+        sum += w * row[CHANNELS * j];
+        weights += w;
+    }
+    return floor(sum / weights + 0.5);
+}
+
+/* Output (r, c) of a channel: across, then down. */
+static double resized(const uint8_t *channel, const dn_box *box, int r, int c)
+{
+    const int rows[2] = {(int)box->top, (int)ceil(box->top + box->height)};
+    const int columns[2] = {(int)box->left, (int)ceil(box->left + box->width)};
+    const double down = box->height / RESIZED, y = box->top + (r + 0.5) * down;
+    double sum = 0, weights = 0;
+    for (int i = rows[0]; i < rows[1]; i++) {
+        const double w = triangle(y, fmax(down, 1), i);
+        if (w > 0)
+            sum += w * resized_across(channel + (ptrdiff_t)i * CHANNELS * W, box, columns, c);
+        weights += w;
+    }
     return sum / weights;
 }
 
+/* A pass down before the one across would change every fourth of these pixels. */
 static void test_resize(void **state)
 {
     const fixture *f = *state;
-    enum { H = 30, W = 40, SIDE = 12 };
     static const dn_box boxes[] = {
-        {0, 0, W, H}, {3, 5, 20, 11}, {7.25, 2.5, 30.5, 25}, {10, 10, 5, 6}};
+        {0, 0, W, H},  {3, 5, 50, 41},   {7.25, 2.5, 70.5, 65},        {10, 10, 15, 16},
+        {0, 0, 20, H}, {0, 40.5, W, 20}, {1.5, 1.5, RESIZED, RESIZED}, {30, 20, 40, 7}};
+    const dn_raster from = {f->pixels, H, W, CHANNELS};
     dn_buffer resizing = {0};
-    uint8_t to[SIDE * SIDE];
+    uint8_t to[CHANNELS * RESIZED * RESIZED];
     for (size_t b = 0; b < sizeof boxes / sizeof *boxes; b++) {
         const dn_box *const box = &boxes[b];
-        const int rows[2] = {(int)box->top, (int)ceil(box->top + box->height)};
-        const int columns[2] = {(int)box->left, (int)ceil(box->left + box->width)};
-        const dn_raster from = {f->pixels, H, W, 1};
-        assert_int_equal(dn_resize(pixel_kernels, &resizing, &from, box, box, SIDE, SIDE, to),
+        int others = 0;
+        assert_int_equal(dn_resize(pixel_kernels, &resizing, &from, box, box, RESIZED, RESIZED, to),
                          DN_OK);
-        for (int r = 0; r < SIDE; r++)
-            for (int c = 0; c < SIDE; c++) {
-                const double expected = resized(f->pixels, W, box, rows, columns, r, c, SIDE);
-                if (!(fabs(to[r * SIDE + c] - expected) <= 1.01)) /* rounded twice */
-                    fail_msg("box %zu, (%d, %d): found %d, expected %g", b, r, c, to[r * SIDE + c],
-                             expected);
-            }
+        for (int i = 0; i < CHANNELS * RESIZED * RESIZED; i++) {
+            const int k = i / (RESIZED * RESIZED), r = i / RESIZED % RESIZED, c = i % RESIZED;
+            const double expected = resized(f->pixels + k, box, r, c);
+            others += to[i] != (int)(expected + 0.5);
+            if (!(fabs(to[i] - expected) <= 1.51)) /* two values on the edge of rounding */
+                fail_msg("box %zu, channel %d, (%d, %d): found %d, expected %g", b, k, r, c, to[i],
+                         expected);
+        }
+        if (others > CHANNELS * RESIZED * RESIZED / 20)
+            fail_msg("box %zu: found %d other values", b, others);
     }
     dn_buffer_free(&resizing);
 }
@@ -416,7 +434,7 @@ static void test_kernels(void **state)
     else
         unsetenv("DN_ISA");
     assert_true(parsed == DN_OK && status == DN_OK);
-    assert_int_equal(sums, CHANNELS * (SIDE + SIDE)); /* rows, then columns */
+    assert_int_equal(sums, CHANNELS * (SIDE + SIDE)); /* columns, then rows */
     free(kept);
     dn_workspace_free(&workspace);
 }
@@ -467,7 +485,7 @@ static void test_distributions(void **state)
     enum { DRAWS = 4000 };
     const fixture *f = *state;
     double d[DN_DRAWN], wide = 0, most_x = 0, most_y = 0;
-    int orders[256] = {0}, found = 0;
+    int orders[256] = {0}, pairs[14][14] = {0}, found = 0, found_pairs = 0;
     for (int64_t i = 0; i < DRAWS; i++) {
         draw(f, "random-resized-crop:8:scale=0.1-0.2:ratio=1/4-4", i, d);
         wide += log(d[3] / d[2]) / DRAWS;
@@ -481,12 +499,16 @@ static void test_distributions(void **state)
         assert_true(d[1] < 30 && d[3] < 30 && d[5] >= 30 && d[7] >= 30);
         draw(f, "color-jitter:0.4:0.4:0.4:0.1", i, d);
         found += !orders[(int)(64 * d[4] + 16 * d[5] + 4 * d[6] + d[7])]++;
+        draw(f, "rand-augment", i, d); /* 2 numbers an operation, also for one drawn twice */
+        found_pairs += !pairs[(int)d[0]][(int)d[2]]++;
+        assert_true(d[0] != d[2] || fabs(d[1]) == fabs(d[3]));
         draw(f, "random-resized-crop:8:scale=1-1:ratio=2-4", i, d); /* none fits */
         assert_true(d[2] == 50 && d[3] == 100 && d[0] == 5 && d[1] == 0);
     }
     assert_true(fabs(wide) < 0.06); /* 5 standard errors */
     assert_true(most_x == 30 && most_y == 18);
     assert_int_equal(found, 24);
+    assert_int_equal(found_pairs, 14 * 14);
 }
 
 int main(void)

@@ -34,6 +34,7 @@ except ImportError:
 
 program, folder = sys.argv[1], pathlib.Path(sys.argv[2])
 OPERATIONS = list(autoaugment.TrivialAugmentWide()._augmentation_space(31))
+NUMBERS_AN_OPERATION = 2  # that rand-augment draws
 
 
 def size_of(image):
@@ -54,6 +55,27 @@ def warping(step, method="nearest", fill="0"):
     fill = given.get("fill", fill)
     return {"interpolation": Mode(given.get("interpolation", method)),
             "fill": None if fill == "none" else float(fill)}
+
+
+def augment(image, step, d):
+    """Operation d[0] of trivial-augment at magnitude d[1]."""
+    given, operation = warping(step, fill="none"), OPERATIONS[int(d[0])]
+    if v2 is None:
+        magnitude = 255 * d[1] if operation == "Solarize" else d[1]
+        return autoaugment._apply_op(image, operation, magnitude, **given)
+    wide = v2.TrivialAugmentWide(**given)
+    return wide._apply_image_or_video_transform(image, operation, d[1], given["interpolation"], wide._fill)
+
+
+def check_magnitude(image, d, magnitude):
+    """That rand-augment's operation d[0] has RandAugment's magnitude."""
+    space = autoaugment.RandAugment()._augmentation_space(31, size_of(image))
+    operation = list(space)[int(d[0])]
+    magnitudes, signed = space[operation]
+    expected = float(magnitudes[magnitude]) / (255 if operation == "Solarize" else 1) if magnitudes.ndim else 0
+    found = abs(d[1]) if signed else d[1]
+    if operation != OPERATIONS[int(d[0])] or abs(found - expected) > 1e-5 * abs(expected):
+        raise SystemExit(f"{operation}: found magnitude {d[1]}, expected {expected}")
 
 
 def apply(image, step, d):
@@ -94,12 +116,13 @@ def apply(image, step, d):
     if name == "grayscale":
         return F.rgb_to_grayscale(image, num_output_channels=3) if d[0] and colours_of(image) == 3 else image
     if name == "trivial-augment":
-        given, operation = warping(step, fill="none"), OPERATIONS[int(d[0])]
-        if v2 is None:
-            magnitude = 255 * d[1] if operation == "Solarize" else d[1]
-            return autoaugment._apply_op(image, operation, magnitude, **given)
-        wide = v2.TrivialAugmentWide(**given)
-        return wide._apply_image_or_video_transform(image, operation, d[1], given["interpolation"], wide._fill)
+        return augment(image, step, d)
+    if name == "rand-augment":
+        for i in range(int(options(step).get("num_ops", 2))):
+            drawn = d[NUMBERS_AN_OPERATION * i:]
+            check_magnitude(image, drawn, int(options(step).get("magnitude", 9)))
+            image = augment(image, step, drawn)
+        return image
     raise SystemExit(f"no rule for {step}")
 
 
@@ -156,13 +179,14 @@ lists = [
     "hflip:p=1,random-resized-crop:64,resize:96", "resize:70,center-crop:66,vflip,resize:40,center-crop:33,resize:50",
 ]
 lists += [f"trivial-augment:interpolation={method}" for method in ("nearest", "bilinear")] + \
-    ["trivial-augment:fill=99"]
+    ["trivial-augment:fill=99", "rand-augment", "rand-augment:num_ops=6:magnitude=30:interpolation=bilinear:fill=7",
+     "rand-augment:num_ops=1:magnitude=17"]
 
 
 def has_pil_twin(text):
     """Whether torchvision itself gives tensors and PIL images about the same pixels: PIL cuts edges
     otherwise, and rounds colours after each of several adjustments."""
-    return not any(word in text for word in ("bilinear", "affine", "perspective", "trivial", ":0.4:0.4"))
+    return not any(word in text for word in ("bilinear", "affine", "perspective", "augment", ":0.4:0.4"))
 
 
 def compare(path, image, text):
@@ -170,7 +194,7 @@ def compare(path, image, text):
     worst, steps = [0.0, 0.0], text.split(",")
     pil = Image.fromarray(image.transpose(1, 2, 0) if len(image) == 3 else image[0])
     starts = [torch.from_numpy(image)] + [pil] * has_pil_twin(text)
-    for position in range(40 if text.startswith("trivial") else 4):
+    for position in range(40 if "augment" in text else 4):
         drawn, found = ours(steps, 5, position, path, image.shape)
         for i, start in enumerate(starts):
             expected = theirs(start, steps, drawn)

@@ -132,7 +132,7 @@ typedef struct dn_op_row {
 extern const dn_op_row dn_op_random_resized_crop, dn_op_resize, dn_op_center_crop, dn_op_ten_crop,
     dn_op_pad_crop, dn_op_hflip, dn_op_vflip, dn_op_rotate, dn_op_affine, dn_op_perspective,
     dn_op_gaussian_blur, dn_op_color_jitter, dn_op_grayscale, dn_op_random_erasing,
-    dn_op_trivial_augment;
+    dn_op_trivial_augment, dn_op_rand_augment;
 
 /* Row `index`; NULL past the last. */
 const dn_op_row *dn_op_row_get(int index);

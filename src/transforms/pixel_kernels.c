@@ -9,11 +9,16 @@
 typedef uint8_t bytes __attribute__((vector_size(16)));
 typedef uint8_t bytes_in_memory __attribute__((vector_size(16), aligned(1), may_alias));
 
+#define INLINE static inline __attribute__((always_inline))
+
 enum { LANES = 16 };
 
 /* ---- resizing ---- */
 
-enum { FEW = 64 }; /* most taps whose products are rounded */
+enum { FEW = 64 };   /* most taps whose products are rounded */
+enum { DIRECT = 8 }; /* most taps that are summed in registers */
+enum { GROUP = 4 };  /* taps at a time, if there are more */
+enum { BLOCK = 64 }; /* pixels at a time */
 
 /* The upper half of a 16-bit product: a pixel in the upper byte times a fraction of 2^16. */
 static inline uint16_t part_of(uint8_t pixel, uint16_t weight)
@@ -21,31 +26,69 @@ static inline uint16_t part_of(uint8_t pixel, uint16_t weight)
     return (uint16_t)((uint32_t)(uint16_t)(pixel << 8) * weight >> 16);
 }
 
-/* Four rows and their 16-bit weights. */
-typedef struct four {
-    const uint8_t *row[4];
-    uint16_t weight[4];
-} four;
+/* Rows and their 16-bit weights. */
+typedef struct weighted {
+    const uint8_t *row[FEW];
+    uint16_t weight[FEW];
+} weighted;
 
-/* Four rows starting at tap `first`; rows after the last have weight 0. */
-static inline four four_of(const uint8_t *from, size_t stride, const int32_t *weight, int first,
-                           int taps)
+/* Rows after the last, up to a multiple of GROUP, have weight 0. */
+static inline void weigh(weighted *w, const uint8_t *from, size_t stride, const int32_t *weight,
+                         int taps)
 {
     enum { UNIT = 1 << (DN_PIXEL_WEIGHT_BITS - 16), LARGEST = (1 << 16) - 1 };
-    four f;
-    for (int t = 0; t < 4; t++) {
-        const int tap = first + t < taps ? first + t : first;
-        const int32_t w = (weight[tap] + UNIT / 2) / UNIT;
-        f.row[t] = from + (size_t)tap * stride;
-        f.weight[t] = (uint16_t)(first + t >= taps ? 0 : w < LARGEST ? w : LARGEST);
+    for (int t = 0; t < taps; t++) {
+        const int32_t rounded = (weight[t] + UNIT / 2) / UNIT;
+        w->row[t] = from + (size_t)t * stride;
+        w->weight[t] = (uint16_t)(rounded < LARGEST ? rounded : LARGEST);
     }
-    return f;
+    for (int t = taps; t % GROUP != 0; t++) {
+        w->row[t] = from;
+        w->weight[t] = 0;
+    }
 }
 
-static inline uint16_t sum_four(const four *f, size_t i)
+/* The sum of `count` rows from the `first` on, at pixel i. */
+INLINE uint16_t sum_of(const weighted *w, int first, const int count, size_t i)
 {
-    return (uint16_t)(part_of(f->row[0][i], f->weight[0]) + part_of(f->row[1][i], f->weight[1]) +
-                      part_of(f->row[2][i], f->weight[2]) + part_of(f->row[3][i], f->weight[3]));
+    uint16_t sum = 0;
+    for (int t = first; t < first + count; t++)
+        sum = (uint16_t)(sum + part_of(w->row[t][i], w->weight[t]));
+    return sum;
+}
+
+/* to(at + i) for i < count <= BLOCK. */
+INLINE void sum_block(const weighted *w, const int taps, uint16_t half, size_t at,
+                      const size_t count, uint8_t *to)
+{
+    uint16_t sum[BLOCK];
+    if (taps <= DIRECT) {
+#pragma omp simd
+        for (size_t i = 0; i < count; i++)
+            to[at + i] = (uint8_t)((uint16_t)(half + sum_of(w, 0, taps, at + i)) >> 8);
+        return;
+    }
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        sum[i] = (uint16_t)(half + sum_of(w, 0, GROUP, at + i));
+    int first = GROUP;
+    for (; first < taps - GROUP; first += GROUP)
+#pragma omp simd
+        for (size_t i = 0; i < count; i++)
+            sum[i] = (uint16_t)(sum[i] + sum_of(w, first, GROUP, at + i));
+#pragma omp simd
+    for (size_t i = 0; i < count; i++)
+        to[at + i] = (uint8_t)((uint16_t)(sum[i] + sum_of(w, first, GROUP, at + i)) >> 8);
+}
+
+/* The last block overlaps with the one before it. */
+INLINE void sum_blocks(const weighted *w, const int taps, uint16_t half, size_t count, uint8_t *to)
+{
+    if (count < BLOCK)
+        sum_block(w, taps, half, 0, count, to);
+    else
+        for (size_t i = 0; i < count; i += BLOCK)
+            sum_block(w, taps, half, i < count - BLOCK ? i : count - BLOCK, BLOCK, to);
 }
 
 /* In 16 bits, units of 1/256: truncation loses half a unit per product on average, which is added
@@ -53,30 +96,26 @@ static inline uint16_t sum_four(const four *f, size_t i)
 static void sum_few(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
                     uint8_t *to, size_t count)
 {
-    enum { BLOCK = 512 };
     const uint16_t half = (uint16_t)((256 + taps) / 2);
-    const four last = four_of(from, stride, weight, (taps - 1) / 4 * 4, taps);
-    uint16_t sum[BLOCK];
-    if (taps <= 4) {
-#pragma omp simd
-        for (size_t i = 0; i < count; i++)
-            to[i] = (uint8_t)((uint16_t)(half + sum_four(&last, i)) >> 8);
-        return;
+    weighted w;
+    weigh(&w, from, stride, weight, taps);
+#define SUM_OF(n)                                                                                  \
+    case n:                                                                                        \
+        sum_blocks(&w, n, half, count, to);                                                        \
+        break
+    switch (taps) { /* the compiler unrolls a constant number of taps */
+        SUM_OF(1);
+        SUM_OF(2);
+        SUM_OF(3);
+        SUM_OF(4);
+        SUM_OF(5);
+        SUM_OF(6);
+        SUM_OF(7);
+        SUM_OF(8);
+    default:
+        sum_blocks(&w, taps, half, count, to);
     }
-    for (size_t begin = 0; begin < count; begin += BLOCK) {
-        const size_t n = count - begin < BLOCK ? count - begin : BLOCK;
-        for (size_t i = 0; i < n; i++)
-            sum[i] = half;
-        for (int first = 0; first < taps - 4; first += 4) {
-            const four f = four_of(from + begin, stride, weight, first, taps);
-#pragma omp simd
-            for (size_t i = 0; i < n; i++)
-                sum[i] = (uint16_t)(sum[i] + sum_four(&f, i));
-        }
-#pragma omp simd
-        for (size_t i = 0; i < n; i++)
-            to[begin + i] = (uint8_t)((uint16_t)(sum[i] + sum_four(&last, begin + i)) >> 8);
-    }
+#undef SUM_OF
 }
 
 static void sum_many(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
@@ -117,21 +156,21 @@ static inline void turn_tile(const uint8_t *from, size_t from_stride, uint8_t *t
         *(bytes_in_memory *)(to + (size_t)i * to_stride) = a[i];
 }
 
+/* The last tile of a row or column overlaps with the one before it. */
 static void ISA(turn)(const uint8_t *from, size_t from_stride, size_t rows, size_t columns,
                       uint8_t *to, size_t to_stride)
 {
-    for (size_t y = 0; y < rows; y += LANES)
-        for (size_t x = 0; x < columns; x += LANES) {
-            const uint8_t *const in = from + y * from_stride + x;
-            uint8_t *const out = to + x * to_stride + y;
-            const size_t height = rows - y < LANES ? rows - y : LANES;
-            const size_t width = columns - x < LANES ? columns - x : LANES;
-            if (height == LANES && width == LANES)
-                turn_tile(in, from_stride, out, to_stride);
-            else
-                for (size_t i = 0; i < width; i++)
-                    for (size_t j = 0; j < height; j++)
-                        out[i * to_stride + j] = in[j * from_stride + i];
+    if (rows < LANES || columns < LANES) {
+        for (size_t x = 0; x < columns; x++)
+            for (size_t y = 0; y < rows; y++)
+                to[x * to_stride + y] = from[y * from_stride + x];
+        return;
+    }
+    for (size_t i = 0; i < rows; i += LANES)
+        for (size_t j = 0; j < columns; j += LANES) {
+            const size_t y = i < rows - LANES ? i : rows - LANES;
+            const size_t x = j < columns - LANES ? j : columns - LANES;
+            turn_tile(from + y * from_stride + x, from_stride, to + x * to_stride + y, to_stride);
         }
 }
 

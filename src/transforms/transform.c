@@ -24,6 +24,7 @@ static const dn_op_row *const rows[] = {
     &dn_op_grayscale,
     &dn_op_random_erasing,
     &dn_op_trivial_augment,
+    &dn_op_rand_augment,
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };

@@ -1,53 +1,60 @@
-/* trivial-augment (Mueller and Hutter 2021, "TrivialAugment: tuning-free yet state-of-the-art data
- * augmentation"; torchvision's TrivialAugmentWide): one operation of fourteen, at one magnitude. */
+/*
+ * Random operations out of fourteen. trivial-augment (Mueller and Hutter 2021, "TrivialAugment:
+ * tuning-free yet state-of-the-art data augmentation"; torchvision's TrivialAugmentWide) applies
+ * one of a random magnitude; rand-augment (Cubuk et al. 2020, "RandAugment: practical automated
+ * data augmentation with a reduced search space") applies several of a given magnitude, from
+ * narrower ranges.
+ */
 #include "transforms/op.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BINS, INTERPOLATION, FILL };
+/* How warps sample. */
+typedef struct sampling {
+    int is_bilinear, fill;
+} sampling;
 
 /* ---- operations; magnitudes as torchvision passes them ---- */
 
-static dn_status warp(const dn_transform_step *s, const dn_affine *affine, dn_canvas *c)
+static dn_status warp(const sampling *s, const dn_affine *affine, dn_canvas *c)
 {
-    dn_warp place = {.is_bilinear = (int)s->value[INTERPOLATION][0],
-                     .fill = (int)s->value[FILL][0]};
+    dn_warp place = {.is_bilinear = s->is_bilinear, .fill = s->fill};
     dn_affine_warp(affine, &place);
     return dn_canvas_warp(c, &place);
 }
 
 /* x is taken from x + across y, y from y + down x, relative to the upper left corner. */
-static dn_status shear(const dn_transform_step *s, double across, double down, dn_canvas *c)
+static dn_status shear(const sampling *s, double across, double down, dn_canvas *c)
 {
     const double right = c->view.width / 2.0, bottom = c->view.height / 2.0;
     const dn_warp place = {.m = {1, across, across * bottom, down, 1, down * right},
-                           .is_bilinear = (int)s->value[INTERPOLATION][0],
-                           .fill = (int)s->value[FILL][0]};
+                           .is_bilinear = s->is_bilinear,
+                           .fill = s->fill};
     return dn_canvas_warp(c, &place);
 }
 
-static dn_status shear_x(const dn_transform_step *s, double magnitude, dn_canvas *c)
+static dn_status shear_x(const sampling *s, double magnitude, dn_canvas *c)
 {
     return shear(s, magnitude, 0, c);
 }
 
-static dn_status shear_y(const dn_transform_step *s, double magnitude, dn_canvas *c)
+static dn_status shear_y(const sampling *s, double magnitude, dn_canvas *c)
 {
     return shear(s, 0, magnitude, c);
 }
 
-static dn_status translate_x(const dn_transform_step *s, double magnitude, dn_canvas *c)
+static dn_status translate_x(const sampling *s, double magnitude, dn_canvas *c)
 {
     return warp(s, &(dn_affine){.scale = 1, .shift = {trunc(magnitude), 0}}, c);
 }
 
-static dn_status translate_y(const dn_transform_step *s, double magnitude, dn_canvas *c)
+static dn_status translate_y(const sampling *s, double magnitude, dn_canvas *c)
 {
     return warp(s, &(dn_affine){.scale = 1, .shift = {0, trunc(magnitude)}}, c);
 }
 
-static dn_status rotate(const dn_transform_step *s, double magnitude, dn_canvas *c)
+static dn_status rotate(const sampling *s, double magnitude, dn_canvas *c)
 {
     return warp(s, &(dn_affine){.scale = 1, .angle = -magnitude}, c);
 }
@@ -67,7 +74,7 @@ static void sharpen(const uint8_t *x, int height, int width, float factor, uint8
         }
 }
 
-static dn_status sharpness(const dn_transform_step *s, double magnitude, dn_canvas *c)
+static dn_status sharpness(const sampling *s, double magnitude, dn_canvas *c)
 {
     const size_t plane = dn_canvas_plane(c), channels = (size_t)c->transform->channels;
     uint8_t *pixels, *room;
@@ -153,56 +160,68 @@ static void make_equalize(const uint32_t histogram[256], double magnitude, uint8
 
 /* ---- the table, in torchvision's order ---- */
 
+enum { WIDE, NARROW, SPACES };      /* ranges: trivial-augment's, rand-augment's */
+enum { UNIT, OF_WIDTH, OF_HEIGHT }; /* of the narrow range's end */
+
 /* Magnitude i of n is on the line from `first` to `last`; signed: its sign is random. An operation
- * without either function leaves the image unchanged. */
+ * without a function leaves the image unchanged. */
 static const struct operation {
     const char *name;
-    float first, last;
-    int is_signed, is_whole;
-    dn_status (*apply)(const dn_transform_step *step, double magnitude, dn_canvas *canvas);
+    double first, last[SPACES];
+    int is_signed, is_whole, unit;
+    dn_status (*apply)(const sampling *sampling, double magnitude, dn_canvas *canvas);
     dn_status (*adjust)(dn_canvas *canvas, double factor); /* by 1 + magnitude */
     make_fn *make;
 } operations[] = {{.name = "Identity"},
-                  {"ShearX", 0, 0.99F, 1, 0, .apply = shear_x},
-                  {"ShearY", 0, 0.99F, 1, 0, .apply = shear_y},
-                  {"TranslateX", 0, 32, 1, 0, .apply = translate_x},
-                  {"TranslateY", 0, 32, 1, 0, .apply = translate_y},
-                  {"Rotate", 0, 135, 1, 0, .apply = rotate},
-                  {"Brightness", 0, 0.99F, 1, 0, .adjust = dn_adjust_brightness},
-                  {"Color", 0, 0.99F, 1, 0, .adjust = dn_adjust_saturation},
-                  {"Contrast", 0, 0.99F, 1, 0, .adjust = dn_adjust_contrast},
-                  {"Sharpness", 0, 0.99F, 1, 0, .apply = sharpness},
-                  {"Posterize", 8, 2, 0, 1, .make = make_posterize},
-                  {"Solarize", 1, 0, 0, 0, .make = make_solarize},
-                  {"AutoContrast", .make = make_autocontrast},
-                  {"Equalize", .make = make_equalize}};
+                  {"ShearX", 0, {0.99, 0.3}, 1, .apply = shear_x},
+                  {"ShearY", 0, {0.99, 0.3}, 1, .apply = shear_y},
+                  {"TranslateX", 0, {32, 150.0 / 331}, 1, .unit = OF_WIDTH, .apply = translate_x},
+                  {"TranslateY", 0, {32, 150.0 / 331}, 1, .unit = OF_HEIGHT, .apply = translate_y},
+                  {"Rotate", 0, {135, 30}, 1, .apply = rotate},
+                  {"Brightness", 0, {0.99, 0.9}, 1, .adjust = dn_adjust_brightness},
+                  {"Color", 0, {0.99, 0.9}, 1, .adjust = dn_adjust_saturation},
+                  {"Contrast", 0, {0.99, 0.9}, 1, .adjust = dn_adjust_contrast},
+                  {"Sharpness", 0, {0.99, 0.9}, 1, .apply = sharpness},
+                  {"Posterize", 8, {2, 4}, 0, .is_whole = 1, .make = make_posterize},
+                  {"Solarize", 1, {0, 0}, 0, .make = make_solarize},
+                  {.name = "AutoContrast", .make = make_autocontrast},
+                  {.name = "Equalize", .make = make_equalize}};
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
-enum { OPERATION, MAGNITUDE };
+enum { OPERATION, MAGNITUDE, NUMBERS }; /* drawn for an operation */
 
-/* In float and computed from the nearer end, as torch.linspace does. */
-static double magnitude_of(int operation, int index, int bins)
+/* The end of the range for an image. */
+static float last_of(const struct operation *o, int space, int height, int width)
 {
-    const float first = operations[operation].first, last = operations[operation].last;
-    const float step = (last - first) / (float)(bins - 1);
-    const float x =
-        index < bins / 2 ? first + step * (float)index : last - step * (float)(bins - 1 - index);
-    return operations[operation].is_whole ? rint(x) : x;
+    const int unit = space == NARROW ? o->unit : UNIT;
+    return (float)(o->last[space] * (unit == OF_WIDTH ? width : unit == OF_HEIGHT ? height : 1));
 }
 
-static void draw_trivial(const dn_transform_step *s, dn_draws *d, int height, int width,
-                         double drawn[DN_DRAWN])
+/* In float and computed from the nearer end, as torch.linspace does. */
+static double magnitude_of(const struct operation *o, float last, int index, int bins)
 {
-    const int operation = dn_draw_below(d, OPERATIONS), bins = (int)s->value[BINS][0];
-    const double magnitude = magnitude_of(operation, dn_draw_below(d, bins), bins);
-    const int is_negative = dn_draw_chance(d, 0.5) && operations[operation].is_signed;
-    (void)height, (void)width;
+    const float first = (float)o->first, step = (last - first) / (float)(bins - 1);
+    const float x =
+        index < bins / 2 ? first + step * (float)index : last - step * (float)(bins - 1 - index);
+    return o->is_whole ? rint(x) : x;
+}
+
+enum { RANDOM = -1 };
+
+/* Draws an operation, its magnitude number `index` of `bins`, or RANDOM, and its sign. */
+static void draw(dn_draws *d, int space, int index, int bins, int height, int width,
+                 double drawn[NUMBERS])
+{
+    const int operation = dn_draw_below(d, OPERATIONS);
+    const struct operation *const o = &operations[operation];
+    const double magnitude = magnitude_of(o, last_of(o, space, height, width),
+                                          index == RANDOM ? dn_draw_below(d, bins) : index, bins);
+    const int is_negative = dn_draw_chance(d, 0.5) && o->is_signed;
     drawn[OPERATION] = operation;
     drawn[MAGNITUDE] = is_negative ? -magnitude : magnitude;
 }
 
-static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN_DRAWN],
-                               dn_canvas *c)
+static dn_status apply(const sampling *s, const double drawn[NUMBERS], dn_canvas *c)
 {
     const struct operation *const o = &operations[(int)drawn[OPERATION]];
     const double magnitude = drawn[MAGNITUDE];
@@ -210,6 +229,23 @@ static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN
            : o->adjust ? o->adjust(c, 1 + magnitude)
            : o->make   ? look_up(c, magnitude, o->make)
                        : DN_OK;
+}
+
+/* ---- trivial-augment ---- */
+
+enum { TRIVIAL_BINS, TRIVIAL_INTERPOLATION, TRIVIAL_FILL };
+
+static void draw_trivial(const dn_transform_step *s, dn_draws *d, int height, int width,
+                         double drawn[DN_DRAWN])
+{
+    draw(d, WIDE, RANDOM, (int)s->value[TRIVIAL_BINS][0], height, width, drawn);
+}
+
+static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN_DRAWN],
+                               dn_canvas *c)
+{
+    const sampling how = {(int)s->value[TRIVIAL_INTERPOLATION][0], (int)s->value[TRIVIAL_FILL][0]};
+    return apply(&how, drawn, c);
 }
 
 const dn_op_row dn_op_trivial_augment = {
@@ -221,3 +257,35 @@ const dn_op_row dn_op_trivial_augment = {
      {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
     .draw = draw_trivial,
     .apply = apply_trivial};
+
+/* ---- rand-augment ---- */
+
+enum { RAND_OPS, RAND_MAGNITUDE, RAND_INTERPOLATION, RAND_FILL };
+enum { RAND_BINS = 31 };
+
+static void draw_rand(const dn_transform_step *s, dn_draws *d, int height, int width,
+                      double drawn[DN_DRAWN])
+{
+    for (int i = 0; i < (int)s->value[RAND_OPS][0]; i++)
+        draw(d, NARROW, (int)s->value[RAND_MAGNITUDE][0], RAND_BINS, height, width,
+             drawn + (ptrdiff_t)NUMBERS * i);
+}
+
+static dn_status apply_rand(const dn_transform_step *s, const double drawn[DN_DRAWN], dn_canvas *c)
+{
+    const sampling how = {(int)s->value[RAND_INTERPOLATION][0], (int)s->value[RAND_FILL][0]};
+    for (int i = 0; i < (int)s->value[RAND_OPS][0]; i++)
+        DN_TRY(apply(&how, drawn + (ptrdiff_t)NUMBERS * i, c));
+    return DN_OK;
+}
+
+const dn_op_row dn_op_rand_augment = {
+    "rand-augment",
+    "rand-augment:num_ops=2:magnitude=9:interpolation=nearest:fill=none\n"
+    "      num_ops of the same 14, at a magnitude from 0 to 30",
+    {{"num_ops", DN_PARAMETER_WHOLE, 1, DN_DRAWN / NUMBERS, "2"},
+     {"magnitude", DN_PARAMETER_WHOLE, 0, RAND_BINS - 1, "9"},
+     {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
+     {"fill", DN_PARAMETER_FILL, 0, 255, "none"}},
+    .draw = draw_rand,
+    .apply = apply_rand};

@@ -5,6 +5,7 @@
  * an evaluation, for tests/load_checkpoint.py to compare with PyTorch's.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -149,6 +150,45 @@ static void test_leftovers(void **state)
     assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
     assert_non_null(strstr(dn_message(), "cannot read the folder: Not a directory"));
     assert_int_equal(unlink(RUN), 0);
+}
+
+/* ---- a folder that cannot be read to its end ---- */
+
+static int refused; /* number of the call to readdir from now on that fails, 1: the next; 0: none */
+
+struct dirent *__real_readdir64(DIR *);
+struct dirent *__wrap_readdir64(DIR *);
+
+struct dirent *__wrap_readdir64(DIR *folder)
+{
+    if (refused > 0 && --refused == 0) {
+        errno = EIO;
+        return NULL;
+    }
+    return __real_readdir64(folder);
+}
+
+/* The entries that could not be read may be the newest checkpoint: nothing is decided without them.
+ */
+static void test_unreadable_folder(void **state)
+{
+    static const char expected[] = RUN ": cannot read the folder: Input/output error";
+    char path[128];
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    for (int step = 3; step <= 5; step++)
+        trial_save(SMALL, 1, step, 0, path);
+    for (int entry = 1; entry <= 6; entry++) { /* "." and ".." are two, the end is one */
+        refused = entry;
+        assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
+        assert_string_equal(dn_message(), expected);
+        refused = entry;
+        assert_int_equal(dn_run_set_aside(RUN, -1), DN_EIO);
+        assert_string_equal(dn_message(), expected);
+    }
+    refused = 0;
+    assert_int_equal(files_in(RUN), 3);
+    assert_int_equal(trial_newest(RUN).step, 5);
 }
 
 /* What a run leaves is kept, however often a new one starts. */
@@ -465,13 +505,21 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
         return save_forever();
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_round_trip),     TRIAL_TEST(test_position),
-        TRIAL_TEST(test_average),        TRIAL_TEST(test_other_optimizer),
-        TRIAL_TEST(test_keep),           TRIAL_TEST(test_leftovers),
-        TRIAL_TEST(test_set_aside),      TRIAL_TEST(test_full_disk),
-        TRIAL_TEST(test_refused_folder), TRIAL_TEST(test_background),
-        TRIAL_TEST(test_rescue),         TRIAL_TEST(test_background_failure),
-        TRIAL_TEST(test_not_finite),     TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_round_trip),
+        TRIAL_TEST(test_position),
+        TRIAL_TEST(test_average),
+        TRIAL_TEST(test_other_optimizer),
+        TRIAL_TEST(test_keep),
+        TRIAL_TEST(test_leftovers),
+        TRIAL_TEST(test_unreadable_folder),
+        TRIAL_TEST(test_set_aside),
+        TRIAL_TEST(test_full_disk),
+        TRIAL_TEST(test_refused_folder),
+        TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),
+        TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_not_finite),
+        TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

@@ -106,13 +106,15 @@ typedef struct dn_checkpoint_file dn_checkpoint_file;
 /* Opens the file, verifies all its bytes, and reads position and configuration: what is needed to
  * build the net. The step is in [0, 10^18] and may lie beyond the run's end; the configuration may
  * be any text. Forks, as dn_checkpoint_load does (dn/child.h). The caller frees *file with
- * dn_checkpoint_close; it is NULL on failure. */
+ * dn_checkpoint_close; it is NULL on failure. Errors: DN_ENOENT (there is no such file), DN_EIO,
+ * DN_ECORRUPT, DN_ENOMEM. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 
 /* Opens the folder's newest intact checkpoint of a step below `limit`. If there are no checkpoints
  * or no folder, *file is NULL and state->path empty. Damaged checkpoints are skipped with a
  * warning. If all are damaged it fails and the message has their number: a run that started over
- * would overwrite them. */
+ * would overwrite them. A checkpoint that the system refuses to read is not skipped: it may be
+ * whole. Errors: DN_EIO, DN_ENOMEM, those of the newest. */
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder, int64_t limit,
                                     dn_checkpoint *state);
 

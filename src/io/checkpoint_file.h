@@ -51,7 +51,7 @@ dn_status dn_checkpoint_below(const char *folder, const char *suffix, int64_t li
 /* 1 if dn_checkpoint_open failed for a reason that says nothing about the file, such as EMFILE. */
 static inline int dn_is_system_failure(dn_status status)
 {
-    return status == DN_ENOMEM;
+    return status == DN_ENOMEM || status == DN_EIO;
 }
 
 /* Deletes the folder's checkpoint files with `suffix` (DN_PARTIAL: left by killed processes) of

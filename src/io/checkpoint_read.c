@@ -215,7 +215,7 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
         status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
     dn_child_pages_free(pages, sizeof *pages);
     if (f == NULL)
-        return status;
+        return status == DN_ENOENT ? DN_ECORRUPT : status; /* the file lacks a data set */
     snprintf(f->path, sizeof f->path, "%s", path);
     snprintf(f->state.path, sizeof f->state.path, "%s", path);
     status = dn_checkpoint_check_state(f);

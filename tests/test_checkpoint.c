@@ -60,6 +60,28 @@ static void test_round_trip(void **state)
         check_round_trip(dn_optimizer_name(i));
 }
 
+/* The file is read once: what another process does to it afterwards has no effect. */
+static void test_read_once(void **state)
+{
+    char path[128];
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    dn_net *saved = trial_net(SMALL, 3), *net = trial_net(SMALL, 9);
+    dn_optimizer_state expected = trial_vectors(net, "adam", 4);
+    dn_optimizer_state vectors = trial_vectors(net, "adam", 9);
+    trial_save_with("adam", SMALL, 3, 4, 0, path);
+    assert_int_equal(dn_checkpoint_open(&file, path, &position), DN_OK);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(dn_checkpoint_load(file, net, &vectors), DN_OK);
+    assert_true(dn_net_hash(net) == dn_net_hash(saved));
+    assert_memory_equal(vectors.vectors, expected.vectors, expected.floats * sizeof(float));
+    dn_checkpoint_close(&file);
+    dn_optimizer_state_destroy(&vectors);
+    dn_optimizer_state_destroy(&expected);
+    dn_net_destroy(&saved);
+    dn_net_destroy(&net);
+}
+
 static void test_position(void **state)
 {
     dn_net *net = trial_net(SMALL, 3);
@@ -505,21 +527,14 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
         return save_forever();
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_round_trip),
-        TRIAL_TEST(test_position),
-        TRIAL_TEST(test_average),
-        TRIAL_TEST(test_other_optimizer),
-        TRIAL_TEST(test_keep),
-        TRIAL_TEST(test_leftovers),
-        TRIAL_TEST(test_unreadable_folder),
-        TRIAL_TEST(test_set_aside),
-        TRIAL_TEST(test_full_disk),
-        TRIAL_TEST(test_refused_folder),
-        TRIAL_TEST(test_background),
-        TRIAL_TEST(test_rescue),
-        TRIAL_TEST(test_background_failure),
-        TRIAL_TEST(test_not_finite),
-        TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_round_trip),      TRIAL_TEST(test_read_once),
+        TRIAL_TEST(test_position),        TRIAL_TEST(test_average),
+        TRIAL_TEST(test_other_optimizer), TRIAL_TEST(test_keep),
+        TRIAL_TEST(test_leftovers),       TRIAL_TEST(test_unreadable_folder),
+        TRIAL_TEST(test_set_aside),       TRIAL_TEST(test_full_disk),
+        TRIAL_TEST(test_refused_folder),  TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),          TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_not_finite),      TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

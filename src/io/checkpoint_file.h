@@ -20,6 +20,8 @@ enum { DN_SEAL_BYTES = sizeof DN_SEAL - 1 + 16 };
 struct dn_checkpoint_file {
     char path[PATH_MAX], model[sizeof(((dn_spec *)NULL)->name)], optimizer[32], hash[17];
     dn_checkpoint state;
+    uint8_t *bytes; /* all of a file that is read; owned by the parent, NULL after it was loaded */
+    size_t size;    /* of them, without the seal */
 };
 
 /* checkpoint_state.c. Writes model, optimizer, hash and state. Returns 0 if HDF5 fails. */

@@ -21,6 +21,7 @@
 #include "dn/file.h"
 #include "dn/rng.h"
 #include "dn/run_folder.h"
+#include "io/checkpoint_saver.h"
 #include "trial_files.h"
 
 static int files_in(const char *folder)
@@ -424,6 +425,54 @@ static void test_background_failure(void **state)
     dn_saver_destroy(&saver);
 }
 
+/* The best checkpoint is written again from the copy before that is lost, whichever of its two
+ * files failed. */
+static void test_best_failure(void **state)
+{
+    static const char *const files[] = {RUN "/best.h5", RUN "/checkpoint-00000004.h5"};
+    dn_net *net = trial_net(SMALL, 1);
+    dn_checkpoint best = trial_state(net, 4), later = trial_state(net, 5), found;
+    dn_optimizer_state vectors = trial_vectors(net, "sgd", 1);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 1);
+    dn_checkpoint_file *file;
+    best.is_best = 1;
+    dn_log_set_level(DN_QUIET);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(mkdir(files[i], 0777), 0);
+        assert_int_equal(dn_saver_start(saver, &best), DN_OK);
+        assert_int_equal(dn_saver_start(saver, &later), DN_EIO);
+        assert_non_null(strstr(dn_message(), files[i]));
+        assert_int_not_equal(access(RUN "/checkpoint-00000005.h5", F_OK), 0);
+        assert_int_equal(dn_saver_start(saver, &best), DN_OK);
+        while (saver->told == DN_NO_FAILURE)
+            usleep(1000);
+        assert_int_equal(rmdir(files[i]), 0);
+        assert_int_equal(dn_saver_start(saver, &later), DN_OK);
+        assert_int_equal(dn_saver_wait(saver), DN_OK);
+        assert_int_equal(dn_checkpoint_open(&file, RUN "/best.h5", &found), DN_OK);
+        assert_int_equal(found.step, 4);
+        dn_checkpoint_close(&file);
+        assert_int_equal(trial_newest(RUN).step, 5);
+        assert_int_equal(files_in(RUN), 2);
+        assert_int_equal(unlink(RUN "/best.h5") + unlink(RUN "/checkpoint-00000005.h5"), 0);
+    }
+    dn_log_set_level(DN_INFO);
+    dn_saver_destroy(&saver);
+    dn_optimizer_state_destroy(&vectors);
+    dn_net_destroy(&net);
+}
+
+/* A pipe in a file's place does not block the saver. */
+static void test_pipe(void **state)
+{
+    dn_net *net = trial_net(SMALL, 1);
+    dn_checkpoint position = trial_state(net, 4);
+    assert_int_equal(mkdir(RUN, 0777) + mkfifo(RUN "/checkpoint-00000004.h5", 0600), 0);
+    assert_int_equal(trial_save_net(RUN, net, &position, "sgd", 0), DN_EIO);
+    assert_non_null(strstr(dn_message(), "00000004.h5: cannot write: found no regular file there"));
+    dn_net_destroy(&net);
+}
+
 /* A file that could not be read again is not begun, and what is there stays, though one is kept. */
 static void test_not_finite(void **state)
 {
@@ -534,6 +583,7 @@ int main(int argc, char **argv)
         TRIAL_TEST(test_set_aside),       TRIAL_TEST(test_full_disk),
         TRIAL_TEST(test_refused_folder),  TRIAL_TEST(test_background),
         TRIAL_TEST(test_rescue),          TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_best_failure),    TRIAL_TEST(test_pipe),
         TRIAL_TEST(test_not_finite),      TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

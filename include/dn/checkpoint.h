@@ -37,7 +37,7 @@ typedef struct dn_checkpoint {
     dn_monitor_state monitor; /* of the best epoch */
     int64_t average_step;     /* the last step at which the averaged weights' batch statistics were
                                  measured; 0: never, -1: no weights are averaged */
-    int is_best;              /* in: the file becomes DN_CHECKPOINT_BEST, too; not stored */
+    int is_best;              /* in: the file becomes DN_CHECKPOINT_BEST first; not stored */
     /* The data set's dataset.json, for the writer; not owned. NULL after reading: use
      * dn_checkpoint_data_set. */
     const uint8_t *data_set;
@@ -69,8 +69,9 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
  * dn_checkpoint_path(folder, step) in the background. Afterwards deletes all checkpoints up to this
  * step but the `keep` newest, and temporary files of killed processes. The write takes memory of
  * twice the file's size. If the previous write failed, warns, waits for this one as well and
- * returns its status as dn_saver_wait does. If a value is not finite, writes nothing, since no
- * reader would accept the file, and returns DN_EDIVERGED with the tensor's name. */
+ * returns its status as dn_saver_wait does; one that was to become DN_CHECKPOINT_BEST is first
+ * written again, and a second failure returned at once. If a value is not finite, writes nothing,
+ * since no reader would accept the file, and returns DN_EDIVERGED with the tensor's name. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
 /* Warns once if a write is known to have failed. Does not wait. */

@@ -5,6 +5,7 @@
  * an evaluation, for tests/load_checkpoint.py to compare with PyTorch's.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include "dn/file.h"
 #include "dn/rng.h"
 #include "dn/run_folder.h"
+#include "io/checkpoint_saver.h"
 #include "trial_files.h"
 
 static int files_in(const char *folder)
@@ -57,6 +59,28 @@ static void test_round_trip(void **state)
 {
     for (int i = 0; dn_optimizer_name(i); i++)
         check_round_trip(dn_optimizer_name(i));
+}
+
+/* The file is read once: what another process does to it afterwards has no effect. */
+static void test_read_once(void **state)
+{
+    char path[128];
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    dn_net *saved = trial_net(SMALL, 3), *net = trial_net(SMALL, 9);
+    dn_optimizer_state expected = trial_vectors(net, "adam", 4);
+    dn_optimizer_state vectors = trial_vectors(net, "adam", 9);
+    trial_save_with("adam", SMALL, 3, 4, 0, path);
+    assert_int_equal(dn_checkpoint_open(&file, path, &position), DN_OK);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(dn_checkpoint_load(file, net, &vectors), DN_OK);
+    assert_true(dn_net_hash(net) == dn_net_hash(saved));
+    assert_memory_equal(vectors.vectors, expected.vectors, expected.floats * sizeof(float));
+    dn_checkpoint_close(&file);
+    dn_optimizer_state_destroy(&vectors);
+    dn_optimizer_state_destroy(&expected);
+    dn_net_destroy(&saved);
+    dn_net_destroy(&net);
 }
 
 static void test_position(void **state)
@@ -149,6 +173,45 @@ static void test_leftovers(void **state)
     assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
     assert_non_null(strstr(dn_message(), "cannot read the folder: Not a directory"));
     assert_int_equal(unlink(RUN), 0);
+}
+
+/* ---- a folder that cannot be read to its end ---- */
+
+static int refused; /* number of the call to readdir from now on that fails, 1: the next; 0: none */
+
+struct dirent *__real_readdir64(DIR *);
+struct dirent *__wrap_readdir64(DIR *);
+
+struct dirent *__wrap_readdir64(DIR *folder)
+{
+    if (refused > 0 && --refused == 0) {
+        errno = EIO;
+        return NULL;
+    }
+    return __real_readdir64(folder);
+}
+
+/* The entries that could not be read may be the newest checkpoint: nothing is decided without them.
+ */
+static void test_unreadable_folder(void **state)
+{
+    static const char expected[] = RUN ": cannot read the folder: Input/output error";
+    char path[128];
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    for (int step = 3; step <= 5; step++)
+        trial_save(SMALL, 1, step, 0, path);
+    for (int entry = 1; entry <= 6; entry++) { /* "." and ".." are two, the end is one */
+        refused = entry;
+        assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
+        assert_string_equal(dn_message(), expected);
+        refused = entry;
+        assert_int_equal(dn_run_set_aside(RUN, -1), DN_EIO);
+        assert_string_equal(dn_message(), expected);
+    }
+    refused = 0;
+    assert_int_equal(files_in(RUN), 3);
+    assert_int_equal(trial_newest(RUN).step, 5);
 }
 
 /* What a run leaves is kept, however often a new one starts. */
@@ -362,6 +425,54 @@ static void test_background_failure(void **state)
     dn_saver_destroy(&saver);
 }
 
+/* The best checkpoint is written again from the copy before that is lost, whichever of its two
+ * files failed. */
+static void test_best_failure(void **state)
+{
+    static const char *const files[] = {RUN "/best.h5", RUN "/checkpoint-00000004.h5"};
+    dn_net *net = trial_net(SMALL, 1);
+    dn_checkpoint best = trial_state(net, 4), later = trial_state(net, 5), found;
+    dn_optimizer_state vectors = trial_vectors(net, "sgd", 1);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 1);
+    dn_checkpoint_file *file;
+    best.is_best = 1;
+    dn_log_set_level(DN_QUIET);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(mkdir(files[i], 0777), 0);
+        assert_int_equal(dn_saver_start(saver, &best), DN_OK);
+        assert_int_equal(dn_saver_start(saver, &later), DN_EIO);
+        assert_non_null(strstr(dn_message(), files[i]));
+        assert_int_not_equal(access(RUN "/checkpoint-00000005.h5", F_OK), 0);
+        assert_int_equal(dn_saver_start(saver, &best), DN_OK);
+        while (saver->told == DN_NO_FAILURE)
+            usleep(1000);
+        assert_int_equal(rmdir(files[i]), 0);
+        assert_int_equal(dn_saver_start(saver, &later), DN_OK);
+        assert_int_equal(dn_saver_wait(saver), DN_OK);
+        assert_int_equal(dn_checkpoint_open(&file, RUN "/best.h5", &found), DN_OK);
+        assert_int_equal(found.step, 4);
+        dn_checkpoint_close(&file);
+        assert_int_equal(trial_newest(RUN).step, 5);
+        assert_int_equal(files_in(RUN), 2);
+        assert_int_equal(unlink(RUN "/best.h5") + unlink(RUN "/checkpoint-00000005.h5"), 0);
+    }
+    dn_log_set_level(DN_INFO);
+    dn_saver_destroy(&saver);
+    dn_optimizer_state_destroy(&vectors);
+    dn_net_destroy(&net);
+}
+
+/* A pipe in a file's place does not block the saver. */
+static void test_pipe(void **state)
+{
+    dn_net *net = trial_net(SMALL, 1);
+    dn_checkpoint position = trial_state(net, 4);
+    assert_int_equal(mkdir(RUN, 0777) + mkfifo(RUN "/checkpoint-00000004.h5", 0600), 0);
+    assert_int_equal(trial_save_net(RUN, net, &position, "sgd", 0), DN_EIO);
+    assert_non_null(strstr(dn_message(), "00000004.h5: cannot write: found no regular file there"));
+    dn_net_destroy(&net);
+}
+
 /* A file that could not be read again is not begun, and what is there stays, though one is kept. */
 static void test_not_finite(void **state)
 {
@@ -465,13 +576,15 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
         return save_forever();
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_round_trip),     TRIAL_TEST(test_position),
-        TRIAL_TEST(test_average),        TRIAL_TEST(test_other_optimizer),
-        TRIAL_TEST(test_keep),           TRIAL_TEST(test_leftovers),
-        TRIAL_TEST(test_set_aside),      TRIAL_TEST(test_full_disk),
-        TRIAL_TEST(test_refused_folder), TRIAL_TEST(test_background),
-        TRIAL_TEST(test_rescue),         TRIAL_TEST(test_background_failure),
-        TRIAL_TEST(test_not_finite),     TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_round_trip),      TRIAL_TEST(test_read_once),
+        TRIAL_TEST(test_position),        TRIAL_TEST(test_average),
+        TRIAL_TEST(test_other_optimizer), TRIAL_TEST(test_keep),
+        TRIAL_TEST(test_leftovers),       TRIAL_TEST(test_unreadable_folder),
+        TRIAL_TEST(test_set_aside),       TRIAL_TEST(test_full_disk),
+        TRIAL_TEST(test_refused_folder),  TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),          TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_best_failure),    TRIAL_TEST(test_pipe),
+        TRIAL_TEST(test_not_finite),      TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

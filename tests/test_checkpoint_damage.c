@@ -12,6 +12,7 @@
 
 #include "checkpoints.h"
 #include "dn/hdf5.h"
+#include "dn/run_folder.h"
 #include "trial_files.h"
 
 static void test_flipped_byte(void **state)
@@ -291,7 +292,7 @@ static void test_missing_state(void **state)
     const hid_t file = open_to_forge(path);
     assert_true(H5Ldelete(file, "epoch_scores", H5P_DEFAULT) >= 0);
     seal_forged(file, path);
-    trial_load_expect(path, SMALL, DN_ENOENT, "epoch_scores is missing");
+    trial_load_expect(path, SMALL, DN_ECORRUPT, "epoch_scores is missing");
 }
 
 static void test_negative_squares(void **state)
@@ -310,6 +311,23 @@ static void test_negative_squares(void **state)
     dn_net_destroy(&net);
 }
 
+/* A newest checkpoint that the system refuses to read may be whole. */
+static void test_refused(void **state)
+{
+    char path[128];
+    dn_checkpoint position;
+    dn_checkpoint_file *file;
+    trial_save(SMALL, 1, 3, 0, path);
+    assert_int_equal(mkfifo(RUN "/checkpoint-00000004.h5", 0600), 0);
+    assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
+    assert_string_equal(dn_message(), RUN "/checkpoint-00000004.h5: cannot read: no regular file");
+    assert_int_equal(unlink(RUN "/checkpoint-00000004.h5"), 0);
+    assert_string_equal(trial_newest(RUN).path, path);
+    assert_int_equal(mkdir(RUN "/best.h5", 0777), 0);
+    assert_int_equal(dn_run_set_aside(RUN, 3), DN_EIO);
+    assert_string_equal(dn_message(), RUN "/best.h5: cannot read: Is a directory");
+}
+
 static void test_missing(void **state)
 {
     trial_load_expect("/nonexistent/x.h5", SMALL, DN_ENOENT,
@@ -323,7 +341,7 @@ int main(void)
         TRIAL_TEST(test_flipped_byte),  TRIAL_TEST(test_truncated),
         TRIAL_TEST(test_other_model),   TRIAL_TEST(test_forged),
         TRIAL_TEST(test_missing_state), TRIAL_TEST(test_negative_squares),
-        TRIAL_TEST(test_missing),
+        TRIAL_TEST(test_refused),       TRIAL_TEST(test_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,6 @@
  */
 #include "archives/unpack.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -139,25 +138,36 @@ static dn_status put_in_place(const char *old, const char *new)
     return dn_file_rename(old, new);
 }
 
+/* Flushes the file system that the folder is on. */
+static dn_status flush(const char *folder)
+{
+    const int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int is_flushed = file >= 0 && syncfs(file) == 0, error = errno;
+    if (file >= 0)
+        close(file);
+    DN_CHECK(is_flushed, DN_EIO, "%s: cannot write: %s", folder, strerror(error));
+    return DN_OK;
+}
+
+struct moving {
+    const char *from, *folder;
+};
+
+/* A dn_entry_fn. */
+static dn_status move_entry(void *user, const char *name)
+{
+    const struct moving *const m = user;
+    char old[PATH_MAX], new[PATH_MAX];
+    DN_TRY(dn_join_path(old, m->from, name));
+    DN_TRY(dn_join_path(new, m->folder, name));
+    return put_in_place(old, new);
+}
+
 dn_status dn_move_entries(const char *from, const char *folder)
 {
-    char old[PATH_MAX], new[PATH_MAX];
-    DIR *const list = opendir(from);
-    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", from, strerror(errno));
-    dn_status status = syncfs(dirfd(list)) == 0
-                           ? DN_OK
-                           : dn_fail(DN_EIO, "%s: cannot write: %s", from, strerror(errno));
-    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        status = dn_join_path(old, from, entry->d_name);
-        if (status == DN_OK)
-            status = dn_join_path(new, folder, entry->d_name);
-        if (status == DN_OK)
-            status = put_in_place(old, new);
-    }
-    closedir(list);
-    return status;
+    struct moving m = {from, folder};
+    DN_TRY(flush(from));
+    return dn_folder_walk(from, move_entry, &m);
 }
 
 dn_status dn_unpack(const char *archive, const char *folder, int64_t most)

@@ -1,7 +1,6 @@
 /* Finds and removes files of earlier records; see leftovers.h. */
 #include "writer/leftovers.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -14,22 +13,27 @@
 
 typedef dn_status file_job(const dn_writer *w, const char *name);
 
+typedef struct walk {
+    const dn_writer *w;
+    file_job *job;
+    char pattern[256];
+} walk;
+
+/* A dn_entry_fn. */
+static dn_status try_name(void *user, const char *name)
+{
+    const walk *const k = user;
+    return fnmatch(k->pattern, name, FNM_EXTMATCH) == 0 ? k->job(k->w, name) : DN_OK;
+}
+
 /* Runs the job for each file with a name of the set, for any number of shards. */
 static dn_status each_file(const dn_writer *w, file_job *job)
 {
-    const char *const folder = w->options->out;
-    char pattern[256];
-    snprintf(pattern, sizeof pattern,
+    walk k = {.w = w, .job = job};
+    snprintf(k.pattern, sizeof k.pattern,
              "%s-@(train|test|val)?(.tfrecord)-+([0-9])-of-+([0-9])?(.h5)?(" DN_PARTIAL ")",
              w->prefix);
-    DIR *const list = opendir(folder);
-    DN_CHECK(list, DN_EIO, "%s: cannot read: %s", folder, strerror(errno));
-    dn_status status = DN_OK;
-    for (struct dirent *entry; status == DN_OK && (entry = readdir(list));)
-        if (fnmatch(pattern, entry->d_name, FNM_EXTMATCH) == 0)
-            status = job(w, entry->d_name);
-    closedir(list);
-    return status;
+    return dn_folder_walk(w->options->out, try_name, &k);
 }
 
 /* ---- who made a file ---- */

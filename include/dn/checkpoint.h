@@ -37,7 +37,7 @@ typedef struct dn_checkpoint {
     dn_monitor_state monitor; /* of the best epoch */
     int64_t average_step;     /* the last step at which the averaged weights' batch statistics were
                                  measured; 0: never, -1: no weights are averaged */
-    int is_best;              /* in: the file becomes DN_CHECKPOINT_BEST, too; not stored */
+    int is_best;              /* in: the file becomes DN_CHECKPOINT_BEST first; not stored */
     /* The data set's dataset.json, for the writer; not owned. NULL after reading: use
      * dn_checkpoint_data_set. */
     const uint8_t *data_set;
@@ -69,8 +69,9 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
  * dn_checkpoint_path(folder, step) in the background. Afterwards deletes all checkpoints up to this
  * step but the `keep` newest, and temporary files of killed processes. The write takes memory of
  * twice the file's size. If the previous write failed, warns, waits for this one as well and
- * returns its status as dn_saver_wait does. If a value is not finite, writes nothing, since no
- * reader would accept the file, and returns DN_EDIVERGED with the tensor's name. */
+ * returns its status as dn_saver_wait does; one that was to become DN_CHECKPOINT_BEST is first
+ * written again, and a second failure returned at once. If a value is not finite, writes nothing,
+ * since no reader would accept the file, and returns DN_EDIVERGED with the tensor's name. */
 dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 
 /* Warns once if a write is known to have failed. Does not wait. */
@@ -103,16 +104,18 @@ void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t ste
 /* A verified checkpoint, open for reading. */
 typedef struct dn_checkpoint_file dn_checkpoint_file;
 
-/* Opens the file, verifies all its bytes, and reads position and configuration: what is needed to
- * build the net. The step is in [0, 10^18] and may lie beyond the run's end; the configuration may
- * be any text. Forks, as dn_checkpoint_load does (dn/child.h). The caller frees *file with
- * dn_checkpoint_close; it is NULL on failure. */
+/* Reads the file into memory, verifies all its bytes, and reads position and configuration: what is
+ * needed to build the net. The step is in [0, 10^18] and may lie beyond the run's end; the
+ * configuration may be any text. Forks, as dn_checkpoint_load does (dn/child.h). The caller frees
+ * *file with dn_checkpoint_close; it is NULL on failure. Errors: DN_ENOENT (there is no such file),
+ * DN_EIO, DN_ECORRUPT, DN_ENOMEM. */
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state);
 
 /* Opens the folder's newest intact checkpoint of a step below `limit`. If there are no checkpoints
  * or no folder, *file is NULL and state->path empty. Damaged checkpoints are skipped with a
  * warning. If all are damaged it fails and the message has their number: a run that started over
- * would overwrite them. */
+ * would overwrite them. A checkpoint that the system refuses to read is not skipped: it may be
+ * whole. Errors: DN_EIO, DN_ENOMEM, those of the newest. */
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder, int64_t limit,
                                     dn_checkpoint *state);
 
@@ -120,17 +123,17 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
  * optimizer's vectors (averaged weights with the net's if the file has none). Verifies that all
  * values are finite, no variance is negative, and the weights have the recorded hash. Errors:
  * DN_ESHAPE (names the first tensor that is missing or has another shape), DN_EINVAL (another
- * optimizer), DN_ECORRUPT. On failure the arrays are undefined. */
-dn_status dn_checkpoint_load(const dn_checkpoint_file *file, dn_net *net,
-                             dn_optimizer_state *optimizer);
+ * optimizer), DN_ECORRUPT. On failure the arrays are undefined. Frees the file's bytes: only
+ * dn_checkpoint_close may follow. */
+dn_status dn_checkpoint_load(dn_checkpoint_file *file, dn_net *net, dn_optimizer_state *optimizer);
 
 /* Fills the net with the averaged weights. Warns if their batch statistics are of an earlier step.
  * Errors: as dn_checkpoint_load; DN_ESHAPE (there are no averaged weights), DN_EINVAL (their batch
  * statistics were never measured). */
-dn_status dn_checkpoint_load_average(const dn_checkpoint_file *file, dn_net *net);
+dn_status dn_checkpoint_load_average(dn_checkpoint_file *file, dn_net *net);
 
 /* *manifest = the data set that the run was trained on, without its files; the caller frees it.
- * Errors: as dn_manifest_parse. */
+ * Not after dn_checkpoint_load. Errors: as dn_manifest_parse. */
 dn_status dn_checkpoint_data_set(const dn_checkpoint_file *file, dn_manifest **manifest);
 
 /* Closes *file, which may be NULL, and sets it to NULL. */

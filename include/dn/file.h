@@ -23,6 +23,11 @@ dn_status dn_join_path(char path[PATH_MAX], const char *folder, const char *name
 /* Returns 1 if `path` is a folder or a link to one, else 0. */
 int dn_is_folder(const char *path);
 
+/* Calls each(user, name) for the folder's entries, except "." and "..", in any order until one
+ * fails. Errors: DN_ENOENT (there is no such folder), DN_EIO, those of `each`. */
+typedef dn_status dn_entry_fn(void *user, const char *name);
+dn_status dn_folder_walk(const char *path, dn_entry_fn *each, void *user);
+
 /* Creates the folder `path` and the missing folders above it; succeeds if it exists. Errors:
  * DN_EIO; the folders that were created are removed again. */
 dn_status dn_make_folders(const char *path);

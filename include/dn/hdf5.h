@@ -33,6 +33,9 @@ int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const 
  * support locks. */
 hid_t dn_hdf5_open(const char *path);
 
+/* Opens bytes(size) as a file, without a copy: they must outlive it and do not change. */
+hid_t dn_hdf5_open_bytes(uint8_t *bytes, size_t size);
+
 /* Read an attribute of `count` elements, of one element, or of a text with its closing zero in at
  * most `size` bytes; the stored type must match. Errors: DN_ECORRUPT (names file and attribute). */
 dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t type,

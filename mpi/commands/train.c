@@ -4,6 +4,7 @@
  */
 #include "commands/commands.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +97,7 @@ static void forget_best(dn_run *r)
     char best[PATH_MAX];
     const int is_there = r->comm->rank == 0 &&
                          dn_join_path(best, r->folder, DN_CHECKPOINT_BEST) == DN_OK &&
-                         access(best, F_OK) == 0;
+                         (access(best, F_OK) == 0 || errno != ENOENT);
     if (dn_comm_max(r->comm, is_there) || r->monitor.state.best_epoch == 0)
         return;
     dn_info("no " DN_CHECKPOINT_BEST " in %s: a new best epoch is searched for, after epoch %g",

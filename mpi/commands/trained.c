@@ -36,8 +36,9 @@ static dn_status open_file(dn_trained *t, const char *path)
     if (!dn_is_folder(path))
         return dn_checkpoint_open(&t->file, path, &t->state);
     DN_TRY(dn_join_path(best, path, DN_CHECKPOINT_BEST));
-    if (access(best, F_OK) == 0)
-        return dn_checkpoint_open(&t->file, best, &t->state);
+    const dn_status status = dn_checkpoint_open(&t->file, best, &t->state);
+    if (status != DN_ENOENT)
+        return status;
     DN_TRY(dn_checkpoint_open_newest(&t->file, path, INT64_MAX, &t->state));
     DN_CHECK(t->file, DN_ENOENT, "%s: found no checkpoint-STEP.h5, expected the folder of a run%s",
              path, dn_runs_there(path, runs));

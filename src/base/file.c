@@ -7,6 +7,7 @@
 #include "dn/file.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,6 +33,26 @@ int dn_is_folder(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+dn_status dn_folder_walk(const char *path, dn_entry_fn *each, void *user)
+{
+    DIR *const folder = opendir(path);
+    dn_status status = DN_OK;
+    DN_CHECK(folder, errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read the folder: %s", path,
+             strerror(errno));
+    while (status == DN_OK) {
+        errno = 0; /* readdir returns NULL at the end, too */
+        const struct dirent *const entry = readdir(folder);
+        if (entry == NULL && errno != 0)
+            status = dn_fail(DN_EIO, "%s: cannot read the folder: %s", path, strerror(errno));
+        if (entry == NULL)
+            break;
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            status = each(user, entry->d_name);
+    }
+    closedir(folder);
+    return status;
 }
 
 /* Whether the path ends in "." or "..", which are not created. Removes slashes at its end. */

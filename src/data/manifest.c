@@ -2,7 +2,6 @@
  * include/dn/manifest.h. */
 #include "data/manifest_text.h"
 
-#include <dirent.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,18 +62,30 @@ int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
     return is_same;
 }
 
-/* Whether `folder` contains a folder of records; `path` is then its path. */
+typedef struct search {
+    const char *folder;
+    char *path; /* of the records that were found */
+    int is_found;
+} search;
+
+/* A dn_entry_fn. */
+static dn_status look_at(void *user, const char *name)
+{
+    search *const s = user;
+    char file[PATH_MAX];
+    if (!s->is_found && name[0] != '.' && dn_join_path(s->path, s->folder, name) == DN_OK &&
+        dn_join_path(file, s->path, file_name) == DN_OK)
+        s->is_found = access(file, F_OK) == 0;
+    return DN_OK;
+}
+
+/* Whether `folder` contains a folder of records; `path` is then its path. For a hint, so that a
+ * folder that cannot be read has none. */
 static int find_below(const char *folder, char path[PATH_MAX])
 {
-    char file[PATH_MAX];
-    int is_found = 0;
-    DIR *const entries = opendir(folder);
-    for (const struct dirent *e; !is_found && entries && (e = readdir(entries));)
-        is_found = e->d_name[0] != '.' && dn_join_path(path, folder, e->d_name) == DN_OK &&
-                   dn_join_path(file, path, file_name) == DN_OK && access(file, F_OK) == 0;
-    if (entries)
-        closedir(entries);
-    return is_found;
+    search s = {.folder = folder, .path = path};
+    (void)dn_folder_walk(folder, look_at, &s);
+    return s.is_found;
 }
 
 /* Adds to `status`, the failure to read a missing manifest, what the folder may be instead. */
@@ -82,10 +93,12 @@ static dn_status tell_missing(dn_status status, const char *folder)
 {
     char below[PATH_MAX], parent[PATH_MAX];
     if (!dn_is_folder(folder)) {
+        dn_failure missing = {0}; /* the search may record another */
+        dn_failure_keep(&missing, status);
         snprintf(parent, sizeof parent, "%s", folder);
         const int is_near = find_below(dirname(parent), below);
         return dn_fail(status, "%s; make the data set with create_records NAME --out %s%s%s",
-                       dn_message(), folder, is_near ? "; there is one in " : "",
+                       missing.message, folder, is_near ? "; there is one in " : "",
                        is_near ? below : "");
     }
     if (find_below(folder, below))

@@ -1,7 +1,6 @@
 /* Staging: copies shards in the background; see include/dn/stage.h. */
 #include "dn/stage.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -76,48 +75,70 @@ static int open_locked(const char *path, int kind)
     }
 }
 
+/* Leftovers stop no run. */
+static void tell(dn_status status)
+{
+    if (status != DN_OK && status != DN_ENOENT)
+        dn_warn_here("--stage: %s", dn_message());
+}
+
+typedef struct copies {
+    const char *folder;
+    int error; /* errno of one that cannot be removed, or 0 */
+} copies;
+
+/* A dn_entry_fn. */
+static dn_status remove_copy(void *user, const char *name)
+{
+    copies *const c = user;
+    char path[PATH_MAX];
+    if ((dn_ends_in(name, SHARD_SUFFIX) || dn_ends_in(name, SHARD_SUFFIX DN_PARTIAL)) &&
+        dn_join_path(path, c->folder, name) == DN_OK && unlink(path) != 0)
+        c->error = errno;
+    return DN_OK;
+}
+
 /* Removes the contents of a stage's folder, and last the lock, which the caller holds exclusively.
  */
 static void remove_copies(const char *folder)
 {
     char path[PATH_MAX];
-    int error = 0;
-    DIR *const list = opendir(folder);
-    for (const struct dirent *entry; list && (entry = readdir(list));)
-        if ((dn_ends_in(entry->d_name, SHARD_SUFFIX) ||
-             dn_ends_in(entry->d_name, SHARD_SUFFIX DN_PARTIAL)) &&
-            dn_join_path(path, folder, entry->d_name) == DN_OK && unlink(path) != 0)
-            error = errno;
-    if (list)
-        closedir(list);
-    if (error)
-        dn_warn_here("--stage: %s: cannot remove the copies: %s", folder, strerror(error));
+    copies c = {.folder = folder};
+    tell(dn_folder_walk(folder, remove_copy, &c));
+    if (c.error)
+        dn_warn_here("--stage: %s: cannot remove the copies: %s", folder, strerror(c.error));
     if (dn_join_path(path, folder, LOCK_NAME) == DN_OK)
         unlink(path);
     rmdir(folder);
 }
 
-/* Removes copies of other data sets that killed runs left. */
-static void remove_leftovers(const dn_shards *shards)
+/* A dn_entry_fn for the folder of all stages: removes one that nobody uses; `user` is the path of
+ * this process's own. */
+static dn_status remove_unused(void *user, const char *name)
 {
-    char stage[PATH_MAX], folder[PATH_MAX], path[PATH_MAX];
+    const char *const own = user;
+    char folder[PATH_MAX], path[PATH_MAX];
+    const int length = (int)(strrchr(own, '/') - own);
+    if (strncmp(name, FOLDER_PREFIX, strlen(FOLDER_PREFIX)) != 0 ||
+        snprintf(folder, sizeof folder, "%.*s/%s", length, own, name) >= PATH_MAX ||
+        strcmp(folder, own) == 0 || is_foreign(folder) ||
+        dn_join_path(path, folder, LOCK_NAME) != DN_OK)
+        return DN_OK;
+    const int lock = open_locked(path, LOCK_EX);
+    if (lock < 0)
+        return DN_OK;
+    remove_copies(folder);
+    close(lock);
+    return DN_OK;
+}
+
+/* Removes copies of other data sets that killed runs left. */
+static void remove_leftovers(dn_shards *shards)
+{
+    char stage[PATH_MAX];
     strcpy(stage, shards->stage);
     *strrchr(stage, '/') = '\0';
-    DIR *const list = opendir(stage);
-    for (const struct dirent *entry; list && (entry = readdir(list));) {
-        if (strncmp(entry->d_name, FOLDER_PREFIX, strlen(FOLDER_PREFIX)) != 0 ||
-            dn_join_path(folder, stage, entry->d_name) != DN_OK ||
-            strcmp(folder, shards->stage) == 0 || is_foreign(folder) ||
-            dn_join_path(path, folder, LOCK_NAME) != DN_OK)
-            continue;
-        const int lock = open_locked(path, LOCK_EX);
-        if (lock < 0)
-            continue;
-        remove_copies(folder);
-        close(lock);
-    }
-    if (list)
-        closedir(list);
+    tell(dn_folder_walk(stage, remove_unused, shards->stage));
 }
 
 /* ---- copying ---- */

@@ -63,6 +63,59 @@ hid_t dn_hdf5_open(const char *path)
     return file;
 }
 
+/* ---- a file in memory: HDF5 would copy it for each property list and file, so its allocator is
+ * one that returns the caller's bytes ---- */
+
+static void *give_bytes(size_t size, H5FD_file_image_op_t operation, void *bytes)
+{
+    (void)size, (void)operation;
+    return bytes;
+}
+
+static void *copy_nothing(void *to, const void *from, size_t size, H5FD_file_image_op_t operation,
+                          void *bytes)
+{
+    (void)from, (void)size, (void)operation, (void)bytes;
+    return to;
+}
+
+static herr_t free_nothing(void *memory, H5FD_file_image_op_t operation, void *bytes)
+{
+    (void)memory, (void)operation, (void)bytes;
+    return 0;
+}
+
+static void *share_bytes(void *bytes)
+{
+    return bytes;
+}
+
+static herr_t keep_bytes(void *bytes)
+{
+    (void)bytes;
+    return 0;
+}
+
+hid_t dn_hdf5_open_bytes(uint8_t *bytes, size_t size)
+{
+    H5FD_file_image_callbacks_t no_copies = {.image_malloc = give_bytes,
+                                             .image_memcpy = copy_nothing,
+                                             .image_free = free_nothing,
+                                             .udata_copy = share_bytes,
+                                             .udata_free = keep_bytes,
+                                             .udata = bytes};
+    char name[64]; /* one that no file can have, and no other bytes */
+    snprintf(name, sizeof name, "/dev/null/%p", (void *)bytes);
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail only */
+    H5Pset_fapl_core(access, 1, 0);
+    H5Pset_file_image_callbacks(access, &no_copies);
+    const int is_set = H5Pset_file_image(access, bytes, size) >= 0;
+    const hid_t file = is_set ? H5Fopen(name, H5F_ACC_RDONLY, access) : H5I_INVALID_HID;
+    H5Pclose(access);
+    return file;
+}
+
 /* Whether the stored type equals `type`, except that a text may be shorter. */
 static int is_stored_as(hid_t stored, hid_t type)
 {

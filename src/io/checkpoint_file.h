@@ -20,6 +20,8 @@ enum { DN_SEAL_BYTES = sizeof DN_SEAL - 1 + 16 };
 struct dn_checkpoint_file {
     char path[PATH_MAX], model[sizeof(((dn_spec *)NULL)->name)], optimizer[32], hash[17];
     dn_checkpoint state;
+    uint8_t *bytes; /* all of a file that is read; owned by the parent, NULL after it was loaded */
+    size_t size;    /* of them, without the seal */
 };
 
 /* checkpoint_state.c. Writes model, optimizer, hash and state. Returns 0 if HDF5 fails. */
@@ -44,10 +46,15 @@ static inline hid_t dn_tensor_space(const dn_tensor *tensor)
 
 #define DN_CHECKPOINT_NAME "checkpoint-%08" PRId64 ".h5%s" /* step, suffix */
 
-/* The greatest step below `limit` for which the folder has a checkpoint file with `suffix`; or one
- * of these, the second with its errno. */
-enum { DN_NO_STEP = -1, DN_NO_FOLDER = -2 };
-int64_t dn_checkpoint_below(const char *folder, const char *suffix, int64_t limit);
+/* *step = the greatest step below `limit` for which the folder has a checkpoint file with `suffix`;
+ * -1 if it has none, there is no folder, or on failure. Errors: DN_EIO. */
+dn_status dn_checkpoint_below(const char *folder, const char *suffix, int64_t limit, int64_t *step);
+
+/* 1 if dn_checkpoint_open failed for a reason that says nothing about the file, such as EMFILE. */
+static inline int dn_is_system_failure(dn_status status)
+{
+    return status == DN_ENOMEM || status == DN_EIO;
+}
 
 /* Deletes the folder's checkpoint files with `suffix` (DN_PARTIAL: left by killed processes) of
  * steps below `limit`, except the `keep` newest of them. Files from `limit` on were skipped as

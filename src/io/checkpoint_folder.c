@@ -1,5 +1,4 @@
 /* The checkpoints in a folder: names, temporary files, oldest and newest. */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "checkpoint_file.h"
+#include "dn/file.h"
 
 #define CHECKPOINT_PATH "%s/" DN_CHECKPOINT_NAME
 
@@ -16,28 +16,41 @@ void dn_checkpoint_path(char *path, size_t size, const char *folder, int64_t ste
     snprintf(path, size, CHECKPOINT_PATH, folder, step, "");
 }
 
-int64_t dn_checkpoint_below(const char *folder, const char *suffix, int64_t limit)
+typedef struct search {
+    const char *suffix;
+    int64_t limit, greatest; /* steps */
+} search;
+
+/* A dn_entry_fn. */
+static dn_status look_at(void *user, const char *name)
 {
-    int64_t greatest = DN_NO_STEP, step;
-    char name[64];
-    DIR *directory = opendir(folder);
-    if (directory == NULL)
-        return DN_NO_FOLDER;
-    for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        if (sscanf(entry->d_name, "checkpoint-%" SCNd64, &step) != 1)
-            continue;
-        snprintf(name, sizeof name, DN_CHECKPOINT_NAME, step, suffix);
-        if (strcmp(name, entry->d_name) == 0 && step < limit && step > greatest)
-            greatest = step;
-    }
-    closedir(directory);
-    return greatest;
+    search *const s = user;
+    char own[64];
+    int64_t step;
+    if (sscanf(name, "checkpoint-%" SCNd64, &step) != 1)
+        return DN_OK;
+    snprintf(own, sizeof own, DN_CHECKPOINT_NAME, step, s->suffix);
+    if (strcmp(name, own) == 0 && step < s->limit && step > s->greatest)
+        s->greatest = step;
+    return DN_OK;
+}
+
+dn_status dn_checkpoint_below(const char *folder, const char *suffix, int64_t limit, int64_t *step)
+{
+    search s = {suffix, limit, -1};
+    const dn_status status = dn_folder_walk(folder, look_at, &s);
+    *step = status == DN_OK ? s.greatest : -1;
+    return status == DN_ENOENT ? DN_OK : status;
 }
 
 void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, int keep)
 {
     char path[PATH_MAX];
-    for (int64_t step = limit; (step = dn_checkpoint_below(folder, suffix, step)) >= 0; keep--) {
+    for (int64_t step = limit;; keep--) {
+        if (dn_checkpoint_below(folder, suffix, step, &step) != DN_OK)
+            dn_warn("%s", dn_message());
+        if (step < 0)
+            break;
         if (keep > 0)
             continue;
         snprintf(path, sizeof path, CHECKPOINT_PATH, folder, step, suffix);
@@ -55,16 +68,18 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
     dn_failure newest = {0};
     *file = NULL;
     *state = (dn_checkpoint){0};
-    for (; (step = dn_checkpoint_below(folder, "", step)) >= 0; passed++) {
+    for (;; passed++) {
+        DN_TRY(dn_checkpoint_below(folder, "", step, &step));
+        if (step < 0)
+            break;
         dn_checkpoint_path(path, sizeof path, folder, step);
         const dn_status status = dn_checkpoint_open(file, path, state);
         if (status == DN_OK)
             break;
-        DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* not the file's fault */
+        if (dn_is_system_failure(status))
+            return status;
         dn_failure_keep(&newest, status);
     }
-    DN_CHECK(step != DN_NO_FOLDER || errno == ENOENT, DN_EIO, "%s: cannot read the folder: %s",
-             folder, strerror(errno));
     DN_CHECK(*file || passed == 0, newest.status, "%s: found %d checkpoints, none readable: %s",
              folder, passed, newest.message);
     if (passed > 0)

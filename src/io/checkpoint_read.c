@@ -1,8 +1,11 @@
 /*
  * Reads a checkpoint; see include/dn/checkpoint.h.
  *
+ * A file is read once, into memory, where its checksum is verified and HDF5 finds it: nothing that
+ * changes the file in the meantime has an effect.
+ *
  * The checksum proves that a file is as it was written, not that dn_dist wrote it. The HDF5 library
- * crashes on crafted metadata, so it reads files only in a child process (dn/child.h). Storage,
+ * crashes on crafted metadata, so it reads the bytes only in a child process (dn/child.h). Storage,
  * types, shapes and tensors are checked there, the state in the parent. The child's exit closes
  * what it opened.
  */
@@ -10,39 +13,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include <xxhash.h>
 
 #include "checkpoint_file.h"
 #include "dn/child.h"
 #include "dn/file.h"
 #include "weights_file.h"
 
-/* Checks that the bytes of the open file match its checksum. */
-static dn_status check_seal(int file, int64_t size, const char *path)
+/* Checks that the file's bytes match the checksum at their end, which is followed by a zero byte.
+ */
+static dn_status check_seal(const char *path, const uint8_t *bytes, size_t size)
 {
-    char found[DN_SEAL_BYTES + 1] = "", expected[DN_SEAL_BYTES + 1];
-    const int64_t content = size - DN_SEAL_BYTES;
-    uint64_t hash;
-    if (content > 0)
-        DN_TRY(dn_file_read(file, path, found, DN_SEAL_BYTES, content));
-    DN_CHECK(memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0, DN_ECORRUPT,
+    const size_t content = size < DN_SEAL_BYTES ? 0 : size - DN_SEAL_BYTES;
+    const char *const found = (const char *)bytes + content;
+    char expected[DN_SEAL_BYTES + 1];
+    DN_CHECK(content > 0 && memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0, DN_ECORRUPT,
              "%s: found no checksum at the end, expected a whole checkpoint (cut short?)", path);
-    DN_TRY(dn_file_hash(file, path, content, &hash));
-    snprintf(expected, sizeof expected, DN_SEAL "%016" PRIx64, hash);
+    snprintf(expected, sizeof expected, DN_SEAL "%016" PRIx64, XXH3_64bits(bytes, content));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
              "%s: found bytes of checksum %s, expected %s (damaged)", path,
              expected + strlen(DN_SEAL), found + strlen(DN_SEAL));
     return DN_OK;
-}
-
-static dn_status check_whole(const char *path)
-{
-    int file;
-    int64_t size;
-    DN_TRY(dn_file_open(path, &file, &size));
-    const dn_status status = check_seal(file, size, path);
-    close(file);
-    return status;
 }
 
 /* ---- in the child ---- */
@@ -51,7 +43,7 @@ static dn_status check_whole(const char *path)
 static dn_status read_state(void *user)
 {
     dn_checkpoint_file *const f = user;
-    const hid_t file = dn_hdf5_open(f->path);
+    const hid_t file = dn_hdf5_open_bytes(f->bytes, f->size);
     DN_CHECK(file >= 0, DN_ECORRUPT, "%s: HDF5 cannot open it", f->path);
     return dn_checkpoint_read_state(f, file);
 }
@@ -161,7 +153,7 @@ static dn_status read_vectors(void *user)
 {
     const loading *l = user;
     const dn_optimizer *optimizer = l->state.optimizer;
-    const hid_t file = dn_hdf5_open(l->f->path);
+    const hid_t file = dn_hdf5_open_bytes(l->f->bytes, l->f->size);
     char group[64];
     DN_CHECK(!l->is_average || H5Lexists(file, DN_AVERAGE_GROUP, H5P_DEFAULT) > 0, DN_ESHAPE,
              "%s: found no averaged weights, expected those of a run with --ema", l->f->path);
@@ -186,7 +178,7 @@ static dn_status read_data_set(void *user)
 {
     data_set *d = user;
     const char *path = d->f->path;
-    const hid_t file = dn_hdf5_open(path);
+    const hid_t file = dn_hdf5_open_bytes(d->f->bytes, d->f->size);
     hid_t set;
     DN_TRY(dn_hdf5_open_set(file, path, "data_set", H5D_CONTIGUOUS, &set));
     const hssize_t count = H5Sget_simple_extent_npoints(H5Dget_space(set));
@@ -200,25 +192,37 @@ static dn_status read_data_set(void *user)
 
 /* ---- in the caller's process ---- */
 
+/* Reads the state from f->bytes. */
+static dn_status read_in_child(dn_checkpoint_file *f)
+{
+    dn_checkpoint_file *const pages = dn_child_pages(sizeof *pages);
+    DN_CHECK(pages, DN_ENOMEM, "%s: out of memory", f->path);
+    *pages = *f;
+    const dn_status status = dn_child_run(f->path, read_state, pages);
+    memcpy(f->model, pages->model, sizeof f->model);
+    memcpy(f->optimizer, pages->optimizer, sizeof f->optimizer);
+    memcpy(f->hash, pages->hash, sizeof f->hash);
+    f->state = pages->state; /* where no later child can change it */
+    dn_child_pages_free(pages, sizeof *pages);
+    snprintf(f->state.path, sizeof f->state.path, "%s", f->path);
+    return status == DN_ENOENT ? DN_ECORRUPT : status; /* the file lacks a data set */
+}
+
 dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_checkpoint *state)
 {
-    *file = NULL;
-    DN_TRY(check_whole(path));
-    dn_checkpoint_file *const pages = dn_child_pages(sizeof *pages);
-    DN_CHECK(pages, DN_ENOMEM, "%s: out of memory", path);
-    snprintf(pages->path, sizeof pages->path, "%s", path);
-    dn_status status = dn_child_run(path, read_state, pages);
-    dn_checkpoint_file *const f = *file = status == DN_OK ? malloc(sizeof *f) : NULL;
-    if (f)
-        *f = *pages; /* where no later child can change it */
-    else if (status == DN_OK)
-        status = dn_fail(DN_ENOMEM, "%s: out of memory", path);
-    dn_child_pages_free(pages, sizeof *pages);
-    if (f == NULL)
-        return status;
+    dn_checkpoint_file *const f = *file = calloc(1, sizeof *f);
+    size_t size;
+    DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
     snprintf(f->path, sizeof f->path, "%s", path);
-    snprintf(f->state.path, sizeof f->state.path, "%s", path);
-    status = dn_checkpoint_check_state(f);
+    dn_status status = dn_file_load(path, &f->bytes, &size);
+    if (status == DN_OK)
+        status = check_seal(f->path, f->bytes, size);
+    if (status == DN_OK) {
+        f->size = size - DN_SEAL_BYTES;
+        status = read_in_child(f);
+    }
+    if (status == DN_OK)
+        status = dn_checkpoint_check_state(f);
     if (status == DN_OK)
         *state = f->state;
     else
@@ -226,8 +230,17 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     return status;
 }
 
+/* The bytes are as many as all vectors: they are freed before the run needs the memory. */
+static void free_bytes(dn_checkpoint_file *f)
+{
+    free(f->bytes);
+    f->bytes = NULL;
+}
+
 void dn_checkpoint_close(dn_checkpoint_file **file)
 {
+    if (*file)
+        free_bytes(*file);
     free(*file);
     *file = NULL;
 }
@@ -267,8 +280,7 @@ static dn_status take_vectors(const loading *l, dn_net *net, dn_optimizer_state 
     return DN_OK;
 }
 
-static dn_status load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state,
-                      int is_average)
+static dn_status load(dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state, int is_average)
 {
     loading l = {.f = f, .net = dn_net_view(net), .is_average = is_average};
     if (state)
@@ -287,18 +299,19 @@ static dn_status load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_sta
     if (l.state.average)
         l.state.average = l.state.vectors + (state->average - state->vectors);
     dn_status status = dn_child_run(f->path, read_vectors, &l);
+    free_bytes(f);
     if (status == DN_OK)
         status = take_vectors(&l, net, state);
     dn_child_pages_free(pages, bytes);
     return status;
 }
 
-dn_status dn_checkpoint_load(const dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
+dn_status dn_checkpoint_load(dn_checkpoint_file *f, dn_net *net, dn_optimizer_state *state)
 {
     return load(f, net, state, 0);
 }
 
-dn_status dn_checkpoint_load_average(const dn_checkpoint_file *f, dn_net *net)
+dn_status dn_checkpoint_load_average(dn_checkpoint_file *f, dn_net *net)
 {
     const int64_t measured = f->state.average_step;
     DN_TRY(load(f, net, NULL, 1));

@@ -11,7 +11,6 @@
 
 #include "checkpoint_file.h"
 #include "dn/child.h"
-#include "dn/file.h"
 
 enum { CHILD_SECONDS = 600 }; /* then the child gives up */
 
@@ -26,7 +25,7 @@ static dn_status write_rescued(dn_saver *s, const char *path)
     s->state.hash = dn_net_hash(s->net);
     DN_TRY(dn_saver_check_finite(s));
     DN_TRY(dn_saver_build(s, &bytes, &count));
-    DN_TRY(dn_file_write_as(path, DN_RESCUED, bytes, count));
+    DN_TRY(dn_saver_write(path, DN_RESCUED, bytes, count));
     if (s->keep > 0)
         dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
     return DN_OK;

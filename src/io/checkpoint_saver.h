@@ -34,6 +34,9 @@ struct dn_saver {
  */
 dn_status dn_saver_build(const dn_saver *saver, char **bytes, size_t *count);
 
+/* dn_file_write_as for a checkpoint. Errors: also DN_EIO if `path` is no regular file. */
+dn_status dn_saver_write(const char *path, const char *suffix, const void *bytes, size_t count);
+
 /* dn_checkpoint_check_finite for what is written. */
 dn_status dn_saver_check_finite(const dn_saver *saver);
 

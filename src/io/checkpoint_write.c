@@ -10,11 +10,13 @@
  */
 #include "checkpoint_saver.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xxhash.h>
@@ -110,17 +112,27 @@ dn_status dn_saver_build(const dn_saver *s, char **bytes, size_t *count)
     return DN_OK;
 }
 
-/* Gives the file the name of the best checkpoint, too: as a hard link or, if the file system has
- * none, as a copy. */
-static dn_status name_best(const dn_saver *s, const char *path, const char *bytes, size_t count)
+dn_status dn_saver_write(const char *path, const char *suffix, const void *bytes, size_t count)
+{
+    struct stat info;
+    DN_CHECK(stat(path, &info) != 0 || S_ISREG(info.st_mode), DN_EIO,
+             "%s: cannot write: found no regular file there", path); /* a pipe would block */
+    return dn_file_write_as(path, suffix, bytes, count);
+}
+
+/* Writes the best checkpoint before the one that says of which step it is, and gives it that name,
+ * too: as a hard link or, if the file system has none, as a copy. */
+static dn_status write_best(const dn_saver *s, const char *path, const char *bytes, size_t count)
 {
     char best[PATH_MAX], link_path[PATH_MAX];
     DN_TRY(dn_join_path(best, s->folder, DN_CHECKPOINT_BEST));
     DN_TRY(dn_join_path(link_path, s->folder, DN_CHECKPOINT_BEST DN_PARTIAL));
     unlink(link_path);
-    const int is_linked = link(path, link_path) == 0 && dn_file_rename(link_path, best) == DN_OK;
+    DN_TRY(dn_saver_write(best, DN_PARTIAL, bytes, count));
+    const int is_linked = linkat(AT_FDCWD, best, AT_FDCWD, link_path, AT_SYMLINK_FOLLOW) == 0 &&
+                          dn_file_rename(link_path, path) == DN_OK;
     unlink(link_path); /* rename does nothing if both are the same file */
-    return is_linked ? DN_OK : dn_file_write(best, bytes, count);
+    return is_linked ? DN_OK : dn_saver_write(path, DN_PARTIAL, bytes, count);
 }
 
 static dn_status write_checkpoint(dn_saver *s)
@@ -133,15 +145,14 @@ static dn_status write_checkpoint(dn_saver *s)
     dn_status status = dn_saver_build(s, &bytes, &count);
     pthread_mutex_unlock(&s->library);
     DN_TRY(status);
-    status = dn_file_write(path, bytes, count);
-    if (status == DN_OK)
-        s->written = s->state.step;
-    if (status == DN_OK && s->state.is_best)
-        status = name_best(s, path, bytes, count);
+    status = s->state.is_best ? write_best(s, path, bytes, count)
+                              : dn_saver_write(path, DN_PARTIAL, bytes, count);
     free(bytes);
-    if (status == DN_OK && s->keep > 0)
+    DN_TRY(status);
+    s->written = s->state.step;
+    if (s->keep > 0)
         dn_checkpoint_prune(s->folder, "", s->state.step + 1, s->keep);
-    return status;
+    return DN_OK;
 }
 
 /* ---- the saver ---- */
@@ -209,7 +220,8 @@ static void *save_copy(void *user)
 }
 
 /* Warns of the previous write's failure and waits for the next one: a persistent failure is
- * reported at the second save, a transient one costs only the first. */
+ * reported at the second save, a transient one costs only the first. The best checkpoint is written
+ * again first: later ones say that it is there. */
 dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
 {
     if (s == NULL)
@@ -217,6 +229,10 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
     join(s);
     dn_saver_warn(s);
     const int had_failed = dn_saver_wait(s) != DN_OK;
+    if (had_failed && s->state.is_best) {
+        save_copy(s);
+        DN_TRY(dn_saver_wait(s));
+    }
     const dn_view net = dn_net_view(s->net);
     float *to = copy_floats(s->copy, net.parameters, net.parameter_count);
     to = copy_floats(to, net.running, net.running_count);

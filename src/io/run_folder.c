@@ -16,82 +16,117 @@
 #include "dn/metrics.h"
 #include "io/events.h"
 
-/* Moves a file of the folder into its subfolder `old`, which is created for the first file: the
- * first of old-1, old-2, ... that does not exist. */
-static dn_status move_aside(const char *folder, const char *name, char old[PATH_MAX])
+typedef struct moving {
+    const char *folder;
+    char old[PATH_MAX]; /* where to, a subfolder of `folder`; empty: not yet created */
+} moving;
+
+/* Creates the first of old-1, old-2, ... that does not exist. */
+static dn_status make_old(moving *m)
+{
+    char name[16];
+    for (int i = 1;; i++) {
+        snprintf(name, sizeof name, "old-%d", i);
+        DN_TRY(dn_join_path(m->old, m->folder, name));
+        if (mkdir(m->old, 0777) == 0)
+            return DN_OK;
+        DN_CHECK(errno == EEXIST, DN_EIO, "%s: cannot make the folder: %s", m->old,
+                 strerror(errno));
+    }
+}
+
+static dn_status move_aside(moving *m, const char *name)
 {
     char path[PATH_MAX], to[PATH_MAX];
-    DN_TRY(dn_join_path(path, folder, name));
-    for (int i = 1; old[0] == '\0'; i++) {
-        snprintf(to, sizeof to, "old-%d", i);
-        DN_TRY(dn_join_path(old, folder, to));
-        if (mkdir(old, 0777) == 0)
-            break;
-        DN_CHECK(errno == EEXIST, DN_EIO, "%s: cannot make the folder: %s", old, strerror(errno));
-        old[0] = '\0';
-    }
-    DN_TRY(dn_join_path(to, old, name));
-    DN_CHECK(rename(path, to) == 0, DN_EIO, "%s: cannot move to %s: %s", path, old,
+    DN_TRY(dn_join_path(path, m->folder, name));
+    if (m->old[0] == '\0')
+        DN_TRY(make_old(m));
+    DN_TRY(dn_join_path(to, m->old, name));
+    DN_CHECK(rename(path, to) == 0, DN_EIO, "%s: cannot move to %s: %s", path, m->old,
              strerror(errno));
     return DN_OK;
 }
 
-/* Moves all TensorBoard event files. */
-static dn_status move_events(const char *folder, char old[PATH_MAX])
+/* A dn_entry_fn. */
+static dn_status move_events(void *user, const char *name)
 {
-    DIR *const directory = opendir(folder);
-    dn_status status = DN_OK;
-    for (const struct dirent *entry; directory && status == DN_OK && (entry = readdir(directory));)
-        if (strncmp(entry->d_name, DN_EVENTS_PREFIX, strlen(DN_EVENTS_PREFIX)) == 0)
-            status = move_aside(folder, entry->d_name, old);
-    if (directory)
-        closedir(directory);
-    return status;
+    return strncmp(name, DN_EVENTS_PREFIX, strlen(DN_EVENTS_PREFIX)) == 0 ? move_aside(user, name)
+                                                                          : DN_OK;
 }
 
-/* *is_later = 1 if the folder's best.h5 is of a later step, or damaged. */
-static dn_status check_best(const char *path, int64_t step, int *is_later)
+static dn_status move_checkpoints(moving *m, int64_t step, int *count)
 {
-    struct stat best;
+    char name[64];
+    int64_t later = INT64_MAX;
+    for (*count = 0;; ++*count) {
+        DN_TRY(dn_checkpoint_below(m->folder, "", later, &later));
+        if (later <= step)
+            return DN_OK;
+        snprintf(name, sizeof name, DN_CHECKPOINT_NAME, later, "");
+        DN_TRY(move_aside(m, name));
+    }
+}
+
+/* path = that of the folder's file of that name; *is = 1 if it exists. */
+static dn_status find(const moving *m, const char *name, char path[PATH_MAX], struct stat *info,
+                      int *is)
+{
+    DN_TRY(dn_join_path(path, m->folder, name));
+    *is = lstat(path, info) == 0;
+    DN_CHECK(*is || errno == ENOENT || errno == ENOTDIR, DN_EIO, "%s: cannot read: %s", path,
+             strerror(errno));
+    return DN_OK;
+}
+
+/* Moves best.h5 if it is of a later step, or damaged. */
+static dn_status move_best(moving *m, int64_t step)
+{
+    char path[PATH_MAX];
+    struct stat info;
     dn_checkpoint_file *file;
     dn_checkpoint state;
-    *is_later = stat(path, &best) == 0;
-    if (!*is_later || step < 0)
-        return DN_OK;
-    const dn_status status = dn_checkpoint_open(&file, path, &state);
-    DN_CHECK(status != DN_ENOMEM, status, "%s", dn_message()); /* not the file's fault */
-    *is_later = status != DN_OK || state.step > step;
-    dn_checkpoint_close(&file);
-    return DN_OK;
+    int is_later;
+    DN_TRY(find(m, DN_CHECKPOINT_BEST, path, &info, &is_later));
+    if (is_later && step >= 0) {
+        const dn_status status = dn_checkpoint_open(&file, path, &state);
+        if (dn_is_system_failure(status))
+            return status;
+        is_later = status != DN_OK || state.step > step;
+        dn_checkpoint_close(&file);
+    }
+    return is_later ? move_aside(m, DN_CHECKPOINT_BEST) : DN_OK;
+}
+
+/* Moves what a run that starts anew would append to. */
+static dn_status move_records(moving *m)
+{
+    char path[PATH_MAX];
+    struct stat info;
+    int is_there;
+    DN_TRY(find(m, DN_METRICS_NAME, path, &info, &is_there));
+    if (is_there && (info.st_size > 0 || !S_ISREG(info.st_mode))) /* also one that is unreadable */
+        DN_TRY(move_aside(m, DN_METRICS_NAME));
+    const dn_status status = dn_folder_walk(m->folder, move_events, m);
+    return status == DN_ENOENT ? DN_OK : status;
 }
 
 dn_status dn_run_set_aside(const char *folder, int64_t step)
 {
-    char old[PATH_MAX] = "", name[PATH_MAX];
-    struct stat metrics;
-    int64_t later = INT64_MAX;
-    int count = 0, is_later;
-    for (; (later = dn_checkpoint_below(folder, "", later)) >= 0 && later > step; count++) {
-        snprintf(name, sizeof name, DN_CHECKPOINT_NAME, later, "");
-        DN_TRY(move_aside(folder, name, old));
-    }
-    DN_TRY(dn_join_path(name, folder, DN_CHECKPOINT_BEST));
-    DN_TRY(check_best(name, step, &is_later));
-    if (is_later)
-        DN_TRY(move_aside(folder, DN_CHECKPOINT_BEST, old));
-    DN_TRY(dn_join_path(name, folder, DN_METRICS_NAME));
-    if (step < 0 && lstat(name, &metrics) == 0 &&
-        (metrics.st_size > 0 || !S_ISREG(metrics.st_mode))) /* also one that cannot be read */
-        DN_TRY(move_aside(folder, DN_METRICS_NAME, old));
+    char path[PATH_MAX];
+    struct stat info;
+    moving m = {.folder = folder};
+    int count, is_there;
+    DN_TRY(move_checkpoints(&m, step, &count));
+    DN_TRY(move_best(&m, step));
     if (step < 0)
-        DN_TRY(move_events(folder, old));
-    DN_TRY(dn_join_path(name, folder, DN_EVALUATION_NAME));
-    if (old[0] != '\0' && access(name, F_OK) == 0) /* probably of what was moved */
-        DN_TRY(move_aside(folder, DN_EVALUATION_NAME, old));
-    if (old[0] != '\0')
+        DN_TRY(move_records(&m));
+    DN_TRY(find(&m, DN_EVALUATION_NAME, path, &info, &is_there));
+    if (m.old[0] != '\0' && is_there) /* probably of what was moved */
+        DN_TRY(move_aside(&m, DN_EVALUATION_NAME));
+    if (m.old[0] != '\0')
         dn_warn("%s: what %s there%s, %d checkpoints among it, is now in %s", folder,
                 step < 0 ? "an earlier run left" : "was", step < 0 ? "" : " of later steps", count,
-                old);
+                m.old);
     return DN_OK;
 }
 

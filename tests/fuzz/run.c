@@ -134,9 +134,9 @@ static dn_status load_checkpoint(fuzz *f, uint64_t *digest)
     dn_checkpoint_file *file;
     DN_TRY(dn_checkpoint_open(&file, f->path, &state));
     dn_manifest *data = NULL;
-    dn_status status = dn_checkpoint_load(file, r->net, &r->vectors);
+    dn_status status = dn_checkpoint_data_set(file, &data);
     if (status == DN_OK)
-        status = dn_checkpoint_data_set(file, &data);
+        status = dn_checkpoint_load(file, r->net, &r->vectors);
     const uint64_t data_hash = data ? data->hash : 0;
     free(data);
     dn_checkpoint_close(&file);

@@ -354,6 +354,11 @@ int dn_run_best(const dn_run *r, dn_metrics_best *best)
     return s->best_epoch > 0 && r->monitor.metric != DN_BEST_NONE;
 }
 
+const char *dn_run_end_reason(const dn_run *r)
+{
+    return r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP;
+}
+
 static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
@@ -410,7 +415,7 @@ static dn_status run_steps(dn_run *r)
     const int is_over = r->done == r->last || dn_monitor_is_over(&r->monitor);
     if (!is_over || (result.preempted != 0 && dn_run_awaits_evaluation(r)))
         return end_early(r, result.preempted);
-    DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
+    DN_TRY(end_run(r, dn_run_end_reason(r)));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
                 best_metrics[r->monitor.metric].title, r->monitor.state.best_epoch);

@@ -60,6 +60,9 @@ const char *dn_run_judge(const dn_run *run);
 /* *best = the best epoch so far. Returns 0 if there is none. Not collective. */
 int dn_run_best(const dn_run *run, dn_metrics_best *best);
 
+/* Why a complete run has ended, as its records have it. Not collective. */
+const char *dn_run_end_reason(const dn_run *run);
+
 /* The dn_load_fn of a run, with the batches of its next step. */
 dn_load_fn dn_run_load;
 

@@ -12,7 +12,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "dn/file.h"
 #include "dn/json.h"
 #include "dn/terminal.h"
 #include "io/metrics_file.h"
@@ -361,6 +363,7 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     const size_t ranks = (size_t)settings->ranks;
     dn_metrics *const m = *metrics = calloc(1, sizeof *m + 2 * ranks * sizeof m->late[0]);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
+    m->file.file = -1;
     m->settings = *settings;
     m->rate = (double)NAN;
     m->interval.late = m->late;
@@ -381,6 +384,22 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     json_decref(change);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
+    return status;
+}
+
+dn_status dn_metrics_complete(const dn_metrics_settings *settings, uint64_t weights_hash,
+                              const char *checkpoint, const dn_metrics_best *best,
+                              const char *reason)
+{
+    char path[PATH_MAX];
+    dn_metrics *m = NULL;
+    DN_TRY(dn_join_path(path, settings->folder, DN_METRICS_NAME));
+    if (access(path, F_OK) != 0)
+        return DN_OK;
+    dn_status status = dn_metrics_create(&m, settings);
+    if (status == DN_OK && !m->file.is_ended)
+        status = dn_metrics_end(m, settings->done, weights_hash, checkpoint, best, reason);
+    dn_metrics_destroy(&m);
     return status;
 }
 

@@ -195,8 +195,8 @@ ORDER_TOLERANCE = 1e-4  # of a loss: sums in another order, measured 6e-8; a ReL
 one, singles = ([json.loads(line) for line in open(path) if '"epoch", ' in line] for path in sys.argv[1:])
 assert len(one) == len(singles) == 2
 for a, b in zip(one, singles):
-    for name in ("train_loss", "test_loss", "ema_test_loss"):
-        assert abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
+    for name in ("train_loss", "test_loss", "ema_test_loss", "gradient_norm"):
+        assert a[name] > 0 and abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
 END
 
 # What is told of epochs goes on, too: a plateau's falls, and the order of images by whose classes the

@@ -156,6 +156,23 @@ static void test_failures(void **state)
     dn_metrics_destroy(&metrics);
 }
 
+/* The norm of the gradient is the mean over the steps, in each object of its own steps. */
+static void test_norm(void **state)
+{
+    dn_metrics *metrics;
+    dn_metrics_settings settings = metrics_settings();
+    settings.has_norm = 1;
+    settings.interval = 0;
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){.norm = 3}), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){.norm = 0.5}), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0, NULL, 0), DN_OK);
+    dn_metrics_destroy(&metrics);
+    metrics_check(0, "interval", "gradient_norm", "3.0");
+    metrics_check(1, "interval", "gradient_norm", "0.5");
+    metrics_check(2, "epoch", "gradient_norm", "1.75");
+}
+
 /* A line that does not fit on the disk leaves nothing of itself: the next one is whole. */
 static void test_torn(void **state)
 {
@@ -262,7 +279,7 @@ int main(void)
         TRIAL_TEST(test_file),          TRIAL_TEST(test_cut_back), TRIAL_TEST(test_configuration),
         TRIAL_TEST(test_any_path),      TRIAL_TEST(test_failures), TRIAL_TEST(test_kept),
         TRIAL_TEST(test_scores_before), TRIAL_TEST(test_failed),   cmocka_unit_test(test_null),
-        TRIAL_TEST(test_torn),          TRIAL_TEST(test_complete),
+        TRIAL_TEST(test_norm),          TRIAL_TEST(test_torn),     TRIAL_TEST(test_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

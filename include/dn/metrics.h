@@ -48,6 +48,7 @@ typedef struct dn_metrics_settings {
     const char *config;        /* INI text, or NULL: a "run" object stays as it is */
     dn_metrics_data data;      /* its data set */
     int ranks;                 /* >= 1 */
+    int has_norm;              /* 1: record the norm of the gradient */
     int tensorboard;           /* 1: also write an event file */
 } dn_metrics_settings;
 
@@ -80,6 +81,7 @@ typedef struct dn_metrics_values {
     double sum_wait;  /* seconds */
     int late_rank;    /* rank whose gradients were ready last */
     double late_wait; /* seconds that another rank waited for it */
+    double norm;      /* of the mean gradient before clipping, if has_norm */
 } dn_metrics_values;
 
 /* text = the accuracies, separated by `between`: top-1, balanced accuracy if it differs, and top-5

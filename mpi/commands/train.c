@@ -86,6 +86,7 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                .config = r->state.config,
                                .data = data,
                                .ranks = r->comm->size,
+                               .has_norm = r->step.settings.clip_norm > 0,
                                .tensorboard = o->tensorboard});
 }
 

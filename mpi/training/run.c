@@ -83,6 +83,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                     &(dn_metrics_values){.loss = result->loss,
                                                          .correct = result->correct,
                                                          .rate = rate,
+                                                         .norm = result->norm,
                                                          .data_wait = result->data_wait,
                                                          .sum_wait = result->sum_wait,
                                                          .late_rank = result->late_rank,

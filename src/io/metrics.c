@@ -24,8 +24,8 @@
 static const double redraw_seconds = 0.1;
 
 typedef struct tally {
-    double start;                     /* seconds of omp_get_wtime */
-    double loss, data_wait, sum_wait; /* summed over steps */
+    double start;                           /* seconds of omp_get_wtime */
+    double loss, data_wait, sum_wait, norm; /* summed over steps */
     int64_t correct, steps;
     int64_t before; /* steps of earlier processes, known only by loss and correct */
     double *late;   /* (ranks) seconds that others waited for each rank */
@@ -55,6 +55,7 @@ static void tally_add(tally *t, const dn_metrics_values *v)
     t->loss += v->loss;
     t->data_wait += v->data_wait;
     t->sum_wait += v->sum_wait;
+    t->norm += v->norm;
     t->correct += v->correct;
     t->late[v->late_rank] += v->late_wait;
     t->steps++;
@@ -173,7 +174,7 @@ static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
 
 /* ---- the objects ---- */
 
-/* Adds the speed and waiting times of a tally. */
+/* Adds the speed, waiting times and gradient norm of a tally. */
 static void add_times(json_t *object, const dn_metrics *m, const tally *t)
 {
     const summary s = summarize(m, t);
@@ -188,6 +189,8 @@ static void add_times(json_t *object, const dn_metrics *m, const tally *t)
                   dn_json_number(t->data_wait), "sum_wait", dn_json_number(t->sum_wait),
                   "late_rank", is_late ? json_integer(late) : json_null(), "late_wait",
                   is_late ? dn_json_number(t->late[late]) : json_null()));
+    if (m->settings.has_norm)
+        json_object_set_new(object, "gradient_norm", dn_json_number(t->norm / (double)t->steps));
 }
 
 static dn_status end_interval(dn_metrics *m, int is_shown)

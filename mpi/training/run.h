@@ -49,8 +49,7 @@ typedef struct dn_run {
     int64_t done, last;   /* steps: trained so far, and at the run's end */
     int64_t saved;        /* `done` when this process saved last, -1 before */
     dn_preempt preempt;
-    dn_failure failure; /* rank 0's first in writing metrics or a checkpoint; ends the run at the
-                           next checkpoint, so that no work is lost */
+    dn_failure failure; /* the first in saving; ends the run */
 } dn_run;
 
 /* The name of the scores that judge the run, as the records of epochs have it: "val" or "test", or

@@ -161,6 +161,20 @@ static char *object_line(const char *kind, int64_t epoch, int64_t step, json_t *
     return line;
 }
 
+/* After a failure the next object goes to another file: TensorBoard reads none beyond a torn event.
+ */
+static dn_status add_events(dn_metrics_file *f, const char *kind, int64_t step, json_t *values)
+{
+    if (!f->has_events || !json_object_get(values, "lr"))
+        return DN_OK;
+    if (!f->events)
+        DN_TRY(dn_events_create(&f->events, f->folder, step));
+    const dn_status status = dn_events_add(f->events, step, kind, values);
+    if (status != DN_OK)
+        dn_events_destroy(&f->events);
+    return status;
+}
+
 dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
                               json_t *values)
 {
@@ -168,8 +182,8 @@ dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoc
     char *const line = object_line(kind, epoch, step, values);
     dn_status status =
         line ? append(f, line, strlen(line)) : dn_fail(DN_ENOMEM, "%s: out of memory", f->path);
-    if (status == DN_OK && f->events && json_object_get(values, "lr"))
-        status = dn_events_add(f->events, step, kind, values);
+    if (status == DN_OK)
+        status = add_events(f, kind, step, values);
     json_decref(values);
     free(line);
     return status;

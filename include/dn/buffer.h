@@ -1,4 +1,4 @@
-/* A byte buffer that grows on demand and is reused. */
+/* A byte buffer that grows on demand and is reused. Not collective. */
 #ifndef DN_BUFFER_H
 #define DN_BUFFER_H
 

@@ -7,7 +7,7 @@
  *
  * The child has a copy of the caller's memory and only the forking thread. Its only open files are
  * standard input and output; it prints nothing and dumps no core. It must not use OpenMP or MPI. It
- * is killed when its parent ends.
+ * is killed when its parent ends. Not collective.
  */
 #ifndef DN_CHILD_H
 #define DN_CHILD_H

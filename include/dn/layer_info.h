@@ -1,5 +1,5 @@
 /* The work of each layer of a net (src/layers/layer.h) and the time it took, for `dn_dist info` and
- * `bench`. */
+ * `bench`. Not collective. */
 #ifndef DN_LAYER_INFO_H
 #define DN_LAYER_INFO_H
 

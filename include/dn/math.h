@@ -3,7 +3,8 @@
  *
  * The C library selects other code, which rounds differently, on processors with FMA units; a run
  * that moves between machines must not notice. These use plain additions and multiplications in a
- * fixed order, compiled without contraction; the relative error is below 1e-15.
+ * fixed order, compiled without contraction; the relative error is below 1e-15. Thread-safe. Not
+ * collective.
  */
 #ifndef DN_MATH_H
 #define DN_MATH_H

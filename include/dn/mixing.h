@@ -3,7 +3,7 @@
  * torchvision's transforms.v2 do it: image i of a batch is mixed with image i - 1, the first with
  * the last. One ratio or box, drawn from Beta(alpha, alpha), is used for the whole batch.
  *
- * The draw is a pure function of (seed, step, virtual rank).
+ * The draw is a pure function of (seed, step, virtual rank). Not collective.
  */
 #ifndef DN_MIXING_H
 #define DN_MIXING_H

@@ -1,6 +1,6 @@
 /*
  * Tracks the best epoch of a run and decides on early stopping. The state is stored in checkpoints,
- * so a resumed run decides the same.
+ * so a resumed run decides the same. Not collective.
  */
 #ifndef DN_MONITOR_H
 #define DN_MONITOR_H

@@ -56,7 +56,7 @@ typedef struct dn_net_options {
     int plan_only;  /* 1: only the memory plan and dn/layer_info.h are available; nothing is
                        allocated */
     int recompute; /* 1: bottleneck maps, and a map that the stem pools, are not kept but recomputed
-                      in the backward pass: the same results in less memory, for one more 1x1
+                      in the backward pass: bit-identical results in less memory, for one more 1x1
                       convolution per layer. 0: only the cheapest are, and only if weights, momentum
                       and gradients outweigh the maps */
     /* Probabilities of dropout (Srivastava et al. 2014): */

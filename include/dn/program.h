@@ -1,4 +1,4 @@
-/* Start and end of every program: version, standard streams. */
+/* Start and end of every program: version, standard streams. Not collective. */
 #ifndef DN_PROGRAM_H
 #define DN_PROGRAM_H
 

@@ -1,6 +1,6 @@
 /*
  * Progress of a long operation on standard output: a bar that is rewritten in place on a terminal,
- * otherwise plain lines at intervals; nothing if it finishes soon.
+ * otherwise plain lines at intervals; nothing if it finishes soon. Not collective.
  *
  *     making records: [#######.......................] 220/937 images, 1251 images/s, 0:11 left
  */

@@ -1,7 +1,7 @@
 /*
  * Resizing with the antialiased bilinear filter of PIL and torchvision: each output pixel is the
  * mean under a triangle filter two input pixels wide, or two output pixels if those are larger.
- * Integer arithmetic: the same result on every machine.
+ * Integer arithmetic: the same result on every machine. Not collective.
  */
 #ifndef DN_RESIZE_H
 #define DN_RESIZE_H

@@ -3,7 +3,8 @@
  * numbers: as easy as 1, 2, 3", SC11).
  *
  * A draw is a pure function of (seed, stream, a, b), where the last three say what it is for. So
- * there is no generator state to store in checkpoints or to share between ranks and threads.
+ * there is no generator state to store in checkpoints or to share between ranks and threads. Not
+ * collective.
  */
 #ifndef DN_RNG_H
 #define DN_RNG_H

@@ -51,7 +51,7 @@ typedef struct dn_tree dn_tree;
 /* Creates a tree for the leaves [first, end) of `virtual_ranks`, pushed from leaf(count), which
  * remains the caller's. Floats [0, rounded) of every leaf and sum are rounded to bf16. Allocates
  * all the memory it needs: at most 2 log2(V) + 1 vectors, none for a single leaf. The caller frees
- * it with dn_tree_destroy. Errors: DN_ENOMEM. */
+ * it with dn_tree_destroy. Errors: DN_EINVAL (not 0 <= first < end <= virtual_ranks), DN_ENOMEM. */
 dn_status dn_tree_create(dn_tree **tree, int virtual_ranks, int first, int end, float *leaf,
                          size_t count, size_t rounded);
 void dn_tree_destroy(dn_tree **tree);

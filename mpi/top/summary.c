@@ -102,7 +102,7 @@ static dn_status add_point(history *h, const point *p)
     if (h->count == h->room) {
         h->room = h->room ? 2 * h->room : 1024;
         point *const more = realloc(h->points, h->room * sizeof *more);
-        DN_CHECK(more, DN_ENOMEM, "memory: found none for %zu records", h->room);
+        DN_CHECK(more, DN_ENOMEM, "out of memory for %zu records", h->room);
         h->points = more;
     }
     h->points[h->count++] = *p;
@@ -165,7 +165,7 @@ static dn_status take_series(dn_series *series, const history *h, int is_epoch, 
                              int m)
 {
     series->step = calloc(2 * h->count + 1, sizeof *series->step);
-    DN_CHECK(series->step, DN_ENOMEM, "memory: found none for %zu records", h->count);
+    DN_CHECK(series->step, DN_ENOMEM, "out of memory for %zu records", h->count);
     series->value = series->step + h->count;
     for (const point *p = h->points; p < h->points + h->count; p++) {
         const double value = is_held_out ? p->held_out[m] : p->train[m];

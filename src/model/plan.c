@@ -13,27 +13,26 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : 1;
 }
 
-/*
- * ---- occupied bytes over time ----
+/* ---- occupied bytes over time ----
  *
  * A segment tree over time: node n has the children 2n and 2n + 1, and each leaf is one time. A
  * lifetime is decomposed into the few largest nodes inside it. It overlaps another lifetime if a
  * node of one equals, or is an ancestor or descendant of, a node of the other.
  */
 
-typedef struct run {
+typedef struct range {
     size_t begin, end;
-} run;
+} range;
 
 /* Occupied ranges of bytes, in ascending order; adjacent ones are merged. */
-typedef struct run_list {
-    run *runs;
+typedef struct range_list {
+    range *ranges;
     int count, room;
-} run_list;
+} range_list;
 
 typedef struct occupancy {
-    int times;            /* a power of two */
-    run_list *all, *some; /* (2 times) ranges occupied at all, or at some, of a node's times */
+    int times;              /* a power of two */
+    range_list *all, *some; /* (2 times) ranges occupied at all, or at some, of a node's times */
 } occupancy;
 
 enum { MOST_NODES = 2 * 32 }; /* most nodes of a lifetime: two per level */
@@ -65,12 +64,12 @@ static int nodes_above(int times, const dn_region_info *region, int nodes[MOST_N
 }
 
 /* Index of the first range that ends after `offset`. */
-static int first_behind(const run_list *list, size_t offset)
+static int first_behind(const range_list *list, size_t offset)
 {
     int low = 0, high = list->count;
     while (low < high) {
         const int middle = (low + high) / 2;
-        if (list->runs[middle].end > offset)
+        if (list->ranges[middle].end > offset)
             high = middle;
         else
             low = middle + 1;
@@ -78,46 +77,46 @@ static int first_behind(const run_list *list, size_t offset)
     return low;
 }
 
-static dn_status add_run(run_list *list, run r)
+static dn_status add_range(range_list *list, range r)
 {
     const int first = first_behind(list, r.begin > 0 ? r.begin - 1 : 0);
     int end = first;
-    for (; end < list->count && list->runs[end].begin <= r.end; end++) {
-        r.begin = list->runs[end].begin < r.begin ? list->runs[end].begin : r.begin;
-        r.end = list->runs[end].end > r.end ? list->runs[end].end : r.end;
+    for (; end < list->count && list->ranges[end].begin <= r.end; end++) {
+        r.begin = list->ranges[end].begin < r.begin ? list->ranges[end].begin : r.begin;
+        r.end = list->ranges[end].end > r.end ? list->ranges[end].end : r.end;
     }
     if (list->count == list->room) {
-        run *more = realloc(list->runs, (2 * (size_t)list->room + 1) * sizeof *more);
+        range *more = realloc(list->ranges, (2 * (size_t)list->room + 1) * sizeof *more);
         if (more == NULL)
             return DN_ENOMEM;
-        list->runs = more;
+        list->ranges = more;
         list->room = 2 * list->room + 1;
     }
-    memmove(list->runs + first + 1, list->runs + end, (size_t)(list->count - end) * sizeof r);
-    list->runs[first] = r;
+    memmove(list->ranges + first + 1, list->ranges + end, (size_t)(list->count - end) * sizeof r);
+    list->ranges[first] = r;
     list->count += first + 1 - end;
     return DN_OK;
 }
 
 static dn_status occupy(occupancy *o, const dn_region_info *region)
 {
-    const run r = {region->offset, region->offset + dn_whole_lines(region->bytes)};
+    const range r = {region->offset, region->offset + dn_whole_lines(region->bytes)};
     int inside[MOST_NODES], above[MOST_NODES];
     const int insides = nodes_inside(o->times, region, inside);
     const int aboves = nodes_above(o->times, region, above);
     for (int i = 0; i < insides && r.begin < r.end; i++) {
-        DN_TRY(add_run(&o->all[inside[i]], r));
-        DN_TRY(add_run(&o->some[inside[i]], r));
+        DN_TRY(add_range(&o->all[inside[i]], r));
+        DN_TRY(add_range(&o->some[inside[i]], r));
     }
     for (int i = 0; i < aboves && r.begin < r.end; i++)
-        DN_TRY(add_run(&o->some[above[i]], r));
+        DN_TRY(add_range(&o->some[above[i]], r));
     return DN_OK;
 }
 
 /* The lowest offset at which the region overlaps nothing that is occupied during its lifetime. */
 static size_t lowest_gap(const occupancy *o, const dn_region_info *region)
 {
-    const run_list *lists[2 * MOST_NODES];
+    const range_list *lists[2 * MOST_NODES];
     int nodes[MOST_NODES], count = 0;
     for (int i = nodes_inside(o->times, region, nodes); i > 0; i--)
         lists[count++] = &o->some[nodes[i - 1]];
@@ -125,10 +124,11 @@ static size_t lowest_gap(const occupancy *o, const dn_region_info *region)
         lists[count++] = &o->all[nodes[i - 1]];
     size_t offset = 0;
     for (int i = 0, clear = 0; clear < count;) { /* consecutive lists without an overlap */
-        const run_list *list = lists[i];
+        const range_list *list = lists[i];
         const int next = first_behind(list, offset);
-        if (next < list->count && list->runs[next].begin < offset + dn_whole_lines(region->bytes)) {
-            offset = list->runs[next].end;
+        if (next < list->count &&
+            list->ranges[next].begin < offset + dn_whole_lines(region->bytes)) {
+            offset = list->ranges[next].end;
             clear = 0;
         } else {
             i = (i + 1) % count;
@@ -162,7 +162,7 @@ dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t 
             o.times *= 2;
     const size_t nodes = 2 * (size_t)o.times;
     dn_region_info **order = malloc((size_t)count * sizeof *order);
-    run_list *lists = calloc(2 * nodes, sizeof *lists);
+    range_list *lists = calloc(2 * nodes, sizeof *lists);
     dn_status status = DN_ENOMEM;
     if (order != NULL && lists != NULL) {
         for (int i = 0; i < count; i++)
@@ -173,7 +173,7 @@ dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t 
         status = place_regions(&o, order, fixed, count, arena_bytes);
     }
     for (size_t i = 0; lists != NULL && i < 2 * nodes; i++)
-        free(lists[i].runs);
+        free(lists[i].ranges);
     free(lists);
     free(order);
     DN_CHECK(status == DN_OK, status, "memory plan: found no memory for %d regions", count);

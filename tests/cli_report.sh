@@ -146,6 +146,33 @@ if command -v node >/dev/null; then
     grep -qF "lr|0.001 to step 10, 0.02 to step 10, 0.001" out || fail "a change in the page" out
 fi
 
+# A page has at most some thousands of intervals of a run, however long it was: neighbours are merged, never
+# over the end of an epoch; a last line that is torn is left out
+"$python" - <<'END'
+import json, os
+os.makedirs("long")
+with open("long/metrics.jsonl", "w") as lines:
+    lines.write(json.dumps({"kind": "run", "config": {"model": "m"}}) + "\n")
+    for i in range(1, 9001):
+        lines.write(json.dumps({"kind": "interval", "epoch": 1 + (i - 1) // 3000, "step": 2 * i, "loss": i % 2 * 2.0,
+                                "seconds": 10.0, "data_wait": 1.0, "lr": 0.1 / i, "late_rank": None}) + "\n")
+        if i % 3000 == 0:
+            lines.write(json.dumps({"kind": "epoch", "epoch": i // 3000, "step": 2 * i}) + "\n")
+    lines.write('{"kind": "inter')
+END
+limited "$dn_dist" report long --out long.html >out 2>&1 || fail "report of a long run" out
+"$python" - long.html >out 2>&1 <<'END' || fail "a long run" out
+import json, re, sys
+[run] = json.loads(re.search(r"\nconst report = (.*);\n", open(sys.argv[1]).read())[1])["runs"]
+intervals = [r for r in run["records"] if r["kind"] == "interval"]
+assert len(run["records"]) == len(intervals) + 4 and 1000 < len(intervals) < 2000, len(intervals)
+assert sum(r["seconds"] for r in intervals) == 90000 and sum(r["data_wait"] for r in intervals) == 9000
+assert intervals[0] == {"kind": "interval", "epoch": 1, "step": 10, "loss": 1.2, "seconds": 50, "data_wait": 5,
+                        "lr": 0.02, "late_rank": None}, intervals[0]
+assert [r["step"] for r in run["records"] if r["kind"] == "epoch"] == [6000, 12000, 18000]
+assert all(a["step"] <= b["step"] for a, b in zip(run["records"][1:], run["records"][2:]))
+END
+
 refused "report: found no run" report
 refused "nowhere: found no such folder, expected the folder of a run" report nowhere
 mkdir empty

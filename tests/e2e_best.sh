@@ -196,8 +196,8 @@ ORDER_TOLERANCE = 1e-4  # of a loss: sums in another order, measured 6e-8; a ReL
 one, singles = ([json.loads(line) for line in open(path) if '"epoch", ' in line] for path in sys.argv[1:])
 assert len(one) == len(singles) == 2
 for a, b in zip(one, singles):
-    for name in ("train_loss", "test_loss", "ema_test_loss"):
-        assert abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
+    for name in ("train_loss", "test_loss", "ema_test_loss", "gradient_norm"):
+        assert a[name] > 0 and abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
 END
 
 # State of epochs is resumed, too: the plateau schedule, and the order of images for the class
@@ -235,6 +235,21 @@ small 3 early && grep -q "the run is complete, early/checkpoint-.* of its last s
     fail "an early end, again" early.log
 small 3 early --early-stop 3 || fail "a longer patience" early.log
 [[ $(last_step early) -gt $last ]] || fail "a longer patience: no step" early.log
+
+# Lines of metrics.jsonl that cannot be written do not end the training; the last one can be added later.
+small 1 unrecorded --epochs 1 && small 1 recorded --epochs 1 || fail "an epoch" unrecorded.log
+for out in unrecorded recorded; do # room for 200 bytes to the limit of 4 MiB, which no line has
+    filled=$(($(stat -c %s $out/metrics.jsonl) + 224))
+    printf '{"kind": "filler", "step": 1, "x": "%0*d"}\n' $(((4 << 20) - filled - 20)) 0 >>$out/metrics.jsonl
+done
+status=0
+(ulimit -f 4096 && small 1 unrecorded --epochs 3) || status=$?
+small 1 recorded --epochs 3 || fail "three epochs" recorded.log
+[[ $status == 1 && $(grep -c "^warning: unrecorded/metrics.jsonl: cannot write: File too large; training goes on" unrecorded.log) == 2 ]] ||
+    fail "expected two lines that could not be written and status 1, found status $status" unrecorded.log
+small 1 unrecorded && grep -q "the run is complete" unrecorded.log || fail "a run without the end's record" unrecorded.log
+[[ $(last_hash unrecorded) == "$(last_hash recorded)" && $(tail -n 1 unrecorded/metrics.jsonl) == *'"reason": "the last step"'* &&
+    $(grep -c '"epoch", ' unrecorded/metrics.jsonl) == 1 ]] || fail "a run without records" unrecorded.log
 
 # After a restart from an earlier step a later best checkpoint is set aside.
 newest=$(find whole -name 'checkpoint-*.h5' | sort | head -n 1)

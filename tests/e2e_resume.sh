@@ -106,6 +106,12 @@ train 2 "$out" --max-steps $steps || fail "a complete run, again" "$out.log"
 grep -q "nothing was trained: the run is complete, $out/checkpoint-00000$steps.h5 .*, weights $(last_hash "$out") (" "$out.log" ||
     fail "expected word of a complete run" "$out.log"
 cmp "$out/metrics.jsonl" "$tmp/complete.jsonl" || fail "a complete run, again: other metrics"
+# Killed after the last checkpoint, while it recorded the end: the same command completes the record.
+truncate -s -40 "$out/metrics.jsonl"
+train 1 "$out" --max-steps $steps && grep -q "the run is complete" "$out.log" || fail "an end that is torn" "$out.log"
+reads_as_one "$out" 17 $steps && "$build/dn_dist" top --once "$out" | grep -qx finished &&
+    cmp <(head -n -1 "$out/metrics.jsonl") <(head -n -1 "$tmp/complete.jsonl") ||
+    fail "an end that is torn: expected the lines of the complete run" "$out/metrics.jsonl"
 train_refused "h5: found step $steps, expected at most .* 17 by" 2 "$out" --max-steps 17
 reads_as_one "$out" 17 $steps ||
     fail "expected lines of steps 17 and $steps" "$out/metrics.jsonl"

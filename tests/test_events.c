@@ -165,6 +165,7 @@ static void test_event_failures(void **state)
     dn_metrics_settings settings = metrics_settings();
     settings.interval = 0;
     settings.tensorboard = 1;
+    settings.done = 3;
     rlim_t before = trial_limit(10);
     dn_status status = dn_metrics_create(&metrics, &settings);
     trial_limit(before);
@@ -174,13 +175,25 @@ static void test_event_failures(void **state)
     assert_non_null(strstr(dn_message(), ": cannot write: File too large"));
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     before = trial_limit(300);
-    status = dn_metrics_step(metrics, 1, &(dn_metrics_values){.loss = 2, .rate = 0.1});
+    status = dn_metrics_step(metrics, 4, &(dn_metrics_values){.loss = 2, .rate = 0.1});
     trial_limit(before);
     assert_int_equal(status, DN_EIO);
     assert_non_null(strstr(dn_message(), "/events.out.tfevents."));
     assert_non_null(strstr(dn_message(), ": cannot write: File too large"));
     assert_int_equal(metrics_lines(), 1);
+    /* The file may end in a torn event, so the next numbers go to another. */
+    assert_int_equal(dn_metrics_step(metrics, 5, &(dn_metrics_values){.loss = 2, .rate = 0.1}),
+                     DN_OK);
     dn_metrics_destroy(&metrics);
+    glob_t found = find_events();
+    dn_tfrecord file = open_events(found.gl_pathv[found.gl_pathc - 1]);
+    check_head(&file, 6);
+    Tensorflow__Event *const e = next_event(&file, TENSORFLOW__EVENT__WHAT_SUMMARY);
+    assert_int_equal(e->step, 5);
+    tensorflow__event__free_unpacked(e, NULL);
+    close(file.file);
+    dn_buffer_free(&file.buffer);
+    globfree(&found);
 }
 
 int main(void)

@@ -156,6 +156,79 @@ static void test_failures(void **state)
     dn_metrics_destroy(&metrics);
 }
 
+/* The norm of the gradient is the mean over the steps, in each object of its own steps. */
+static void test_norm(void **state)
+{
+    dn_metrics *metrics;
+    dn_metrics_settings settings = metrics_settings();
+    settings.has_norm = 1;
+    settings.interval = 0;
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 1, &(dn_metrics_values){.norm = 3}), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, &(dn_metrics_values){.norm = 0.5}), DN_OK);
+    assert_int_equal(dn_metrics_epoch(metrics, 2, 0, NULL, 0), DN_OK);
+    dn_metrics_destroy(&metrics);
+    metrics_check(0, "interval", "gradient_norm", "3.0");
+    metrics_check(1, "interval", "gradient_norm", "0.5");
+    metrics_check(2, "epoch", "gradient_norm", "1.75");
+}
+
+/* A line that does not fit on the disk leaves nothing of itself: the next one is whole. */
+static void test_torn(void **state)
+{
+    dn_metrics *metrics = NULL;
+    const dn_metrics_settings settings = metrics_settings();
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_fail(metrics, 1, "one"), DN_OK);
+    int64_t size, after;
+    assert_int_equal(dn_file_size(METRICS, &size), DN_OK);
+    const rlim_t before = trial_limit((rlim_t)size + 20);
+    assert_int_equal(dn_metrics_fail(metrics, 2, "two"), DN_EIO);
+    trial_limit(before);
+    assert_non_null(strstr(dn_message(), "File too large"));
+    assert_int_equal(dn_file_size(METRICS, &after), DN_OK);
+    assert_int_equal(after, size);
+    assert_int_equal(dn_metrics_fail(metrics, 3, "three"), DN_OK);
+    dn_metrics_destroy(&metrics);
+    metrics_check(0, "end", "error", "\"one\"");
+    metrics_check(1, "end", "error", "\"three\"");
+}
+
+static void complete(int64_t done, int lines)
+{
+    dn_metrics_settings settings = metrics_settings();
+    settings.done = done;
+    settings.data.judge = "val";
+    const dn_metrics_best best = {2, 75, "top1"};
+    assert_int_equal(dn_metrics_complete(&settings, 0xabc, "c.h5", &best, DN_METRICS_COMPLETE),
+                     DN_OK);
+    assert_int_equal(metrics_lines(), lines);
+}
+
+/* The end of a complete run is recorded once, whether its process was killed before or failed. */
+static void test_complete(void **state)
+{
+    assert_int_equal(dn_make_folders(RUN), DN_OK);
+    trial_write(METRICS, "{\"kind\": \"run\", \"ranks\": 7}\n"
+                         "{\"kind\": \"epoch\", \"step\": 6}\n{\"kind\": \"en");
+    complete(6, 3);
+    metrics_check(0, "run", "ranks", "7");
+    metrics_check(2, "end", "step", "6");
+    metrics_check(2, "end", "checkpoint", "\"c.h5\"");
+    metrics_check(2, "end", "best_by", "\"val_top1\"");
+    metrics_check(2, "end", "weights_hash", "\"0000000000000abc\"");
+    complete(6, 3);
+    trial_write(METRICS, "{\"kind\": \"end\", \"step\": 4, \"reason\": \"the last step\"}\n"
+                         "{\"kind\": \"end\", \"step\": 6, \"reason\": \"failed\"}\n");
+    complete(6, 3);
+    metrics_check(2, "end", "reason", "\"the last step\"");
+    complete(6, 3);
+    unlink(METRICS);
+    const dn_metrics_settings settings = metrics_settings();
+    assert_int_equal(dn_metrics_complete(&settings, 0, "c.h5", NULL, DN_METRICS_COMPLETE), DN_OK);
+    assert_int_equal(access(METRICS, F_OK), -1);
+}
+
 /* A folder that is moved away takes the file along: all lines are in the new one, too. */
 static void test_kept(void **state)
 {
@@ -206,6 +279,7 @@ int main(void)
         TRIAL_TEST(test_file),          TRIAL_TEST(test_cut_back), TRIAL_TEST(test_configuration),
         TRIAL_TEST(test_any_path),      TRIAL_TEST(test_failures), TRIAL_TEST(test_kept),
         TRIAL_TEST(test_scores_before), TRIAL_TEST(test_failed),   cmocka_unit_test(test_null),
+        TRIAL_TEST(test_norm),          TRIAL_TEST(test_torn),     TRIAL_TEST(test_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,9 +45,10 @@ typedef struct dn_metrics_settings {
     double interval;           /* minimum seconds between interval objects */
     int64_t done;              /* steps done before this process */
     dn_epoch_sums epoch_sums;  /* as of that step; ignored if of another */
-    const char *config;        /* INI text, or NULL: no "run" object */
+    const char *config;        /* INI text, or NULL: a "run" object stays as it is */
     dn_metrics_data data;      /* its data set */
     int ranks;                 /* >= 1 */
+    int has_norm;              /* 1: record the norm of the gradient */
     int tensorboard;           /* 1: also write an event file */
 } dn_metrics_settings;
 
@@ -80,6 +81,7 @@ typedef struct dn_metrics_values {
     double sum_wait;  /* seconds */
     int late_rank;    /* rank whose gradients were ready last */
     double late_wait; /* seconds that another rank waited for it */
+    double norm;      /* of the mean gradient before clipping, if has_norm */
 } dn_metrics_values;
 
 /* text = the accuracies, separated by `between`: top-1, balanced accuracy if it differs, and top-5
@@ -120,6 +122,13 @@ typedef struct dn_metrics_best {
  * file with the weights and `best` the epoch of best.h5; either may be NULL. */
 dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                          const char *checkpoint, const dn_metrics_best *best, const char *reason);
+
+/* Completes the folder's metrics.jsonl, if there is one, for a run that is complete but was killed
+ * or failed while it recorded its end: removes torn lines and, unless it is there, records the end
+ * after step settings->done. The line "run" stays; settings->config and progress are NULL. */
+dn_status dn_metrics_complete(const dn_metrics_settings *settings, uint64_t weights_hash,
+                              const char *checkpoint, const dn_metrics_best *best,
+                              const char *reason);
 
 /* Records a failure instead of dn_metrics_end, with its message. Prints nothing. */
 dn_status dn_metrics_fail(dn_metrics *metrics, int64_t step, const char *message);

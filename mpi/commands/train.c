@@ -87,6 +87,7 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                .config = r->state.config,
                                .data = data,
                                .ranks = r->comm->size,
+                               .has_norm = r->step.settings.clip_norm > 0,
                                .tensorboard = o->tensorboard});
 }
 
@@ -160,6 +161,20 @@ static int is_complete(const dn_run *r)
     return (r->done == r->last || dn_monitor_is_over(&r->monitor)) && !dn_run_awaits_evaluation(r);
 }
 
+/* Rank 0 of a complete run: records its end if the process that trained its last step could not. */
+static void complete_metrics(const dn_run *r)
+{
+    dn_metrics_best best;
+    const dn_metrics_settings settings = {.folder = r->folder,
+                                          .steps_per_epoch = r->rate.steps_per_epoch,
+                                          .done = r->done,
+                                          .data.judge = dn_run_judge(r),
+                                          .ranks = 1};
+    if (dn_metrics_complete(&settings, dn_net_hash(r->net), r->state.path,
+                            dn_run_best(r, &best) ? &best : NULL, dn_run_end_reason(r)) != DN_OK)
+        dn_warn("%s", dn_message());
+}
+
 /* Nothing is left to train. That is a success if the options are those of the run, or an early stop
  * ended it; with other options it is an error. */
 static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *before)
@@ -175,6 +190,8 @@ static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_op
              "--%s: found another value than %s was trained with, and nothing was trained, as it "
              "has no step left (another --out, or --resume none, starts anew; %s it longer)",
              other, r->state.path, longer);
+    if (r->comm->rank == 0 && strcmp(o->resume, "auto") == 0)
+        complete_metrics(r);
     dn_info("nothing was trained: the run is complete, %s is of its last step, %" PRId64
             ", weights %016" PRIx64 " (%s it longer)",
             r->state.path, r->done, dn_net_hash(r->net), longer);

@@ -1,14 +1,14 @@
 /* Inserts the data of runs into page.html, which draws them; see page.h. */
 #include "report/page.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dn/file.h"
-#include "dn/metrics.h"
 #include "dn/program.h"
 #include "dn/run_folder.h"
+#include "report/records.h"
 
 /* Embeds a file at build time, with a zero byte at its end. */
 #define FILE_OF_BUILD(name, path)                                                                  \
@@ -18,55 +18,8 @@
 FILE_OF_BUILD(dn_report_page, DN_REPORT_PAGE);
 FILE_OF_BUILD(dn_report_chart, DN_REPORT_CHART);
 
-/* ---- reading ---- */
-
-static dn_status add_line(json_t *run, const char *path, int number, const char *line, size_t size)
-{
-    json_error_t error;
-    json_t *const record = json_loadb(line, size, 0, &error);
-    if (!json_is_object(record)) {
-        const char *const found = record ? "another value" : error.text;
-        json_decref(record);
-        return dn_fail(DN_ECORRUPT, "%s:%d: found no JSON object: %s", path, number, found);
-    }
-    const char *const kind = json_string_value(json_object_get(record, "kind"));
-    static const char *const parts[] = {"config", "data"};
-    for (int i = 0; i < 2 && kind && strcmp(kind, "run") == 0; i++)
-        if (json_is_object(json_object_get(record, parts[i])))
-            json_object_set(run, parts[i], json_object_get(record, parts[i]));
-    const int failed = json_array_append_new(json_object_get(run, "records"), record);
-    return failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path) : DN_OK;
-}
-
-dn_status dn_report_load(json_t **run, const char *folder)
-{
-    char path[PATH_MAX], runs[DN_RUNS_TEXT];
-    uint8_t *bytes;
-    size_t size;
-    int number = 1;
-    *run = NULL;
-    DN_TRY(dn_join_path(path, folder, DN_METRICS_NAME));
-    const dn_status loaded = dn_file_load(path, &bytes, &size);
-    DN_CHECK(loaded != DN_ENOENT, DN_ENOENT, "%s: found no %s, expected the folder of a run%s",
-             folder, access(folder, F_OK) == 0 ? DN_METRICS_NAME " there" : "such folder",
-             dn_runs_there(folder, runs));
-    DN_TRY(loaded);
-    const char *line = (const char *)bytes, *const last = line + size, *end;
-    dn_status status = DN_OK;
-    *run = json_pack("{s:s+, s:{}, s:[]}", "name", "", folder, "config", "records");
-    if (!*run)
-        status = dn_fail(DN_EINVAL, "%s: expected a name in UTF-8", folder);
-    for (; status == DN_OK && (end = memchr(line, '\n', (size_t)(last - line))); line = end + 1)
-        status = add_line(*run, path, number++, line, (size_t)(end - line));
-    free(bytes);
-    if (status == DN_OK)
-        return DN_OK;
-    json_decref(*run);
-    *run = NULL;
-    return status;
-}
-
-/* ---- writing ---- */
+/* The digits of metrics.jsonl. */
+static const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(9);
 
 /* A json_dump_callback that escapes text for an HTML script, which it must not end. */
 static int append_json(const char *text, size_t size, void *to)
@@ -79,7 +32,159 @@ static int append_json(const char *text, size_t size, void *to)
     return ferror(to) ? -1 : 0;
 }
 
-dn_status dn_report_write(const char *path, json_t *runs)
+/* ---- reading ---- */
+
+/* How the member of an interval is merged: added, or as the mean over the time; others, such as the
+ * step, are those of the last interval. */
+static int is_total(const char *key)
+{
+    return strcmp(key, "seconds") == 0 || strcmp(key, "data_wait") == 0 ||
+           strcmp(key, "sum_wait") == 0 || strcmp(key, "late_wait") == 0;
+}
+
+static int is_mean(const char *key)
+{
+    return strcmp(key, "loss") == 0 || strcmp(key, "top1") == 0 ||
+           strcmp(key, "images_per_s") == 0 || strcmp(key, "gradient_norm") == 0;
+}
+
+/* Merges `next` into the interval before it. */
+static void merge(json_t *interval, json_t *next)
+{
+    const double before = json_number_value(json_object_get(interval, "seconds"));
+    const double after = json_number_value(json_object_get(next, "seconds"));
+    const double part = before + after > 0 ? after / (before + after) : 0.5;
+    const char *key;
+    json_t *value;
+    json_object_foreach(next, key, value)
+    {
+        const json_t *const old = json_object_get(interval, key);
+        const double x = json_number_value(old), y = json_number_value(value);
+        if (json_is_number(old) && json_is_number(value) && is_total(key))
+            json_object_set_new(interval, key, json_real(x + y));
+        else if (json_is_number(old) && json_is_number(value) && is_mean(key))
+            json_object_set_new(interval, key, json_real(x + part * (y - x)));
+        else if (!json_is_null(value))
+            json_object_set(interval, key, value);
+    }
+}
+
+/* Keeps the configuration and the data set of a "run" record in `head`. */
+static void keep_head(json_t *head, const json_t *record)
+{
+    static const char *const parts[] = {"config", "data"};
+    for (int i = 0; i < 2 && dn_record_is(record, "run"); i++)
+        if (json_is_object(json_object_get(record, parts[i])))
+            json_object_set(head, parts[i], json_object_get(record, parts[i]));
+}
+
+/* Writes the record after a comma, unless it is the first, and releases it; none if it is NULL.
+ * Returns 0, or -1 if out of memory. */
+static int write_record(json_t *record, const char **comma, FILE *to)
+{
+    if (!record)
+        return 0;
+    fputs(*comma, to);
+    *comma = ",";
+    const int failed = json_dump_callback(record, append_json, to, flags);
+    json_decref(record);
+    return failed;
+}
+
+/* Writes the records, with each `most` successive intervals merged. */
+static dn_status copy_records(dn_records *records, int64_t most, json_t *head, FILE *to)
+{
+    json_t *last = NULL, *record; /* `last` is written when the next is not merged into it */
+    const char *comma = "";
+    int64_t merged = 0;
+    int failed = 0;
+    dn_status status;
+    while ((status = dn_records_next(records, &record)) == DN_OK && record) {
+        keep_head(head, record);
+        if (merged < most && dn_record_is(record, "interval") && dn_record_is(last, "interval")) {
+            merge(last, record);
+            json_decref(record);
+            merged++;
+            continue;
+        }
+        failed |= write_record(last, &comma, to);
+        last = record;
+        merged = 1;
+    }
+    failed |= write_record(last, &comma, to);
+    DN_CHECK(!failed || status != DN_OK, DN_ENOMEM, "%s: out of memory", records->path);
+    return status;
+}
+
+/* Adds the evaluation that `dn_dist eval RUN` wrote into the run's folder. */
+static dn_status add_evaluation(json_t *head, const char *folder)
+{
+    char path[PATH_MAX];
+    json_error_t error;
+    uint8_t *bytes;
+    size_t size;
+    DN_TRY(dn_join_path(path, folder, DN_EVALUATION_NAME));
+    const dn_status status = dn_file_load(path, &bytes, &size);
+    if (status == DN_ENOENT) {
+        dn_info("%s: 'dn_dist eval %s' adds its confusion matrix and worst samples", folder,
+                folder);
+        return DN_OK;
+    }
+    DN_TRY(status);
+    json_t *const evaluation = json_loadb((const char *)bytes, size, 0, &error);
+    free(bytes);
+    if (!json_is_object(evaluation)) {
+        const char *const found = evaluation ? "another value" : error.text;
+        json_decref(evaluation);
+        return dn_fail(DN_ECORRUPT, "%s: found no JSON object: %s", path, found);
+    }
+    json_object_set_new(head, "evaluation", evaluation);
+    return DN_OK;
+}
+
+/* Writes the run as an object. `head` has its name. */
+static dn_status write_run(dn_records *records, const char *folder, json_t *head, FILE *to)
+{
+    enum {
+        MOST_LINES = 2000
+    }; /* of which a page shows all; its curves are less than 1240 pixels */
+    DN_TRY(dn_records_open(records, folder));
+    const int64_t lines = dn_records_count(records);
+    DN_CHECK(head, DN_EINVAL, "%s: expected a name in UTF-8", folder);
+    fputs("{\"records\":[", to);
+    DN_TRY(copy_records(records, 1 + lines / MOST_LINES, head, to));
+    DN_TRY(add_evaluation(head, folder));
+    fputs("],", to);
+    const int failed = json_dump_callback(head, append_json, to, flags | JSON_EMBED) != 0;
+    fputs("}", to);
+    DN_CHECK(!failed, DN_ENOMEM, "%s: out of memory", records->path);
+    return DN_OK;
+}
+
+dn_status dn_report_load(char **run, const char *folder)
+{
+    size_t size;
+    *run = NULL;
+    FILE *const to = open_memstream(run, &size);
+    DN_CHECK(to, DN_ENOMEM, "%s: out of memory", folder);
+    json_t *const head = json_pack("{s:s+, s:{}}", "name", "", folder, "config");
+    dn_records records = {0};
+    dn_status status = write_run(&records, folder, head, to);
+    dn_records_close(&records);
+    json_decref(head);
+    const int failed = ferror(to);
+    if ((fclose(to) != 0 || failed) && status == DN_OK)
+        status = dn_fail(DN_ENOMEM, "%s: out of memory", folder);
+    if (status == DN_OK)
+        return DN_OK;
+    free(*run);
+    *run = NULL;
+    return status;
+}
+
+/* ---- writing ---- */
+
+dn_status dn_report_write(const char *path, char *const *runs, int count)
 {
     static const char chart_mark[] = "/*CHART*/", report_mark[] = "/*REPORT*/";
     const char *const chart = strstr(dn_report_page, chart_mark);
@@ -88,14 +193,14 @@ dn_status dn_report_write(const char *path, json_t *runs)
     size_t size;
     FILE *const to = open_memstream(&page, &size);
     DN_CHECK(to, DN_ENOMEM, "%s: out of memory", path);
-    json_t *const all = json_pack("{s:s, s:O}", "version", dn_version(), "runs", runs);
     fprintf(to, "%.*s%s%.*s", (int)(chart - dn_report_page), dn_report_page, dn_report_chart,
             (int)(report - rest), rest);
-    int failed = !all || json_dump_callback(all, append_json, to, JSON_COMPACT) != 0;
-    fputs(report + strlen(report_mark), to);
-    failed |= ferror(to);
+    fprintf(to, "{\"version\":\"%s\",\"runs\":[", dn_version());
+    for (int i = 0; i < count; i++)
+        fprintf(to, "%s%s", i > 0 ? "," : "", runs[i]);
+    fprintf(to, "]}%s", report + strlen(report_mark));
+    int failed = ferror(to);
     failed |= fclose(to) != 0;
-    json_decref(all);
     const dn_status status =
         failed ? dn_fail(DN_ENOMEM, "%s: out of memory", path) : dn_file_write(path, page, size);
     free(page);

@@ -13,7 +13,7 @@
 #include "dn/file.h"
 #include "dn/metrics.h"
 #include "dn/terminal.h"
-#include "report/page.h"
+#include "report/records.h"
 
 static const double quiet_seconds = 60; /* in addition to twice the longest interval */
 
@@ -33,150 +33,179 @@ static int64_t whole_of(const json_t *record, const char *key)
     return value > 0 ? value : 0;
 }
 
-static const char *text_of(const json_t *record, const char *key)
-{
-    const char *const text = json_string_value(json_object_get(record, key));
-    return text ? text : "";
-}
-
-static int is_kind(const json_t *record, const char *kind)
-{
-    return strcmp(text_of(record, "kind"), kind) == 0;
-}
-
 /* ---- records ---- */
 
-/* Removes records of steps that were repeated later, and all configurations but the last one, which
- * becomes the first record. */
-static void drop_repeated(json_t *records)
+static const char *const metric_names[DN_SUMMARY_METRICS] = {"loss", "top1"};
+
+/* What curves and state need of an interval or epoch; values may be NaN. */
+typedef struct point {
+    int is_epoch;
+    int64_t step, epoch;
+    double seconds; /* NaN if it has no speed, as a repeated evaluation */
+    double train[DN_SUMMARY_METRICS], held_out[DN_SUMMARY_METRICS];
+} point;
+
+/* All of the file that is kept in memory. */
+typedef struct history {
+    point *points; /* (count), of steps that grow */
+    size_t count, room;
+    int has_run;
+    double images; /* per step */
+    json_t *last;  /* record, but for configurations */
+} history;
+
+/* Takes the configuration. Points before it have no values of what now judges the run. */
+static void take_run(dn_run_summary *s, history *h, const json_t *run)
 {
-    json_t *const kept = json_array();
-    size_t index, count;
-    json_t *record, *run = NULL;
-    json_array_foreach(records, index, record)
-    {
-        const int64_t step = whole_of(record, "step");
-        if (is_kind(record, "run")) {
-            run = record;
-            continue;
-        }
-        while ((count = json_array_size(kept)) > 0) {
-            const json_t *const before = json_array_get(kept, count - 1);
-            const int64_t done = whole_of(before, "step");
-            if (done < step || (done == step && !is_kind(record, text_of(before, "kind"))))
-                break;
-            json_array_remove(kept, count - 1);
-        }
-        json_array_append(kept, record);
-    }
-    if (run)
-        json_array_insert(kept, 0, run);
-    json_array_clear(records);
-    json_array_extend(records, kept);
-    json_decref(kept);
+    const char *const judge = dn_record_text(run, "judge");
+    snprintf(s->model, sizeof s->model, "%s",
+             dn_record_text(json_object_get(run, "config"), "model"));
+    s->epochs = whole_of(run, "epochs");
+    s->last_step = whole_of(run, "last_step");
+    s->ranks = whole_of(run, "ranks");
+    h->images = real_of(run, "images");
+    h->has_run = 1;
+    if (!*judge || strcmp(judge, s->held_out) == 0)
+        return;
+    snprintf(s->held_out, sizeof s->held_out, "%s", judge);
+    for (size_t i = 0; i < h->count; i++)
+        for (int m = 0; m < DN_SUMMARY_METRICS; m++)
+            h->points[i].held_out[m] = (double)NAN;
 }
 
-static int count_kind(const json_t *records, const char *kind)
+/* Takes the values of the newest interval or epoch. */
+static void take_newest(dn_run_summary *s, const json_t *record)
 {
-    size_t index;
-    const json_t *record;
-    int count = 0;
-    json_array_foreach(records, index, record) count += is_kind(record, kind);
-    return count;
+    const double seconds = real_of(record, "seconds");
+    const json_t *const late = json_object_get(record, "late_rank");
+    s->speed = real_of(record, "images_per_s");
+    s->rate = real_of(record, "lr");
+    s->data_wait = real_of(record, "data_wait") / seconds;
+    s->sum_wait = real_of(record, "sum_wait") / seconds;
+    s->late_wait = real_of(record, "late_wait") / seconds;
+    s->late_rank = json_is_integer(late) ? json_integer_value(late) : -1;
 }
 
-/* *s = the values of a key in the records of a kind. */
-static dn_status take_series(dn_series *s, const json_t *records, const char *kind, const char *key)
+/* Removes points of steps that a record repeats; `is_epoch` is -1 for one of another kind. */
+static void drop_repeated(history *h, int64_t step, int is_epoch)
 {
-    const size_t most = json_array_size(records) + 1;
-    size_t index;
-    const json_t *record;
-    s->step = calloc(2 * most, sizeof *s->step);
-    DN_CHECK(s->step, DN_ENOMEM, "out of memory for %zu records", most);
-    s->value = s->step + most;
-    json_array_foreach(records, index, record)
-    {
-        const double value = real_of(record, key);
-        if (!is_kind(record, kind) || !isfinite(value))
-            continue;
-        s->step[s->count] = (double)whole_of(record, "step");
-        s->value[s->count++] = value;
+    while (h->count > 0) {
+        const point *const before = &h->points[h->count - 1];
+        if (before->step < step || (before->step == step && before->is_epoch != is_epoch))
+            return;
+        h->count--;
     }
+}
+
+static dn_status add_point(history *h, const point *p)
+{
+    if (h->count == h->room) {
+        h->room = h->room ? 2 * h->room : 1024;
+        point *const more = realloc(h->points, h->room * sizeof *more);
+        DN_CHECK(more, DN_ENOMEM, "out of memory for %zu records", h->room);
+        h->points = more;
+    }
+    h->points[h->count++] = *p;
     return DN_OK;
 }
 
-static void take_best(dn_summary_metric *m, const json_t *records, const char *key, int sign)
+static dn_status take_record(dn_run_summary *s, history *h, const json_t *record)
 {
-    size_t index;
-    const json_t *record;
-    m->best = (double)NAN;
-    json_array_foreach(records, index, record)
-    {
-        const double value = real_of(record, key);
-        if (is_kind(record, "epoch") && isfinite(value) && !(sign * value <= sign * m->best)) {
-            m->best = value;
-            m->best_epoch = whole_of(record, "epoch");
-        }
+    const int is_epoch = dn_record_is(record, "epoch");
+    const int is_timed = real_of(record, "images_per_s") > 0;
+    point p = {.is_epoch = is_epoch,
+               .step = whole_of(record, "step"),
+               .epoch = whole_of(record, "epoch"),
+               .seconds = is_timed ? real_of(record, "seconds") : (double)NAN};
+    s->epoch = p.epoch;
+    s->step = p.step;
+    if (!is_epoch && !dn_record_is(record, "interval")) {
+        drop_repeated(h, p.step, -1);
+        return DN_OK;
     }
-}
-
-/* Training curves are those of intervals, or of epochs if these are shorter. */
-static dn_status take_metrics(dn_run_summary *s, const json_t *records)
-{
-    static const char *const names[] = {"loss", "top1"};
-    static const int signs[] = {-1, 1}; /* 1: greater is better */
-    const int is_fine = count_kind(records, "interval") >= count_kind(records, "epoch");
-    for (int i = 0; i < DN_SUMMARY_METRICS; i++) {
-        dn_summary_metric *const m = &s->metric[i];
+    for (int m = 0; m < DN_SUMMARY_METRICS; m++) {
         char train[16], held_out[32];
-        snprintf(train, sizeof train, "%s%s", is_fine ? "" : "train_", names[i]);
-        snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, names[i]);
-        DN_TRY(take_series(&m->train, records, is_fine ? "interval" : "epoch", train));
-        DN_TRY(take_series(&m->held_out, records, "epoch", held_out));
-        take_best(m, records, held_out, signs[i]);
+        snprintf(train, sizeof train, "%s%s", is_epoch ? "train_" : "", metric_names[m]);
+        snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, metric_names[m]);
+        p.train[m] = real_of(record, train);
+        p.held_out[m] = is_epoch ? real_of(record, held_out) : (double)NAN;
+    }
+    if (is_timed)
+        take_newest(s, record);
+    drop_repeated(h, p.step, is_epoch);
+    return add_point(h, &p);
+}
+
+/* Reads all records; none is no error if the run's process has not written any yet. */
+static dn_status read_records(dn_run_summary *s, history *h, const char *folder)
+{
+    dn_records records;
+    json_t *record = NULL;
+    dn_status status = dn_records_open(&records, folder);
+    if (status == DN_ENOENT && dn_claim_look(folder) == DN_CLAIM_LIVES)
+        return DN_OK;
+    while (status == DN_OK && (status = dn_records_next(&records, &record)) == DN_OK && record) {
+        if (dn_record_is(record, "run")) {
+            take_run(s, h, record);
+            json_decref(record);
+            continue;
+        }
+        json_decref(h->last);
+        h->last = record;
+        status = take_record(s, h, record);
+    }
+    dn_records_close(&records);
+    return status;
+}
+
+/* ---- curves ---- */
+
+/* *series = the finite values of metric `m` over epochs, or intervals. */
+static dn_status take_series(dn_series *series, const history *h, int is_epoch, int is_held_out,
+                             int m)
+{
+    series->step = calloc(2 * h->count + 1, sizeof *series->step);
+    DN_CHECK(series->step, DN_ENOMEM, "out of memory for %zu records", h->count);
+    series->value = series->step + h->count;
+    for (const point *p = h->points; p < h->points + h->count; p++) {
+        const double value = is_held_out ? p->held_out[m] : p->train[m];
+        if (p->is_epoch != is_epoch || !isfinite(value))
+            continue;
+        series->step[series->count] = (double)p->step;
+        series->value[series->count++] = value;
     }
     return DN_OK;
 }
 
-/* Takes the values of the newest records. *longest = seconds of the longest interval, or epoch if
- * there are no intervals. */
-static void take_newest(dn_run_summary *s, const json_t *records, double *longest)
+/* `sign`: 1 if greater is better, else -1. */
+static void take_best(dn_summary_metric *metric, const history *h, int m, int sign)
 {
-    size_t index;
-    const json_t *record;
-    double images = (double)NAN;
-    const char *const unit = count_kind(records, "interval") > 0 ? "interval" : "epoch";
-    json_array_foreach(records, index, record)
-    {
-        const double seconds = real_of(record, "seconds");
-        if (is_kind(record, "run")) {
-            const json_t *const config = json_object_get(record, "config");
-            snprintf(s->model, sizeof s->model, "%s", text_of(config, "model"));
-            s->epochs = whole_of(record, "epochs");
-            s->last_step = whole_of(record, "last_step");
-            s->ranks = whole_of(record, "ranks");
-            images = real_of(record, "images");
-            if (*text_of(record, "judge"))
-                snprintf(s->held_out, sizeof s->held_out, "%s", text_of(record, "judge"));
-            continue;
+    metric->best = (double)NAN;
+    for (const point *p = h->points; p < h->points + h->count; p++)
+        if (isfinite(p->held_out[m]) && !(sign * p->held_out[m] <= sign * metric->best)) {
+            metric->best = p->held_out[m];
+            metric->best_epoch = p->epoch;
         }
-        s->epoch = whole_of(record, "epoch");
-        s->step = whole_of(record, "step");
-        const int is_timed = is_kind(record, "interval") || is_kind(record, "epoch");
-        if (!is_timed || !(real_of(record, "images_per_s") > 0)) /* of a repeated evaluation */
-            continue;
-        const json_t *const late = json_object_get(record, "late_rank");
-        s->speed = real_of(record, "images_per_s");
-        s->rate = real_of(record, "lr");
-        s->data_wait = real_of(record, "data_wait") / seconds;
-        s->sum_wait = real_of(record, "sum_wait") / seconds;
-        s->late_wait = real_of(record, "late_wait") / seconds;
-        s->late_rank = json_is_integer(late) ? json_integer_value(late) : -1;
-        if (is_kind(record, unit))
-            *longest = fmax(*longest, seconds);
+}
+
+/* Training curves are those of intervals, or of epochs if these are shorter. *longest = seconds of
+ * the longest interval, or epoch if there are no intervals. */
+static dn_status take_curves(dn_run_summary *s, const history *h, double *longest)
+{
+    static const int signs[DN_SUMMARY_METRICS] = {-1, 1};
+    size_t epochs = 0;
+    for (size_t i = 0; i < h->count; i++)
+        epochs += (size_t)h->points[i].is_epoch;
+    for (size_t i = 0; i < h->count; i++)
+        if (h->points[i].is_epoch == (epochs == h->count))
+            *longest = fmax(*longest, h->points[i].seconds);
+    for (int m = 0; m < DN_SUMMARY_METRICS; m++) {
+        dn_summary_metric *const metric = &s->metric[m];
+        DN_TRY(take_series(&metric->train, h, 2 * epochs > h->count, 0, m));
+        DN_TRY(take_series(&metric->held_out, h, 1, 1, m));
+        take_best(metric, h, m, signs[m]);
     }
-    const double left = (double)(s->last_step - s->step) * images / s->speed;
-    s->seconds_left = left >= 0 && left < 1e12 ? left : (double)NAN;
+    return DN_OK;
 }
 
 /* ---- the state ---- */
@@ -196,8 +225,8 @@ static int read_lost(dn_run_summary *s, const char *folder)
         snprintf(s->state, sizeof s->state,
                  "rank %" JSON_INTEGER_FORMAT " on host %s was lost in step %" PRId64
                  ", last heard of during %s: %s",
-                 json_integer_value(rank), text_of(lost, "host"), whole_of(lost, "step"),
-                 text_of(lost, "operation"), text_of(lost, "reason"));
+                 json_integer_value(rank), dn_record_text(lost, "host"), whole_of(lost, "step"),
+                 dn_record_text(lost, "operation"), dn_record_text(lost, "reason"));
     free(bytes);
     json_decref(lost);
     return s->state[0] != '\0';
@@ -206,13 +235,13 @@ static int read_lost(dn_run_summary *s, const char *folder)
 /* The state of a run that recorded its end. */
 static void describe_end(dn_run_summary *s, const json_t *end)
 {
-    const char *const reason = text_of(end, "reason");
+    const char *const reason = dn_record_text(end, "reason");
     const int is_early = strcmp(reason, DN_METRICS_EARLY_STOP) == 0;
     s->is_finished = is_early || (s->last_step > 0 ? s->step >= s->last_step
                                                    : strcmp(reason, DN_METRICS_COMPLETE) == 0);
     if (strcmp(reason, DN_METRICS_FAILED) == 0) {
         s->is_finished = 0;
-        snprintf(s->state, sizeof s->state, "%s: %s", reason, text_of(end, "error"));
+        snprintf(s->state, sizeof s->state, "%s: %s", reason, dn_record_text(end, "error"));
     } else if (s->is_finished)
         snprintf(s->state, sizeof s->state, "finished%s%s", is_early ? ": " : "",
                  is_early ? reason : "");
@@ -233,15 +262,14 @@ static void describe_running(dn_run_summary *s, int is_known, double quiet, doub
                  is_known ? "running, but nothing new" : "no sign of life", duration);
 }
 
-static void describe_state(dn_run_summary *s, const char *folder, const json_t *records,
-                           double quiet, double longest)
+/* `last` is the last record, or NULL. */
+static void describe_state(dn_run_summary *s, const char *folder, const json_t *last, double quiet,
+                           double longest)
 {
     const dn_claim_life life = dn_claim_look(folder);
-    const size_t count = json_array_size(records);
-    const json_t *const last = count > 0 ? json_array_get(records, count - 1) : NULL;
     if (life != DN_CLAIM_LIVES && read_lost(s, folder))
         return;
-    if (life != DN_CLAIM_LIVES && last && is_kind(last, "end"))
+    if (life != DN_CLAIM_LIVES && dn_record_is(last, "end"))
         describe_end(s, last);
     else if (life == DN_CLAIM_ENDED)
         snprintf(s->state, sizeof s->state,
@@ -267,16 +295,6 @@ static double quiet_time(const char *folder)
 
 /* ---- all of it ---- */
 
-/* *run = the run's records, none if its process has not written any yet. */
-static dn_status load_run(json_t **run, const char *folder)
-{
-    const dn_status status = dn_report_load(run, folder);
-    if (status != DN_ENOENT || dn_claim_look(folder) != DN_CLAIM_LIVES)
-        return status;
-    *run = json_pack("{s:[]}", "records");
-    return *run ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for a run");
-}
-
 dn_status dn_run_summary_read(dn_run_summary *summary, const char *folder)
 {
     *summary = (dn_run_summary){.speed = (double)NAN,
@@ -287,16 +305,18 @@ dn_status dn_run_summary_read(dn_run_summary *summary, const char *folder)
                                 .late_wait = (double)NAN,
                                 .late_rank = -1,
                                 .held_out = "test"};
-    json_t *run;
+    history h = {.images = (double)NAN};
     double longest = 0;
-    DN_TRY(load_run(&run, folder));
-    json_t *const records = json_object_get(run, "records");
-    drop_repeated(records);
-    take_newest(summary, records, &longest);
-    summary->is_headless = count_kind(records, "run") == 0 && json_array_size(records) > 0;
-    const dn_status status = take_metrics(summary, records);
-    describe_state(summary, folder, records, quiet_time(folder), longest);
-    json_decref(run);
+    dn_status status = read_records(summary, &h, folder);
+    if (status == DN_OK)
+        status = take_curves(summary, &h, &longest);
+    const double left = (double)(summary->last_step - summary->step) * h.images / summary->speed;
+    summary->seconds_left = left >= 0 && left < 1e12 ? left : (double)NAN;
+    summary->is_headless = !h.has_run && h.last != NULL;
+    if (status == DN_OK)
+        describe_state(summary, folder, h.last, quiet_time(folder), longest);
+    json_decref(h.last);
+    free(h.points);
     return status;
 }
 

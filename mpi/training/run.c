@@ -70,6 +70,13 @@ static double mean_label_weights(dn_run *r)
     return sum / s->virtual_ranks;
 }
 
+/* The weights are worth more than a line of metrics.jsonl. */
+static void warn_unrecorded(dn_status status)
+{
+    if (status != DN_OK)
+        dn_warn("%s; training goes on", dn_message());
+}
+
 /* Runs, prints and records the next step (dn_step_run in step.c). */
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
@@ -78,11 +85,11 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
         r->step.settings.label_weights = mean_label_weights(r);
     DN_TRY(dn_step_run(&r->step, r->done, rate, result));
     r->done++;
-    dn_failure_keep(&r->failure,
-                    dn_metrics_step(r->metrics, r->done,
+    warn_unrecorded(dn_metrics_step(r->metrics, r->done,
                                     &(dn_metrics_values){.loss = result->loss,
                                                          .correct = result->correct,
                                                          .rate = rate,
+                                                         .norm = result->norm,
                                                          .data_wait = result->data_wait,
                                                          .sum_wait = result->sum_wait,
                                                          .late_rank = result->late_rank,
@@ -110,7 +117,7 @@ static dn_status keep_folder(dn_run *r)
     const dn_status status = dn_claim_keep(&r->claim);
     dn_rescue_release(rescue, r->done);
     DN_TRY(status);
-    dn_failure_keep(&r->failure, dn_metrics_keep(r->metrics));
+    warn_unrecorded(dn_metrics_keep(r->metrics));
     return DN_OK;
 }
 
@@ -145,10 +152,9 @@ static dn_status finish_saving(dn_run *r)
     return dn_comm_agree(r->comm, dn_failure_report(&r->failure));
 }
 
-/* Saves before the end of a failed run; earlier failures of metrics.jsonl are not its reason. */
+/* Saves before the end of a failed run. */
 static dn_status save_last(dn_run *r)
 {
-    r->failure.status = DN_OK;
     DN_TRY(save(r));
     return finish_saving(r);
 }
@@ -288,7 +294,7 @@ static dn_status end_epoch(dn_run *r, int is_made_up)
             dn_failure_keep(&failure, status);
     }
     DN_TRY(common_hash(r, &hash));
-    dn_failure_keep(&r->failure, dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
+    warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
     const dn_status status = dn_failure_report(&failure);
     return status == DN_OK ? DN_OK
                            : keep_state(r, "evaluation after step", r->done, status,
@@ -354,6 +360,11 @@ int dn_run_best(const dn_run *r, dn_metrics_best *best)
     return s->best_epoch > 0 && r->monitor.metric != DN_BEST_NONE;
 }
 
+const char *dn_run_end_reason(const dn_run *r)
+{
+    return r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP;
+}
+
 static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
@@ -410,7 +421,7 @@ static dn_status run_steps(dn_run *r)
     const int is_over = r->done == r->last || dn_monitor_is_over(&r->monitor);
     if (!is_over || (result.preempted != 0 && dn_run_awaits_evaluation(r)))
         return end_early(r, result.preempted);
-    DN_TRY(end_run(r, r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP));
+    DN_TRY(end_run(r, dn_run_end_reason(r)));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
                 best_metrics[r->monitor.metric].title, r->monitor.state.best_epoch);

@@ -49,8 +49,7 @@ typedef struct dn_run {
     int64_t done, last;   /* steps: trained so far, and at the run's end */
     int64_t saved;        /* `done` when this process saved last, -1 before */
     dn_preempt preempt;
-    dn_failure failure; /* rank 0's first in writing metrics or a checkpoint; ends the run at the
-                           next checkpoint, so that no work is lost */
+    dn_failure failure; /* the first in saving; ends the run */
 } dn_run;
 
 /* The name of the scores that judge the run, as the records of epochs have it: "val" or "test", or
@@ -59,6 +58,9 @@ const char *dn_run_judge(const dn_run *run);
 
 /* *best = the best epoch so far. Returns 0 if there is none. Not collective. */
 int dn_run_best(const dn_run *run, dn_metrics_best *best);
+
+/* Why a complete run has ended, as its records have it. Not collective. */
+const char *dn_run_end_reason(const dn_run *run);
 
 /* The dn_load_fn of a run, with the batches of its next step. */
 dn_load_fn dn_run_load;

@@ -180,7 +180,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result
     dn_note_operation(step->comm->activity, DN_UPDATING);
     DN_TRY(dn_step_check(step, number));
     dn_rescue_hold(step->settings.rescue);
-    dn_step_update(step, number, rate);
+    result->norm = dn_step_update(step, number, rate);
     dn_rescue_release(step->settings.rescue, number + 1);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
     tell_scores(step, result);

@@ -72,6 +72,7 @@ typedef struct dn_step_result {
     double sum_wait;  /* of the rank that waited longest for the sum over ranks */
     int late_rank;    /* the rank that waited least for that sum */
     double late_wait; /* how much longer another rank waited, for this one */
+    double norm;      /* of the gradient before clipping; 0 without --clip-norm */
     int preempted;    /* reason why the job should end after this step (preempt.h), or 0 */
 } dn_step_result;
 

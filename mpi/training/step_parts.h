@@ -38,8 +38,8 @@ int dn_leaf_is_finite(const dn_net *net);
  * sum of the gradients is not finite. Also returns the error of `load` on some rank. Collective. */
 dn_status dn_step_check(dn_step *step, int64_t number);
 
-/* Updates parameters, optimizer, averaged weights and running statistics from the summed leaf. Not
- * collective. */
-void dn_step_update(dn_step *step, int64_t number, double rate);
+/* Updates parameters, optimizer, averaged weights and running statistics from the summed leaf.
+ * Returns the gradient's norm as dn_step_result has it. Not collective. */
+double dn_step_update(dn_step *step, int64_t number, double rate);
 
 #endif

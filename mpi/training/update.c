@@ -30,15 +30,6 @@ dn_status dn_step_find_learnt(dn_step *step)
     return DN_OK;
 }
 
-/* The factor from sum(count) to the clipped mean gradient. */
-static float gradient_scale(const dn_step *step, const float *sum, size_t count)
-{
-    const float share = 1 / (float)step->settings.virtual_ranks;
-    const double most = step->settings.clip_norm;
-    const double norm = most > 0 ? (double)share * dn_gradient_norm(sum, count) : 0;
-    return norm > most ? share * (float)(most / (norm + 1e-6)) : share;
-}
-
 /* Clears the gradients of frozen parameters, some of which the backward pass computes. */
 static void clear_frozen(const dn_view *net, float *gradients)
 {
@@ -56,8 +47,9 @@ static void update_tensors(const dn_step *step, dn_update *u, int first, int las
     step->optimizer.optimizer->update(u);
 }
 
-static void update_parameters(dn_step *step, const dn_view *net, const float *sum, int64_t number,
-                              double rate)
+/* `scale` is the factor from the sum to the clipped mean gradient. */
+static void update_parameters(dn_step *step, const dn_view *net, const float *sum, float scale,
+                              int64_t number, double rate)
 {
     const double head_rate = step->settings.head_rate;
     const int heads = head_rate == 1 ? 0 : step->head_tensors;
@@ -67,7 +59,7 @@ static void update_parameters(dn_step *step, const dn_view *net, const float *su
                    .parameters = net->parameters,
                    .states = step->optimizer.vectors,
                    .gradients = sum,
-                   .gradient_scale = gradient_scale(step, sum, net->gradient_count)};
+                   .gradient_scale = scale};
     if (heads > 0)
         update_tensors(step, &u, 0, heads, rate * head_rate);
     update_tensors(step, &u, heads, step->learnt_tensors, rate);
@@ -75,15 +67,19 @@ static void update_parameters(dn_step *step, const dn_view *net, const float *su
         dn_optimizer_average(&step->optimizer, net->parameters, step->settings.average_decay);
 }
 
-void dn_step_update(dn_step *step, int64_t number, double rate)
+double dn_step_update(dn_step *step, int64_t number, double rate)
 {
     const dn_view net = dn_net_view(step->net);
     const float share = 1 / (float)step->settings.virtual_ranks;
+    const double most = step->settings.clip_norm;
     /* The last leaf holds the sum: tree and allreduce add in place (dn/tree.h). */
     float *const sum = net.leaf;
     clear_frozen(&net, sum);
-    update_parameters(step, &net, sum, number, rate);
+    const double norm = most > 0 ? (double)share * dn_gradient_norm(sum, net.gradient_count) : 0;
+    const float scale = norm > most ? share * (float)(most / (norm + 1e-6)) : share;
+    update_parameters(step, &net, sum, scale, number, rate);
     for (size_t i = net.gradient_count; i < net.leaf_count; i++)
         sum[i] *= share;
     dn_net_update_running(step->net, sum, DN_NORM_MOMENTUM);
+    return norm;
 }

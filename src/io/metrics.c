@@ -12,7 +12,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "dn/file.h"
 #include "dn/json.h"
 #include "dn/terminal.h"
 #include "io/metrics_file.h"
@@ -22,8 +24,8 @@
 static const double redraw_seconds = 0.1;
 
 typedef struct tally {
-    double start;                     /* seconds of omp_get_wtime */
-    double loss, data_wait, sum_wait; /* summed over steps */
+    double start;                           /* seconds of omp_get_wtime */
+    double loss, data_wait, sum_wait, norm; /* summed over steps */
     int64_t correct, steps;
     int64_t before; /* steps of earlier processes, known only by loss and correct */
     double *late;   /* (ranks) seconds that others waited for each rank */
@@ -53,6 +55,7 @@ static void tally_add(tally *t, const dn_metrics_values *v)
     t->loss += v->loss;
     t->data_wait += v->data_wait;
     t->sum_wait += v->sum_wait;
+    t->norm += v->norm;
     t->correct += v->correct;
     t->late[v->late_rank] += v->late_wait;
     t->steps++;
@@ -171,7 +174,7 @@ static dn_status write_object(dn_metrics *m, const char *kind, json_t *values)
 
 /* ---- the objects ---- */
 
-/* Adds the speed and waiting times of a tally. */
+/* Adds the speed, waiting times and gradient norm of a tally. */
 static void add_times(json_t *object, const dn_metrics *m, const tally *t)
 {
     const summary s = summarize(m, t);
@@ -186,6 +189,8 @@ static void add_times(json_t *object, const dn_metrics *m, const tally *t)
                   dn_json_number(t->data_wait), "sum_wait", dn_json_number(t->sum_wait),
                   "late_rank", is_late ? json_integer(late) : json_null(), "late_wait",
                   is_late ? dn_json_number(t->late[late]) : json_null()));
+    if (m->settings.has_norm)
+        json_object_set_new(object, "gradient_norm", dn_json_number(t->norm / (double)t->steps));
 }
 
 static dn_status end_interval(dn_metrics *m, int is_shown)
@@ -361,6 +366,7 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     const size_t ranks = (size_t)settings->ranks;
     dn_metrics *const m = *metrics = calloc(1, sizeof *m + 2 * ranks * sizeof m->late[0]);
     DN_CHECK(m, DN_ENOMEM, "metrics: out of memory");
+    m->file.file = -1;
     m->settings = *settings;
     m->rate = (double)NAN;
     m->interval.late = m->late;
@@ -381,6 +387,22 @@ dn_status dn_metrics_create(dn_metrics **metrics, const dn_metrics_settings *set
     json_decref(change);
     if (status != DN_OK)
         dn_metrics_destroy(metrics);
+    return status;
+}
+
+dn_status dn_metrics_complete(const dn_metrics_settings *settings, uint64_t weights_hash,
+                              const char *checkpoint, const dn_metrics_best *best,
+                              const char *reason)
+{
+    char path[PATH_MAX];
+    dn_metrics *m = NULL;
+    DN_TRY(dn_join_path(path, settings->folder, DN_METRICS_NAME));
+    if (access(path, F_OK) != 0)
+        return DN_OK;
+    dn_status status = dn_metrics_create(&m, settings);
+    if (status == DN_OK && !m->file.is_ended)
+        status = dn_metrics_end(m, settings->done, weights_hash, checkpoint, best, reason);
+    dn_metrics_destroy(&m);
     return status;
 }
 

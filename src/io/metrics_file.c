@@ -2,9 +2,12 @@
 #include "io/metrics_file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dn/file.h"
 #include "dn/metrics.h"
@@ -20,19 +23,38 @@ static int is_kind(const json_t *object, const char *kind)
     return own && strcmp(own, kind) == 0;
 }
 
-/* Whether the line is an object of a step that is done. The configuration is rewritten: `before`
- * receives the options of the last start, and `undone` their values before the changes that are not
- * kept, in order. */
-static int is_done(const char *line, size_t length, int64_t done, json_t *before, json_t *undone)
+/* Whether the object is the end of a complete run after step `done`. */
+static int is_end(const json_t *object, int64_t done)
+{
+    const char *const reason = json_string_value(json_object_get(object, "reason"));
+    return is_kind(object, "end") && reason &&
+           json_integer_value(json_object_get(object, "step")) == done &&
+           (strcmp(reason, DN_METRICS_COMPLETE) == 0 || strcmp(reason, DN_METRICS_EARLY_STOP) == 0);
+}
+
+/* What is found in the file as it is cut back. */
+typedef struct found {
+    int64_t done;
+    int has_run;    /* 1: a new "run" line replaces the file's own */
+    int is_ended;   /* of the last line that is kept */
+    json_t *before; /* the options of the last start */
+    json_t *undone; /* their values before the changes that are not kept, in order */
+} found;
+
+/* Whether the line is kept: an object of a step that is done, or the configuration. */
+static int keeps(found *f, const char *line, size_t length)
 {
     json_t *object = json_loadb(line, length, 0, NULL);
     const json_t *step = json_object_get(object, "step");
     const int is_run = is_kind(object, "run");
-    const int good = json_is_integer(step) && json_integer_value(step) <= done && !is_run;
+    const int good =
+        is_run ? !f->has_run : json_is_integer(step) && json_integer_value(step) <= f->done;
     if (is_run)
-        json_object_update(before, json_object_get(object, "config"));
+        json_object_update(f->before, json_object_get(object, "config"));
     else if (!good && is_kind(object, "change"))
-        json_object_update_missing(undone, json_object_get(object, "from"));
+        json_object_update_missing(f->undone, json_object_get(object, "from"));
+    if (good)
+        f->is_ended = is_end(object, f->done);
     json_decref(object);
     return good;
 }
@@ -58,9 +80,9 @@ static json_t *find_change(json_t *before, const char *run)
 }
 
 /* Keeps only the lines of steps that are done, after the run's configuration. */
-static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *run, json_t **change)
+static dn_status cut_back(dn_metrics_file *f, int64_t done, const char *run, json_t **change)
 {
-    json_t *const before = json_object(), *const undone = json_object();
+    found there = {done, run != NULL, 0, json_object(), json_object()};
     uint8_t *bytes = NULL;
     size_t size = 0, kept_size;
     char *kept = NULL;
@@ -74,50 +96,96 @@ static dn_status cut_back(const dn_metrics_file *f, int64_t done, const char *ru
         fprintf(to, "%s\n", run);
     const uint8_t *end, *line = bytes;
     for (; to && line && (end = memchr(line, '\n', (size_t)(bytes + size - line))); line = end + 1)
-        if (is_done((const char *)line, (size_t)(end - line), done, before, undone))
+        if (keeps(&there, (const char *)line, (size_t)(end - line)))
             fwrite(line, 1, (size_t)(end - line) + 1, to);
     if (to && fclose(to) != 0 && status == DN_OK)
         status = dn_fail(DN_ENOMEM, "%s: out of memory", f->path);
     if (status == DN_OK && (kept_size != size || (size > 0 && memcmp(kept, bytes, size) != 0)))
         status = dn_file_write(f->path, kept, kept_size);
-    json_object_update(before, undone);
-    *change = find_change(before, run);
-    json_decref(before);
-    json_decref(undone);
+    json_object_update(there.before, there.undone);
+    *change = find_change(there.before, run);
+    f->is_ended = there.is_ended;
+    json_decref(there.before);
+    json_decref(there.undone);
     free(kept);
     free(bytes);
     return status;
+}
+
+static dn_status open_file(dn_metrics_file *f)
+{
+    const int file = open(f->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (file < 0)
+        return cannot_write(f);
+    if (f->file >= 0)
+        close(f->file);
+    f->file = file;
+    return DN_OK;
 }
 
 dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
                                const char *run, int has_events, json_t **change)
 {
     *change = NULL;
-    *f = (dn_metrics_file){.has_events = has_events, .step = done};
+    *f = (dn_metrics_file){.file = -1, .has_events = has_events, .step = done};
     DN_TRY(dn_make_folders(folder));
     snprintf(f->folder, sizeof f->folder, "%s", folder);
     DN_TRY(dn_join_path(f->path, folder, DN_METRICS_NAME));
     DN_TRY(cut_back(f, done, run, change));
-    f->file = fopen(f->path, "a+e");
-    if (!f->file)
-        return cannot_write(f);
+    DN_TRY(open_file(f));
     return has_events ? dn_events_create(&f->events, folder, done) : DN_OK;
+}
+
+/* Appends all bytes, or none. */
+static dn_status append(const dn_metrics_file *f, const char *bytes, size_t size)
+{
+    const off_t before = lseek(f->file, 0, SEEK_END);
+    if (before < 0)
+        return cannot_write(f);
+    const dn_status status = dn_file_append(f->file, f->path, bytes, size);
+    return status == DN_OK || ftruncate(f->file, before) == 0 ? status : cannot_write(f);
+}
+
+/* The object as a line, NULL if out of memory. */
+static char *object_line(const char *kind, int64_t epoch, int64_t step, json_t *values)
+{
+    json_t *const object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)epoch,
+                                     "step", (json_int_t)step);
+    char *const text =
+        json_object_update(object, values) == 0 ? json_dumps(object, JSON_REAL_PRECISION(9)) : NULL;
+    char *line = NULL;
+    if (text && asprintf(&line, "%s\n", text) < 0)
+        line = NULL;
+    free(text);
+    json_decref(object);
+    return line;
+}
+
+/* After a failure the next object goes to another file: TensorBoard reads none beyond a torn event.
+ */
+static dn_status add_events(dn_metrics_file *f, const char *kind, int64_t step, json_t *values)
+{
+    if (!f->has_events || !json_object_get(values, "lr"))
+        return DN_OK;
+    if (!f->events)
+        DN_TRY(dn_events_create(&f->events, f->folder, step));
+    const dn_status status = dn_events_add(f->events, step, kind, values);
+    if (status != DN_OK)
+        dn_events_destroy(&f->events);
+    return status;
 }
 
 dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
                               json_t *values)
 {
     f->step = step;
-    json_t *object = json_pack("{s:s, s:I, s:I}", "kind", kind, "epoch", (json_int_t)epoch, "step",
-                               (json_int_t)step);
-    json_object_update(object, values);
-    const int failed = json_dumpf(object, f->file, JSON_REAL_PRECISION(9)) ||
-                       fputc('\n', f->file) == EOF || fflush(f->file) != 0;
-    dn_status status = failed ? cannot_write(f) : DN_OK;
-    if (status == DN_OK && f->events && json_object_get(values, "lr"))
-        status = dn_events_add(f->events, step, kind, values);
+    char *const line = object_line(kind, epoch, step, values);
+    dn_status status =
+        line ? append(f, line, strlen(line)) : dn_fail(DN_ENOMEM, "%s: out of memory", f->path);
+    if (status == DN_OK)
+        status = add_events(f, kind, step, values);
     json_decref(values);
-    json_decref(object);
+    free(line);
     return status;
 }
 
@@ -126,7 +194,7 @@ static dn_status write_again(const dn_metrics_file *f, size_t size)
 {
     char *const bytes = malloc(size + 1);
     DN_CHECK(bytes, DN_ENOMEM, "%s: out of memory", f->path);
-    dn_status status = dn_file_read(fileno(f->file), f->path, bytes, size, 0);
+    dn_status status = dn_file_read(f->file, f->path, bytes, size, 0);
     if (status == DN_OK)
         status = dn_file_write(f->path, bytes, size);
     free(bytes);
@@ -136,24 +204,20 @@ static dn_status write_again(const dn_metrics_file *f, size_t size)
 dn_status dn_metrics_file_keep(dn_metrics_file *f)
 {
     struct stat own;
-    if (dn_file_is_at(fileno(f->file), f->path))
+    if (dn_file_is_at(f->file, f->path))
         return DN_OK;
-    if (fstat(fileno(f->file), &own) != 0)
+    if (fstat(f->file, &own) != 0)
         return cannot_write(f);
     DN_TRY(write_again(f, (size_t)own.st_size));
-    FILE *const file = fopen(f->path, "a+e");
-    if (!file)
-        return cannot_write(f);
-    fclose(f->file);
-    f->file = file;
+    DN_TRY(open_file(f));
     dn_events_destroy(&f->events);
     return f->has_events ? dn_events_create(&f->events, f->folder, f->step) : DN_OK;
 }
 
 void dn_metrics_file_close(dn_metrics_file *f)
 {
-    if (f->file)
-        fclose(f->file);
+    if (f->file >= 0)
+        close(f->file);
     dn_events_destroy(&f->events);
-    *f = (dn_metrics_file){0};
+    *f = (dn_metrics_file){.file = -1};
 }

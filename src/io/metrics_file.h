@@ -9,7 +9,6 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include "dn/metrics.h"
 #include "io/events.h"
@@ -25,20 +24,22 @@ const dn_score_row *dn_score_row_get(int index);
 
 typedef struct dn_metrics_file {
     char folder[PATH_MAX], path[PATH_MAX];
-    FILE *file;
+    int file; /* -1: none */
     int has_events;
     dn_events *events;
     int64_t step; /* of the last object */
+    int is_ended; /* 1: the last object that was kept is the end of the complete run */
 } dn_metrics_file;
 
-/* Creates the folder and opens its file after what is kept of it: the line `run` (NULL: none), then
- * the objects of steps up to `done`. *change = the values of a "change" object to be written next,
- * or NULL; owned by the caller, also on failure. The caller closes the file, also on failure. */
+/* Creates the folder and opens its file after what is kept of it: the line `run` (NULL: the file's
+ * own), then the objects of steps up to `done`. *change = the values of a "change" object to be
+ * written next, or NULL; owned by the caller, also on failure. The caller closes the file, also on
+ * failure. */
 dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
                                const char *run, int has_events, json_t **change);
 
-/* Appends an object of that kind without buffering and, if it has a learning rate, its numbers to
- * TensorBoard's file; takes `values`. */
+/* Appends an object of that kind without buffering, all of its line or none, and, if it has a
+ * learning rate, its numbers to TensorBoard's file; takes `values`. */
 dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
                               json_t *values);
 
@@ -46,7 +47,7 @@ dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoc
  * again. */
 dn_status dn_metrics_file_keep(dn_metrics_file *f);
 
-/* Closes the file. Accepts a zeroed one. */
+/* Closes the file. */
 void dn_metrics_file_close(dn_metrics_file *f);
 
 #endif

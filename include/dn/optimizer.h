@@ -97,9 +97,13 @@ typedef struct dn_optimizer_state {
 dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
                                     size_t count, size_t average);
 
-/* average += (1 - decay) * (parameter - average), for parameters(count); bit-identical for any
- * number of threads. */
-void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay);
+/* average += (1 - d) * (parameter - average), for parameters(count), after `step` steps (1 after
+ * the first), where d = min(decay, step / (9 + step)). Bit-identical for any number of threads.
+ *
+ * The smaller decay of the first steps keeps the initial weights from dominating the average of a
+ * short run. It is that of TensorFlow's ExponentialMovingAverage with num_updates = step - 1. */
+void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay,
+                          int64_t step);
 
 /* Swaps the averages with the net's weights, with `threads` threads. */
 void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_view *net, int threads);

@@ -175,7 +175,8 @@ const dn_option dn_option_table[] = {
     {"clip-norm", "Optimisation", TRAIN, REAL(step.clip_norm, 0, 1e9, "X"), "0", DN_DECIDES,
      "scale the gradient down to this norm if it is greater; 0: off"},
     {"ema", "Optimisation", TRAIN, REAL(step.average_decay, 0, 0.9999999, "DECAY"), "0", DN_DECIDES,
-     "keep an exponential moving average of the weights with this decay per step; 0: off"},
+     "keep an exponential moving average of the weights with this decay per step, or step / (9 + step) "
+     "if that is less; 0: off"},
     {"label-smoothing", "Optimisation", TRAIN, REAL(step.label_smoothing, 0, 0.99, "X"), "0",
      DN_DECIDES, "label smoothing of the training loss"},
     {"mixup", "Optimisation", TRAIN, REAL(step.mixing.mixup, 0, 1000, "ALPHA"), "0", DN_DECIDES,

@@ -132,9 +132,12 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
 
 
 def average_case(case, decay):
-    """What torch.optim.swa_utils makes of an optimizer case's parameters, after each step."""
+    """What torch.optim.swa_utils, with TensorFlow's decay, makes of an optimizer case's parameters."""
+    def average_one(average, parameter, steps):  # steps: 1 after the first
+        return average.lerp(parameter, 1 - min(decay, int(steps) / (9 + int(steps))))
+
     model = torch.nn.Linear(COUNT, 1, bias=False)
-    average = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+    average = swa_utils.AveragedModel(model, avg_fn=average_one)
     averages = []
     for parameters in [case["start"], *case["parameters"]]:  # it begins with a copy
         model.weight.data = torch.tensor([parameters])
@@ -170,6 +173,6 @@ golden = {
         rate_case("plateau", 40, 2, 0, 0.3, metric=1, gamma=0.1, patience=1, cooldown=3,
                   threshold=0.01, least=0.0)],
 }
-golden["average"] = average_case(golden["optimizers"][5], 0.9)
+golden["average"] = average_case(golden["optimizers"][5], 0.8)
 path = pathlib.Path(__file__).with_name("optimizer.json")
 path.write_text(json.dumps(golden) + "\n")

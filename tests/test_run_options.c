@@ -140,6 +140,13 @@ static void test_rate(void **state)
     assert_true(rate_on(8).warmup_epochs == 1);
     PARSE_WELL("train", "--warmup-epochs", "2.5");
     assert_true(rate_on(1).warmup_epochs == 2.5);
+    assert_int_equal(parse_config("schedule = one-cycle\nwarmup-epochs = 3\n"), DN_OK);
+    assert_true(rate_on(8).warmup_epochs == 0); /* it begins with a rise of its own */
+    PARSE_WELL("train", "--schedule", "one-cycle");
+    assert_true(rate_on(8).warmup_epochs == 0);
+    expect_failure(PARSE("info", "--schedule", "one-cycle", "--warmup-epochs", "1"),
+                   "--warmup-epochs: found --schedule one-cycle, which does not read it, expected "
+                   "step or cosine or constant or multi-step or polynomial or plateau");
 }
 
 static void test_milestones(void **state)

@@ -59,6 +59,7 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
     const double scales[] = {1, ratio, sqrt(ratio)}; /* dn_rate_scaling */
     const double scale = scales[options->lr_scaling];
     const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
+    const double warmup = options->warmup_epochs < 0 ? automatic : options->warmup_epochs;
     *rate = (dn_rate){
         .schedule = dn_schedule_get(options->schedule),
         .settings = options->falls,
@@ -66,7 +67,7 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
         .least = options->lr_min * scale,
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,
-        .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
+        .warmup_epochs = dn_options_reads(options, "warmup-epochs") ? warmup : 0,
     };
     DN_TRY(parse_milestones(options->milestones, &rate->settings));
     DN_CHECK(!dn_options_reads(options, "milestones") || rate->settings.milestones > 0, DN_EINVAL,

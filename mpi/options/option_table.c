@@ -150,7 +150,8 @@ const dn_option dn_option_table[] = {
     {"plateau-cooldown", "Optimisation", TRAIN | INFO, WHOLE(falls.cooldown, 0, 1e9, "N"), "0",
      DN_DECIDES, "for plateau: epochs after a fall that do not count"},
     {"warmup-epochs", "Optimisation", TRAIN | INFO, REAL(warmup_epochs, -1, 1e6, "X"), "-1", DN_DECIDES,
-     "epochs in which the rate rises to lr; -1: 5 (at most epochs / 10) if scaling raises lr, else 0"},
+     "for step, cosine, constant, multi-step, polynomial, plateau: epochs in which the rate rises to lr; -1: "
+     "5 (at most epochs / 10) if scaling raises lr, else 0"},
     {"optimizer", "Optimisation", STEP, CHOICE_OF(step.optimizer, dn_optimizer_name), "sgd",
      DN_FIXED, "adam adds weight decay to the gradient; adamw decouples it"},
     {"momentum", "Optimisation", TRAIN, REAL(step.rule.momentum, 0, 0.9999, "X"), "0.9", DN_DECIDES,

@@ -14,10 +14,16 @@ static double steps_of(const dn_rate *r)
     return (double)r->steps_per_epoch * (double)r->epochs;
 }
 
-/* The fraction of the run that is done, in [0, 1]. */
+static double warmup_steps(const dn_rate *r)
+{
+    return floor(r->warmup_epochs * (double)r->steps_per_epoch);
+}
+
+/* The fraction of the schedule that is done, in [0, 1]. */
 static double progress(const dn_rate *r, int64_t step)
 {
-    return fmin((double)step / steps_of(r), 1);
+    const double first = r->schedule->follows_warmup ? warmup_steps(r) : 0;
+    return fmin(fmax((double)step - first, 0) / fmax(steps_of(r) - first, 1), 1);
 }
 
 /* gamma^falls; computed as a power of ten if gamma is 0.1. */
@@ -117,20 +123,28 @@ static void plateau_observe(dn_rate *r, double metric)
 
 /* In the order of --schedule's choices: the first is the default. */
 static const dn_schedule schedules[] = {
-    {.name = "step", .rate = step_rate, .reads = {"gamma", "step-epochs"}},
+    {.name = "step", .rate = step_rate, .reads = {"gamma", "step-epochs", "warmup-epochs"}},
     /* Half a cosine (Loshchilov and Hutter, ICLR 2017). */
-    {.name = "cosine", .rate = cosine_rate, .reads = {"lr-min"}},
-    {.name = "constant", .rate = constant_rate},
-    {.name = "multi-step", .rate = multi_step_rate, .reads = {"gamma", "milestones"}},
-    {.name = "polynomial", .rate = polynomial_rate, .reads = {"lr-min", "power"}},
-    /* Smith and Topin, "Super-Convergence", 2018. */
+    {.name = "cosine",
+     .rate = cosine_rate,
+     .follows_warmup = 1,
+     .reads = {"lr-min", "warmup-epochs"}},
+    {.name = "constant", .rate = constant_rate, .reads = {"warmup-epochs"}},
+    {.name = "multi-step",
+     .rate = multi_step_rate,
+     .reads = {"gamma", "milestones", "warmup-epochs"}},
+    {.name = "polynomial",
+     .rate = polynomial_rate,
+     .follows_warmup = 1,
+     .reads = {"lr-min", "power", "warmup-epochs"}},
+    /* Smith and Topin, "Super-Convergence", 2018. Begins with a rise of its own. */
     {.name = "one-cycle", .rate = one_cycle_rate},
     /* PyTorch's ReduceLROnPlateau. */
     {.name = "plateau",
      .rate = plateau_rate,
      .observe = plateau_observe,
      .reads = {"gamma", "lr-min", "plateau-metric", "plateau-patience", "plateau-threshold",
-               "plateau-cooldown"}},
+               "plateau-cooldown", "warmup-epochs"}},
 };
 
 const dn_schedule *dn_schedule_get(int index)
@@ -146,7 +160,7 @@ const char *dn_schedule_name(int index)
 
 double dn_learning_rate(const dn_rate *r, int64_t step)
 {
-    const double warmup = floor(r->warmup_epochs * (double)r->steps_per_epoch);
+    const double warmup = warmup_steps(r);
     const double ramp = (double)step < warmup ? ((double)step + 1) / warmup : 1;
     return ramp * r->schedule->rate(r, step);
 }

@@ -88,6 +88,8 @@ static double one_cycle_rate(const dn_rate *r, int64_t step)
  * of the cooldown, the factor of all drops so far. */
 enum { BEST, BAD, COOLDOWN, FACTOR };
 
+static const double LEAST_DROP = 1e-8; /* smaller ones are left out, as by PyTorch's default eps */
+
 /* Whether an epoch was observed. The first may be a later one of a run that began with another
  * schedule. */
 static int is_told(const dn_rate *r)
@@ -95,10 +97,16 @@ static int is_told(const dn_rate *r)
     return r->state.value[FACTOR] > 0;
 }
 
+/* The rate after drops by that factor in all. */
+static double dropped(const dn_rate *r, double factor)
+{
+    return fmax(r->base * factor, r->least);
+}
+
 static double plateau_rate(const dn_rate *r, int64_t step)
 {
     (void)step;
-    return fmax(is_told(r) ? r->base * r->state.value[FACTOR] : r->base, r->least);
+    return dropped(r, is_told(r) ? r->state.value[FACTOR] : 1);
 }
 
 static void plateau_observe(dn_rate *r, double metric)
@@ -115,7 +123,9 @@ static void plateau_observe(dn_rate *r, double metric)
     value[BAD] = is_first || is_better || value[COOLDOWN] > 0 ? 0 : value[BAD] + 1;
     value[COOLDOWN] = fmax(value[COOLDOWN] - 1, 0);
     if (value[BAD] > s->patience) {
-        value[FACTOR] = fmax(value[FACTOR] * s->gamma, DBL_MIN);
+        const double next = value[FACTOR] * s->gamma;
+        if (dropped(r, value[FACTOR]) - dropped(r, next) > LEAST_DROP)
+            value[FACTOR] = next;
         value[BAD] = 0;
         value[COOLDOWN] = s->cooldown;
     }

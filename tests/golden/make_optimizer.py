@@ -174,7 +174,9 @@ golden = {
         rate_case("plateau", 40, 2, 0, 0.3, metric=0, gamma=0.5, patience=2, cooldown=0,
                   threshold=1e-4, least=0.02),
         rate_case("plateau", 40, 2, 0, 0.3, metric=1, gamma=0.1, patience=1, cooldown=3,
-                  threshold=0.01, least=0.0)],
+                  threshold=0.01, least=0.0),
+        rate_case("plateau", 40, 2, 0, 0.3, metric=0, gamma=0.01, patience=0, cooldown=0,
+                  threshold=0.5, least=0.0)],
 }
 golden["average"] = average_case(golden["optimizers"][5], 0.8)
 path = pathlib.Path(__file__).with_name("optimizer.json")

@@ -50,7 +50,8 @@ typedef struct dn_update {
 
 typedef struct dn_optimizer {
     const char *name;
-    dn_optimizer_settings defaults;              /* of the settings that it reads */
+    dn_optimizer_settings defaults; /* of the settings that it reads */
+    int rate_scales; /* 1: by default, its rate is proportional to the global batch */
     const char *states[DN_OPTIMIZER_STATES + 1]; /* names as in PyTorch; NULL after the last */
     /* Option names of the settings that it reads, besides those that all read (rate and weight
      * decay). NULL after the last. */

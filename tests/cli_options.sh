@@ -87,6 +87,12 @@ for file in "$repo"/recipes/*.ini; do
 done
 limited "$build/dn_dist" info --model fashion-mnist-tiny --schedule step --step-epochs 1 --epochs 1000000000 \
     >out && grep -q "^  later epochs are not shown$" out || fail "info of many epochs" out
+limited "$build/dn_dist" info --model fashion-mnist-tiny --data "$data" --schedule one-cycle --epochs 4 \
+    --lr 0.1 --lr-scaling none --batch-size 128 >out || fail "info --data" out
+grep -q "^learning rate, one-cycle schedule, global batch 128, 468 steps an epoch, at the first step" out ||
+    fail "info --data: expected 468 steps an epoch" out
+refused "--batch-size 65536 x 1 virtual ranks: found a global batch of 65536 images, expected at most" \
+    info --model fashion-mnist-tiny --data "$data" --schedule step --batch-size 65536
 limited "$build/dn_dist" info --model fashion-mnist-tiny --batch-size 65536 --virtual-ranks 65536 --epochs 1 >out &&
     grep -q "global batch 4294967296, " out || fail "info of the largest global batch" out
 limited "$build/dn_dist" info --model densenet121 --schedule plateau --plateau-patience 3 >out ||

@@ -49,7 +49,7 @@ one_step=(--model fashion-mnist-tiny --size 28 --channels 1 --batch-size 4 --ste
 eval=(eval plain --data "$data" --threads 1)
 unwritten "$build/dn_dist"
 unwritten "$build/dn_dist" --version
-unwritten "$build/dn_dist" train --help
+unwritten "$build/dn_dist" models --help # of a longer text the final flush need not know the reason
 unwritten "$build/dn_dist" info --layers --model densenet121 # more than a buffer of output
 unwritten "$build/dn_dist" "${eval[@]}"
 unwritten "$build/dn_dist" "${eval[@]}" --json

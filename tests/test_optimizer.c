@@ -108,7 +108,7 @@ static void test_average(void **state)
     for (size_t i = 0; i < json_array_size(steps); i++) {
         read_floats(json_array_get(steps, i), parameters);
         read_floats(json_array_get(json_object_get(c, "averages"), i), expected);
-        dn_optimizer_average(&s, parameters, number(c, "decay"));
+        dn_optimizer_average(&s, parameters, number(c, "decay"), (int64_t)i + 1);
         for (size_t k = 0; k < count; k++)
             assert_true(fabs((double)s.average[k] - (double)expected[k]) <= TOLERANCE);
     }

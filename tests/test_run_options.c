@@ -140,6 +140,13 @@ static void test_rate(void **state)
     assert_true(rate_on(8).warmup_epochs == 1);
     PARSE_WELL("train", "--warmup-epochs", "2.5");
     assert_true(rate_on(1).warmup_epochs == 2.5);
+    assert_int_equal(parse_config("schedule = one-cycle\nwarmup-epochs = 3\n"), DN_OK);
+    assert_true(rate_on(8).warmup_epochs == 0); /* it begins with a rise of its own */
+    PARSE_WELL("train", "--schedule", "one-cycle");
+    assert_true(rate_on(8).warmup_epochs == 0);
+    expect_failure(PARSE("info", "--schedule", "one-cycle", "--warmup-epochs", "1"),
+                   "--warmup-epochs: found --schedule one-cycle, which does not read it, expected "
+                   "step or cosine or constant or multi-step or polynomial or plateau");
 }
 
 static void test_milestones(void **state)
@@ -192,6 +199,24 @@ static void test_balanced(void **state)
 /* What the user does not say is the optimizer's; what he says is his. */
 static void test_optimizer_defaults(void **state)
 {
+    static const struct {
+        const char *optimizer;
+        double lr, weight_decay;
+        int scaling;
+    } rows[] = {
+        {"sgd", 0.1, 1e-4, DN_RATE_SCALING_LINEAR},  {"lars", 1, 1e-4, DN_RATE_SCALING_LINEAR},
+        {"adam", 0.001, 0, DN_RATE_SCALING_NONE},    {"adamw", 0.001, 0.01, DN_RATE_SCALING_NONE},
+        {"lamb", 0.001, 0.01, DN_RATE_SCALING_NONE}, {"rmsprop", 0.01, 0, DN_RATE_SCALING_NONE},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        PARSE_WELL("train", "--optimizer", rows[i].optimizer);
+        assert_true(options.lr == rows[i].lr && options.lr_scaling == rows[i].scaling &&
+                    options.step.rule.weight_decay == rows[i].weight_decay);
+    }
+    PARSE_WELL("train", "--optimizer", "adamw", "--lr-scaling", "sqrt", "--weight-decay", "0");
+    assert_true(options.lr_scaling == DN_RATE_SCALING_SQRT && options.step.rule.weight_decay == 0);
+    assert_int_equal(parse_config("optimizer = adam\n"), DN_OK);
+    assert_true(options.lr_scaling == DN_RATE_SCALING_NONE && rate_on(32).base == options.lr);
     PARSE_WELL("train");
     assert_true(options.lr == 0.1 && options.step.rule.momentum == 0.9);
     PARSE_WELL("train", "--optimizer", "rmsprop");

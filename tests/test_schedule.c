@@ -87,9 +87,11 @@ static void test_ends(void **state)
     rate.warmup_epochs = 0.05; /* less than one step: none */
     assert_true(dn_learning_rate(&rate, 0) == 0.1);
     rate.warmup_epochs = 5; /* longer than the run */
-    rate.schedule = dn_schedule_get(2);
-    assert_true(dn_learning_rate(&rate, 0) == 0.1 / 50);
-    assert_true(dn_learning_rate(&rate, 49) == 0.1);
+    for (int schedule = 1; schedule <= 2; schedule++) {
+        rate.schedule = dn_schedule_get(schedule);
+        assert_true(dn_learning_rate(&rate, 0) == 0.1 / 50);
+        assert_true(dn_learning_rate(&rate, 49) == 0.1);
+    }
     rate = (dn_rate){.schedule = dn_schedule_get(4),
                      .settings = {.power = 1},
                      .base = 0.3,

@@ -50,7 +50,8 @@ typedef struct dn_update {
 
 typedef struct dn_optimizer {
     const char *name;
-    dn_optimizer_settings defaults;              /* of the settings that it reads */
+    dn_optimizer_settings defaults; /* of the settings that it reads */
+    int rate_scales; /* 1: by default, its rate is proportional to the global batch */
     const char *states[DN_OPTIMIZER_STATES + 1]; /* names as in PyTorch; NULL after the last */
     /* Option names of the settings that it reads, besides those that all read (rate and weight
      * decay). NULL after the last. */
@@ -97,9 +98,13 @@ typedef struct dn_optimizer_state {
 dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimizer *optimizer,
                                     size_t count, size_t average);
 
-/* average += (1 - decay) * (parameter - average), for parameters(count); bit-identical for any
- * number of threads. */
-void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay);
+/* average += (1 - d) * (parameter - average), for parameters(count), after `step` steps (1 after
+ * the first), where d = min(decay, step / (9 + step)). Bit-identical for any number of threads.
+ *
+ * The smaller decay of the first steps keeps the initial weights from dominating the average of a
+ * short run. It is that of TensorFlow's ExponentialMovingAverage with num_updates = step - 1. */
+void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay,
+                          int64_t step);
 
 /* Swaps the averages with the net's weights, with `threads` threads. */
 void dn_optimizer_swap_average(dn_optimizer_state *state, const dn_view *net, int threads);

@@ -15,7 +15,7 @@ typedef struct dn_schedule_state {
 } dn_schedule_state;
 
 enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double), DN_MILESTONES = 16 };
-enum { DN_SCHEDULE_READS = 6 }; /* most settings that a schedule reads */
+enum { DN_SCHEDULE_READS = 7 }; /* most settings that a schedule reads */
 
 typedef enum dn_schedule_metric { DN_METRIC_LOSS, DN_METRIC_ACCURACY } dn_schedule_metric;
 
@@ -46,7 +46,8 @@ typedef struct dn_rate {
 
 struct dn_schedule {
     const char *name;
-    /* The rate of step `step` without the warm-up. */
+    int follows_warmup; /* 1: it starts when the warm-up ends; 0: at the first step of the run */
+    /* The rate of step `step`, without the ramp of the warm-up. */
     double (*rate)(const dn_rate *rate, int64_t step);
     /* Updates the state with an epoch's loss or accuracy on the split that validates the run; NULL
      * for a schedule without state. */
@@ -59,8 +60,9 @@ struct dn_schedule {
 const dn_schedule *dn_schedule_get(int index);
 const char *dn_schedule_name(int index);
 
-/* The rate of step `step` (0 is the first). The warm-up multiplies the schedule by a linear ramp
- * from 1 / W at step 0 to 1 at step W - 1, where W is its number of steps (Goyal et al. 2017). */
+/* The rate of step `step` (0 is the first). The warm-up multiplies the schedule's rate by a linear
+ * ramp from 1 / W at step 0 to 1 at step W - 1, where W is its number of steps (Goyal et al. 2017);
+ * the rate of a schedule that follows it is `base` until step W. */
 double dn_learning_rate(const dn_rate *rate, int64_t step);
 
 /* Returns 1 if the schedule has to observe the end of epoch `epoch` (1 is the first). */

@@ -4,10 +4,12 @@
 #include "commands/settings.h"
 #include "dn/layer_info.h"
 #include "dn/loader.h"
+#include "dn/manifest.h"
 #include "dn/optimizer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static void print_layer(const dn_layer_info *layer)
 {
@@ -65,9 +67,24 @@ static void print_beside_plan(const dn_net *net, const dn_options *options)
 }
 
 enum {
-    STEPS_PER_EPOCH = 1000, /* affects only the rates of a warm-up */
-    MOST_EPOCHS = 100000    /* that are searched, so that a mistyped --epochs ends */
+    ASSUMED_STEPS = 1000, /* an epoch, without --data */
+    MOST_EPOCHS = 100000  /* that are searched, so that a mistyped --epochs ends */
 };
+
+/* *images = the number of training images of --data; the net takes image size and classes from it.
+ * Without --data: 0. */
+static dn_status read_data(dn_options *o, int64_t *images)
+{
+    dn_manifest *manifest;
+    *images = 0;
+    if (!dn_options_given(o, "data"))
+        return DN_OK;
+    DN_TRY(dn_manifest_load(&manifest, o->data));
+    dn_options_fit(o, &manifest->info);
+    *images = manifest->split[DN_TRAIN].count;
+    free(manifest);
+    return DN_OK;
+}
 
 static int has_schedule(const dn_options *o)
 {
@@ -80,18 +97,23 @@ static int has_schedule(const dn_options *o)
 
 /* Prints the rate of each epoch's first step; consecutive epochs with the same rate share a line.
  */
-static dn_status print_schedule(const dn_options *o)
+static dn_status print_schedule(const dn_options *o, int64_t images)
 {
     const int virtual_ranks = o->step.virtual_ranks > 0 ? o->step.virtual_ranks : 1;
+    const int has_data = dn_options_given(o, "data");
+    int64_t steps = ASSUMED_STEPS;
     dn_rate rate;
-    DN_TRY(dn_options_rate(o, virtual_ranks, STEPS_PER_EPOCH, &rate));
-    printf("\nlearning rate, %s schedule, global batch %" PRId64 ", at the first step of epochs\n",
-           rate.schedule->name, (int64_t)o->batch_size * virtual_ranks);
+    if (has_data)
+        DN_TRY(dn_options_steps(o, virtual_ranks, images, &steps));
+    DN_TRY(dn_options_rate(o, virtual_ranks, steps, &rate));
+    printf("\nlearning rate, %s schedule, global batch %" PRId64 ", %" PRId64
+           " steps an epoch%s, at the first step of epochs\n",
+           rate.schedule->name, (int64_t)o->batch_size * virtual_ranks, steps,
+           has_data ? "" : " (no --data)");
     const int64_t epochs = o->epochs < MOST_EPOCHS ? o->epochs : MOST_EPOCHS;
     for (int64_t first = 0, end; first < epochs; first = end) {
-        const double now = dn_learning_rate(&rate, first * STEPS_PER_EPOCH);
-        for (end = first + 1;
-             end < epochs && dn_learning_rate(&rate, end * STEPS_PER_EPOCH) == now;)
+        const double now = dn_learning_rate(&rate, first * steps);
+        for (end = first + 1; end < epochs && dn_learning_rate(&rate, end * steps) == now;)
             end++;
         char last[32] = "";
         if (end - first > 1)
@@ -106,10 +128,12 @@ static dn_status print_schedule(const dn_options *o)
     return DN_OK;
 }
 
-static dn_status print_info(const dn_options *options)
+static dn_status print_info(dn_options *options)
 {
     dn_net *net = NULL, *further = NULL;
+    int64_t images;
     dn_status status;
+    DN_TRY(read_data(options, &images));
     DN_TRY_OR_DONE(dn_options_net(options, DN_NET_IS_PLANNED, NULL, NULL, 1, &net));
     DN_TRY_OR_DONE(dn_net_create_sharing(&further, net));
     const dn_spec *spec = dn_net_view(net).spec;
@@ -124,7 +148,7 @@ static dn_status print_info(const dn_options *options)
     printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
            dn_net_view(further).arena_bytes);
     if (has_schedule(options))
-        status = print_schedule(options);
+        status = print_schedule(options, images);
 done:
     dn_net_destroy(&further);
     dn_net_destroy(&net);

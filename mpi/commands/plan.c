@@ -7,6 +7,7 @@
  * the net's size.
  */
 #include "commands/commands.h"
+#include "commands/settings.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -55,10 +56,7 @@ static dn_status read_set(dn_options *o, image_set *set)
     *set = (image_set){.images = {manifest->split[DN_TRAIN].count, manifest->split[DN_TEST].count,
                                   manifest->split[DN_VAL].count}};
     snprintf(set->name, sizeof set->name, "%s", info->dataset);
-    o->channels = dn_options_given(o, "channels") ? o->channels : info->channels;
-    o->classes = dn_options_given(o, "classes") ? o->classes : info->classes;
-    if (!dn_options_given(o, "size") && info->height == info->width)
-        o->size = info->height;
+    dn_options_fit(o, info);
     free(manifest);
     DN_CHECK(set->images[DN_TRAIN] > 0, DN_EINVAL,
              "--data: found no train split in %s, expected one to plan epochs of", o->data);

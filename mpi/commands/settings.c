@@ -2,6 +2,7 @@
 #include "commands/settings.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,18 @@ static dn_status parse_milestones(const char *text, dn_schedule_settings *falls)
     return DN_OK;
 }
 
+dn_status dn_options_steps(const dn_options *options, int virtual_ranks, int64_t images,
+                           int64_t *steps)
+{
+    const int64_t global = (int64_t)options->batch_size * virtual_ranks;
+    *steps = images / global;
+    DN_CHECK(*steps > 0, DN_ESHAPE,
+             "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
+             " images, expected at most the %" PRId64 " of %s",
+             options->batch_size, virtual_ranks, global, images, options->data);
+    return DN_OK;
+}
+
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate)
 {
@@ -59,6 +72,7 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
     const double scales[] = {1, ratio, sqrt(ratio)}; /* dn_rate_scaling */
     const double scale = scales[options->lr_scaling];
     const double automatic = scale <= 1 ? 0 : options->epochs < 50 ? options->epochs * 0.1 : 5;
+    const double warmup = options->warmup_epochs < 0 ? automatic : options->warmup_epochs;
     *rate = (dn_rate){
         .schedule = dn_schedule_get(options->schedule),
         .settings = options->falls,
@@ -66,7 +80,7 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
         .least = options->lr_min * scale,
         .steps_per_epoch = steps_per_epoch,
         .epochs = options->epochs,
-        .warmup_epochs = options->warmup_epochs < 0 ? automatic : options->warmup_epochs,
+        .warmup_epochs = dn_options_reads(options, "warmup-epochs") ? warmup : 0,
     };
     DN_TRY(parse_milestones(options->milestones, &rate->settings));
     DN_CHECK(!dn_options_reads(options, "milestones") || rate->settings.milestones > 0, DN_EINVAL,
@@ -87,6 +101,14 @@ static dn_status given_or_data(const char *option, int given, int data, const ch
     if (given != 0 || data != 0)
         *value = given != 0 ? given : data;
     return DN_OK;
+}
+
+void dn_options_fit(dn_options *o, const dn_data_info *data)
+{
+    o->channels = dn_options_given(o, "channels") ? o->channels : data->channels;
+    o->classes = dn_options_given(o, "classes") ? o->classes : data->classes;
+    if (!dn_options_given(o, "size") && data->height == data->width)
+        o->size = data->height;
 }
 
 dn_status dn_options_shuffle(const dn_options *options, int64_t *window)

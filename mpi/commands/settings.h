@@ -18,11 +18,20 @@ dn_status dn_options_folder(const dn_options *options, char *path, size_t size);
  */
 dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state);
 
+/* *steps = those of an epoch of `images`, whole global batches. DN_ESHAPE if there is none. */
+dn_status dn_options_steps(const dn_options *options, int virtual_ranks, int64_t images,
+                           int64_t *steps);
+
 /* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
- * tenth of the run, where scaling raises the rate, and none elsewhere. DN_EINVAL: --milestones. */
+ * tenth of the run, where scaling raises the rate, and none elsewhere; a schedule that does not
+ * read
+ * --warmup-epochs has none. DN_EINVAL: --milestones, --lr-min. */
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate);
+
+/* Takes image size, channels and classes that the user did not give from a data set. */
+void dn_options_fit(dn_options *options, const dn_data_info *data);
 
 /* *window = the images of a window of --shuffle; 0: the whole split. DN_EINVAL. */
 dn_status dn_options_shuffle(const dn_options *options, int64_t *window);

@@ -147,12 +147,10 @@ static dn_status plan_run(dn_run *r, const dn_options *o)
 {
     const int64_t images = r->training->count;
     const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
-    const int64_t per_epoch = images / global, all = per_epoch * o->epochs;
+    int64_t per_epoch;
     DN_TRY(check_ranks(r, o));
-    DN_CHECK(per_epoch > 0, DN_ESHAPE,
-             "--batch-size %d x %d virtual ranks: found a global batch of %" PRId64
-             " images, expected at most the %" PRId64 " of %s",
-             o->batch_size, o->step.virtual_ranks, global, images, o->data);
+    DN_TRY(dn_options_steps(o, o->step.virtual_ranks, images, &per_epoch));
+    const int64_t all = per_epoch * o->epochs;
     if (images > per_epoch * global)
         dn_info("an epoch takes %" PRId64 " of the %" PRId64 " training images, whole batches of "
                 "%" PRId64 "; each leaves out others",

@@ -250,18 +250,25 @@ static dn_status read_recipe(dn_options *options)
 /* Options that the optimizer reads and the user did not give default to the values in its row. */
 static void take_defaults(dn_options *options)
 {
-    const dn_optimizer_settings *row =
-        &dn_optimizer_get(dn_kernels_get(0), options->step.optimizer)->defaults;
+    const dn_optimizer *optimizer = dn_optimizer_get(dn_kernels_get(0), options->step.optimizer);
+    const dn_optimizer_settings *row = &optimizer->defaults;
     dn_optimizer_settings *rule = &options->step.rule;
     const struct {
         const char *option;
         double *value, initial;
-    } fields[] = {{"lr", &options->lr, row->rate},     {"momentum", &rule->momentum, row->momentum},
-                  {"beta1", &rule->beta1, row->beta1}, {"beta2", &rule->beta2, row->beta2},
-                  {"eps", &rule->eps, row->eps},       {"trust", &rule->trust, row->trust}};
+    } fields[] = {{"lr", &options->lr, row->rate},
+                  {"momentum", &rule->momentum, row->momentum},
+                  {"beta1", &rule->beta1, row->beta1},
+                  {"beta2", &rule->beta2, row->beta2},
+                  {"eps", &rule->eps, row->eps},
+                  {"trust", &rule->trust, row->trust},
+                  {"weight-decay", &rule->weight_decay, row->weight_decay}};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (!dn_options_given(options, fields[i].option))
             *fields[i].value = fields[i].initial;
+    if (!dn_options_given(options, "lr-scaling"))
+        options->lr_scaling =
+            optimizer->rate_scales ? DN_RATE_SCALING_LINEAR : DN_RATE_SCALING_NONE;
 }
 
 /* Refuses options that exclude each other; a recipe may have both. */

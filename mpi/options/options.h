@@ -78,7 +78,7 @@ typedef struct dn_options {
     double lr_head;       /* 0: lr */
     double lr, lr_min;    /* for a global batch of 64 unless lr_scaling is none; lr defaults to the
                              optimizer's */
-    int lr_scaling;       /* dn_rate_scaling */
+    int lr_scaling;       /* dn_rate_scaling; defaults to the optimizer's */
     int schedule;         /* dn_schedule_get */
     char milestones[128]; /* ascending epochs, separated by commas; or empty */
     dn_schedule_settings falls; /* milestones are not set */

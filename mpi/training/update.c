@@ -64,7 +64,8 @@ static void update_parameters(dn_step *step, const dn_view *net, const float *su
         update_tensors(step, &u, 0, heads, rate * head_rate);
     update_tensors(step, &u, heads, step->learnt_tensors, rate);
     if (step->optimizer.average != NULL)
-        dn_optimizer_average(&step->optimizer, net->parameters, step->settings.average_decay);
+        dn_optimizer_average(&step->optimizer, net->parameters, step->settings.average_decay,
+                             u.step);
 }
 
 double dn_step_update(dn_step *step, int64_t number, double rate)

@@ -56,19 +56,16 @@ static void ISA(update_adamw)(const dn_update *u)
     dn_update_all(u, ISA(adamw), &terms);
 }
 
-#define ADAM_DEFAULTS                                                                              \
-    {                                                                                              \
-        .rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8                                   \
-    }
+#define ADAM_DEFAULTS .rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8
 
 const dn_optimizer ISA(dn_adam) = {.name = "adam",
-                                   .defaults = ADAM_DEFAULTS,
+                                   .defaults = {ADAM_DEFAULTS},
                                    .states = {"exp_avg", "exp_avg_sq"},
                                    .reads = {"beta1", "beta2", "eps"},
                                    .squares = 1 << 1,
                                    .update = ISA(update_adam)};
 const dn_optimizer ISA(dn_adamw) = {.name = "adamw",
-                                    .defaults = ADAM_DEFAULTS,
+                                    .defaults = {ADAM_DEFAULTS, .weight_decay = 0.01},
                                     .states = {"exp_avg", "exp_avg_sq"},
                                     .reads = {"beta1", "beta2", "eps"},
                                     .squares = 1 << 1,

@@ -77,7 +77,7 @@ static void ISA(update_lamb)(const dn_update *u)
 
 const dn_optimizer ISA(dn_lamb) = {
     .name = "lamb",
-    .defaults = {.rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6},
+    .defaults = {.rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .weight_decay = 0.01},
     .states = {"exp_avg", "exp_avg_sq"},
     .reads = {"beta1", "beta2", "eps"},
     .squares = 1 << 1,

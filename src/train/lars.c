@@ -43,8 +43,10 @@ static void ISA(update_lars)(const dn_update *u)
     dn_update_tensors(u, ISA(lars), NULL);
 }
 
-const dn_optimizer ISA(dn_lars) = {.name = "lars",
-                                   .defaults = {.rate = 1, .momentum = 0.9, .trust = 0.001},
-                                   .states = {"momentum"},
-                                   .reads = {"momentum", "trust"},
-                                   .update = ISA(update_lars)};
+const dn_optimizer ISA(dn_lars) = {
+    .name = "lars",
+    .defaults = {.rate = 1, .weight_decay = 1e-4, .momentum = 0.9, .trust = 0.001},
+    .rate_scales = 1,
+    .states = {"momentum"},
+    .reads = {"momentum", "trust"},
+    .update = ISA(update_lars)};

@@ -52,10 +52,11 @@ dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimize
     return DN_OK;
 }
 
-void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay)
+void dn_optimizer_average(dn_optimizer_state *state, const float *parameters, double decay,
+                          int64_t step)
 {
     float *const average = state->average;
-    const float part = (float)(1 - decay);
+    const float part = (float)(1 - fmin(decay, (double)step / (double)(9 + step)));
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < state->count; i++)
         average[i] += part * (parameters[i] - average[i]);

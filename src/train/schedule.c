@@ -14,10 +14,16 @@ static double steps_of(const dn_rate *r)
     return (double)r->steps_per_epoch * (double)r->epochs;
 }
 
-/* The fraction of the run that is done, in [0, 1]. */
+static double warmup_steps(const dn_rate *r)
+{
+    return floor(r->warmup_epochs * (double)r->steps_per_epoch);
+}
+
+/* The fraction of the schedule that is done, in [0, 1]. */
 static double progress(const dn_rate *r, int64_t step)
 {
-    return fmin((double)step / steps_of(r), 1);
+    const double first = r->schedule->follows_warmup ? warmup_steps(r) : 0;
+    return fmin(fmax((double)step - first, 0) / fmax(steps_of(r) - first, 1), 1);
 }
 
 /* gamma^falls; computed as a power of ten if gamma is 0.1. */
@@ -82,6 +88,8 @@ static double one_cycle_rate(const dn_rate *r, int64_t step)
  * of the cooldown, the factor of all drops so far. */
 enum { BEST, BAD, COOLDOWN, FACTOR };
 
+static const double LEAST_DROP = 1e-8; /* smaller ones are left out, as by PyTorch's default eps */
+
 /* Whether an epoch was observed. The first may be a later one of a run that began with another
  * schedule. */
 static int is_told(const dn_rate *r)
@@ -89,10 +97,16 @@ static int is_told(const dn_rate *r)
     return r->state.value[FACTOR] > 0;
 }
 
+/* The rate after drops by that factor in all. */
+static double dropped(const dn_rate *r, double factor)
+{
+    return fmax(r->base * factor, r->least);
+}
+
 static double plateau_rate(const dn_rate *r, int64_t step)
 {
     (void)step;
-    return fmax(is_told(r) ? r->base * r->state.value[FACTOR] : r->base, r->least);
+    return dropped(r, is_told(r) ? r->state.value[FACTOR] : 1);
 }
 
 static void plateau_observe(dn_rate *r, double metric)
@@ -109,7 +123,9 @@ static void plateau_observe(dn_rate *r, double metric)
     value[BAD] = is_first || is_better || value[COOLDOWN] > 0 ? 0 : value[BAD] + 1;
     value[COOLDOWN] = fmax(value[COOLDOWN] - 1, 0);
     if (value[BAD] > s->patience) {
-        value[FACTOR] = fmax(value[FACTOR] * s->gamma, DBL_MIN);
+        const double next = value[FACTOR] * s->gamma;
+        if (dropped(r, value[FACTOR]) - dropped(r, next) > LEAST_DROP)
+            value[FACTOR] = next;
         value[BAD] = 0;
         value[COOLDOWN] = s->cooldown;
     }
@@ -117,20 +133,28 @@ static void plateau_observe(dn_rate *r, double metric)
 
 /* In the order of --schedule's choices: the first is the default. */
 static const dn_schedule schedules[] = {
-    {.name = "step", .rate = step_rate, .reads = {"gamma", "step-epochs"}},
+    {.name = "step", .rate = step_rate, .reads = {"gamma", "step-epochs", "warmup-epochs"}},
     /* Half a cosine (Loshchilov and Hutter, ICLR 2017). */
-    {.name = "cosine", .rate = cosine_rate, .reads = {"lr-min"}},
-    {.name = "constant", .rate = constant_rate},
-    {.name = "multi-step", .rate = multi_step_rate, .reads = {"gamma", "milestones"}},
-    {.name = "polynomial", .rate = polynomial_rate, .reads = {"lr-min", "power"}},
-    /* Smith and Topin, "Super-Convergence", 2018. */
+    {.name = "cosine",
+     .rate = cosine_rate,
+     .follows_warmup = 1,
+     .reads = {"lr-min", "warmup-epochs"}},
+    {.name = "constant", .rate = constant_rate, .reads = {"warmup-epochs"}},
+    {.name = "multi-step",
+     .rate = multi_step_rate,
+     .reads = {"gamma", "milestones", "warmup-epochs"}},
+    {.name = "polynomial",
+     .rate = polynomial_rate,
+     .follows_warmup = 1,
+     .reads = {"lr-min", "power", "warmup-epochs"}},
+    /* Smith and Topin, "Super-Convergence", 2018. Begins with a rise of its own. */
     {.name = "one-cycle", .rate = one_cycle_rate},
     /* PyTorch's ReduceLROnPlateau. */
     {.name = "plateau",
      .rate = plateau_rate,
      .observe = plateau_observe,
      .reads = {"gamma", "lr-min", "plateau-metric", "plateau-patience", "plateau-threshold",
-               "plateau-cooldown"}},
+               "plateau-cooldown", "warmup-epochs"}},
 };
 
 const dn_schedule *dn_schedule_get(int index)
@@ -146,7 +170,7 @@ const char *dn_schedule_name(int index)
 
 double dn_learning_rate(const dn_rate *r, int64_t step)
 {
-    const double warmup = floor(r->warmup_epochs * (double)r->steps_per_epoch);
+    const double warmup = warmup_steps(r);
     const double ramp = (double)step < warmup ? ((double)step + 1) / warmup : 1;
     return ramp * r->schedule->rate(r, step);
 }

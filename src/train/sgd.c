@@ -38,7 +38,8 @@ static void ISA(update_sgd)(const dn_update *u)
 }
 
 const dn_optimizer ISA(dn_sgd) = {.name = "sgd",
-                                  .defaults = {.rate = 0.1, .momentum = 0.9},
+                                  .defaults = {.rate = 0.1, .weight_decay = 1e-4, .momentum = 0.9},
+                                  .rate_scales = 1,
                                   .states = {"momentum"},
                                   .reads = {"momentum", "nesterov"},
                                   .update = ISA(update_sgd)};

@@ -4,8 +4,8 @@ which PyTorch has not, in double by the formulas of their papers.
     python3 make_optimizer.py        (pip install torch==2.13.0)
 
 Parameters and gradients are fp32; the gradient of step s, element i is stored, so that the C test
-needs no generator. Rates are those of the schedulers chained with a linear warm-up, before each
-step of a run.
+needs no generator. Rates are those before each step of a run, of the schedulers after a linear warm-up
+(cosine, polynomial) or chained with it (the others).
 """
 import json
 import pathlib
@@ -93,6 +93,7 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
     """The settings by their names in dn_rate and dn_schedule_settings."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
     total, warmup = epochs * steps_per_epoch, warmup_epochs * steps_per_epoch
+    rest = total - warmup
     library, schedulers = torch.optim.lr_scheduler, []
     plateau = None
     if name == "step" and "step_epochs" in settings:
@@ -105,9 +106,9 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
         milestones = [steps_per_epoch * epoch for epoch in settings["milestone"]]
         schedulers.append(library.MultiStepLR(optimizer, milestones, settings["gamma"]))
     if name == "cosine":
-        schedulers.append(library.CosineAnnealingLR(optimizer, total, settings.get("least", 0)))
+        schedulers.append(library.CosineAnnealingLR(optimizer, rest, settings.get("least", 0)))
     if name == "polynomial":
-        schedulers.append(library.PolynomialLR(optimizer, total, settings["power"]))
+        schedulers.append(library.PolynomialLR(optimizer, rest, settings["power"]))
     if name == "one-cycle":
         schedulers.append(library.OneCycleLR(optimizer, base, total))
     if name == "plateau":
@@ -119,6 +120,8 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
         settings["metrics"] = [float(f"{x:.4g}") for x in torch.rand(epochs, generator=generator)]
     if warmup:
         schedulers.append(library.LinearLR(optimizer, 1 / warmup, 1, warmup - 1))
+    if warmup and name in ("cosine", "polynomial"):
+        schedulers = [library.SequentialLR(optimizer, schedulers[::-1], [warmup])]
     rates = []
     for step in range(1, total + 1):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -132,9 +135,12 @@ def rate_case(name, epochs, steps_per_epoch, warmup_epochs, base, **settings):
 
 
 def average_case(case, decay):
-    """What torch.optim.swa_utils makes of an optimizer case's parameters, after each step."""
+    """What torch.optim.swa_utils, with TensorFlow's decay, makes of an optimizer case's parameters."""
+    def average_one(average, parameter, steps):  # steps: 1 after the first
+        return average.lerp(parameter, 1 - min(decay, int(steps) / (9 + int(steps))))
+
     model = torch.nn.Linear(COUNT, 1, bias=False)
-    average = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+    average = swa_utils.AveragedModel(model, avg_fn=average_one)
     averages = []
     for parameters in [case["start"], *case["parameters"]]:  # it begins with a copy
         model.weight.data = torch.tensor([parameters])
@@ -168,8 +174,10 @@ golden = {
         rate_case("plateau", 40, 2, 0, 0.3, metric=0, gamma=0.5, patience=2, cooldown=0,
                   threshold=1e-4, least=0.02),
         rate_case("plateau", 40, 2, 0, 0.3, metric=1, gamma=0.1, patience=1, cooldown=3,
-                  threshold=0.01, least=0.0)],
+                  threshold=0.01, least=0.0),
+        rate_case("plateau", 40, 2, 0, 0.3, metric=0, gamma=0.01, patience=0, cooldown=0,
+                  threshold=0.5, least=0.0)],
 }
-golden["average"] = average_case(golden["optimizers"][5], 0.9)
+golden["average"] = average_case(golden["optimizers"][5], 0.8)
 path = pathlib.Path(__file__).with_name("optimizer.json")
 path.write_text(json.dumps(golden) + "\n")

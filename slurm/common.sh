@@ -144,6 +144,6 @@ if [[ $status == 75 && $requeue == yes ]]; then
     # One task of an array has the array's id, which would stand for all tasks.
     job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
     scontrol requeue "${job:-$SLURM_JOB_ID}" && exit 0
-    echo "$label: not queued again: submit it again to go on" >&2
+    echo "$label: not queued again: submit it again to resume" >&2
 fi
 exit $status

@@ -20,7 +20,7 @@ starts_with() {
 starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.2 (0.1 scaled linearly), warm-up 5 epochs" \
     --augment hflip --batch-size 32 --virtual-ranks 4
 starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.05" --lr-scaling none --lr 0.05
-grep -q "^warning: --lr: the checkpoint has 0.1, the run goes on with 0.05" err || fail "--lr" err
+grep -q "^warning: --lr: the checkpoint has 0.1, the run continues with 0.05" err || fail "--lr" err
 printf 'beta1 = 0.5\n' >beta1.ini # of no effect, so no word of it
 starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.05" --config beta1.ini
 ! grep -q beta1 err || fail "an option that is not read" err

@@ -87,7 +87,7 @@ fresh
 get 0 "written" --url "$url/norange/$zip" --sha256 "$sum"
 [[ $(requests) == 3 ]] || fail "without ranges" log
 
-# A run that was killed, or given up: the next one goes on
+# A run that was killed, or given up: the next one resumes
 fresh
 size=$(stat -c %s "web/$zip")
 mkdir -p data/downloads/tiny_imagenet

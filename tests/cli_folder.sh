@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# create_records FOLDER: classes and splits, what is passed over and what is refused, and what h5py
+# create_records FOLDER: classes and splits, what is skipped and what is refused, and what h5py
 # and PIL read from the shards.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py || skip "found no python3 with PIL, numpy and h5py (Debian: python3-h5py)"
@@ -120,7 +120,7 @@ cp -r splits/val splits/valid
 ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
 grep -q "^warning: splits/valid: skipped, as it is beside train" out || fail "a sibling of train" out
-[[ $(grep -c "^warning: splits/x: a dangling link; skipped" out) == 1 ]] || fail "a link to nothing" out
+[[ $(grep -c "^warning: splits/x: a dangling link; skipped" out) == 1 ]] || fail "a dangling link" out
 rm -r splits/valid splits/x
 # both: val judges runs, and is a split of its own
 cp -r splits/val splits/test
@@ -159,7 +159,7 @@ mv saved splits/test
 ln -s nowhere splits/train/nothing
 accepted "already complete" FOLDER --source splits --out s
 [[ $(grep -c "^warning: splits/train/nothing: a dangling link; skipped" out) == 1 ]] ||
-    fail "a class that is a link to nothing" out
+    fail "a class that is a dangling link" out
 rm splits/train/nothing
 mkdir splits/train/train
 refused "splits/train/train: found no image" FOLDER --source splits --out t
@@ -205,7 +205,7 @@ accepted "written" FOLDER --source sizes --out both --exif apply --short-side 70
 converted both 70 90 apply
 verify both || fail "verify converted images" out
 
-# Cut off, and gone on with: the same bytes, nothing else
+# Cut off, and resumed: the same bytes, nothing else
 mkdir -p many/x many/y
 for ((i = 0; i < 600; i++)); do
     ln "large.jpg" "many/x/$i.jpg" && ln "large.jpg" "many/y/$i.jpg"
@@ -225,7 +225,7 @@ cut() {
     return "$status"
 }
 many whole >out 2>&1 || fail "many" out
-# What a shell runs in the background ignores SIGINT, and goes on doing so.
+# What a shell runs in the background ignores SIGINT, and continues to.
 "$records" FOLDER --source many --out deaf --shards 50 --short-side 100 >out 2>&1 &
 await $! test -e deaf/making.journal
 kill -INT $! && wait $! || fail "SIGINT in the background" out
@@ -239,27 +239,27 @@ rm -r over
 status=0
 cut TERM parts 00012 || status=$?
 ((status == 75)) || fail "TERM: status $status" cut-out
-grep -q "parts: [0-9]* of 56 shards are whole; continuing with the others" cut-out || fail "going on" cut-out
-[[ $(tail -n 1 cut-out) == "create_records: parts: stopped by SIGTERM; the same command goes on" ]] ||
+grep -q "parts: [0-9]* of 56 shards are whole; continuing with the others" cut-out || fail "resuming" cut-out
+[[ $(tail -n 1 cut-out) == "create_records: parts: stopped by SIGTERM; the same command resumes" ]] ||
     fail "the line of a signal" cut-out
 [[ -z $(find parts -name '*.partial') ]] || fail "left temporary files"
 printf 'x' >>parts/making.journal
 truncate -s -1 parts/many-train-00002-of-00050.h5
 put parts/many-train-00001-of-00050.h5 2000 Z
 touch parts/many-train-00049-of-00050.h5.partial
-many parts >out 2>&1 || fail "going on" out
+many parts >out 2>&1 || fail "resuming" out
 grep -q "shards are whole; continuing" out || fail "all was made anew" out
 diff -r whole parts || fail "other bytes after two interruptions"
 rm -r parts
 cut KILL parts 00003 || true
 touch many/x/1.jpg
 many parts >out 2>&1 || fail "after a change" out
-grep -q "going on" out && fail "shards of a changed source are taken" out
+grep -q "continuing" out && fail "shards of a changed source are taken" out
 diff -r whole parts || fail "other bytes of the same images"
 rm -r parts
 cut KILL parts 00003 || true
 limited "$records" FOLDER --source many --out parts --shards 50 --short-side 90 >out 2>&1 || fail "another --short-side" out
-grep -q "going on" out && fail "shards of another --short-side are taken" out
+grep -q "continuing" out && fail "shards of another --short-side are taken" out
 for delay in 0.05 0.1 0.2 0.4 0.8; do
     (timeout -s KILL "$delay" "$records" FOLDER --source many --out random --shards 50 \
         --short-side 100 || true) >/dev/null 2>&1

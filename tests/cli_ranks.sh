@@ -100,13 +100,13 @@ fi
 # goes_on ISA STEPS OPTION...: a run on 2 ranks, which the next call resumes.
 goes_on() {
     on_ranks 2 "$build/dn_dist" train "${small[@]}" --eval-every 0 --out kernels --isa "$1" --max-steps "$2" \
-        "${@:3}" >out 2>err || fail "going on with kernels $1" err
+        "${@:3}" >out 2>err || fail "resuming with kernels $1" err
     warned=$(grep "was trained with kernels" err) || warned=
 }
 if DN_ISA=avx2 has_kernels; then
     goes_on generic 1
     goes_on avx2 2
-    [[ $warned == "warning: kernels/checkpoint-00000001.h5 was trained with kernels generic, the run goes on \
+    [[ $warned == "warning: kernels/checkpoint-00000001.h5 was trained with kernels generic, the run continues \
 with vectors: its weights will not be those of a run left alone; --isa generic keeps them" ]] ||
         fail "other kernels: found '$warned', expected a warning" err
     goes_on avx2 3
@@ -120,7 +120,7 @@ if DN_ISA=avx512_bf16 has_kernels; then
     goes_on avx512_bf16 5 --dtype bf16
     [[ -z $warned ]] || fail "another --dtype, which is warned of: found '$warned'"
     goes_on avx512 6 --dtype bf16
-    [[ $warned == *" kernels avx512_bf16, the run goes on with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
+    [[ $warned == *" kernels avx512_bf16, the run continues with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
         fail "products in bf16: found '$warned', expected a warning" err
 fi
 DN_ISA=nonsense refused "isa (or DN_ISA): found nonsense" "${alike[@]:1}"

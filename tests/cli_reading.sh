@@ -76,15 +76,15 @@ grep -q -- "--shuffle: found full, expected window:64 as in the checkpoint" wind
     fail "another --shuffle" window:64-stopped.log
 grep -q '"data_wait": [0-9]' full-3-4/metrics.jsonl || fail "data_wait" full-3-4/metrics.jsonl
 
-# Killed with its copies left, then gone on; and stopped by a signal
+# Killed with its copies left, then resumed; and stopped by a signal
 killed KILL killed
 [[ -n $(ls stage) ]] || fail "killed: expected copies to be left"
-run 3 killed --stage stage --resume killed/checkpoint-00000007.h5 --max-steps 13 || fail "killed, then gone on" killed.log
+run 3 killed --stage stage --resume killed/checkpoint-00000007.h5 --max-steps 13 || fail "killed, then resumed" killed.log
 run 1 whole --max-steps 13 || fail "the run left alone" whole.log
 expected=
 same whole
 same killed
-[[ -z $(ls stage) ]] || fail "killed: found copies, expected none after the run that went on"
+[[ -z $(ls stage) ]] || fail "killed: found copies, expected none after the resumed run"
 killed TERM signalled
 grep -q "stopped on a request (SIGTERM)" signalled.log || fail "signalled" signalled.log
 [[ -z $(ls stage) ]] || fail "signalled: found copies, expected none"

@@ -70,7 +70,7 @@ runs rare balanced '' '"test_top1":70,"test_loss":0.25,"test_balanced":40' '"tes
 runs short accuracy '' '"test_top1":null,"test_loss":null'
 failed='{"kind":"end","epoch":1,"step":1,"reason":"failed","error":"step 2: gone"}'
 echo "$failed" >>short/metrics.jsonl
-sed -i "2a $failed" held/metrics.jsonl # and went on
+sed -i "2a $failed" held/metrics.jsonl # and resumed
 limited "$dn_dist" report held least rare short --out tables.html >out 2>&1 || fail "report of tables" out
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
@@ -82,7 +82,7 @@ if command -v node >/dev/null; then
         "data set: images to train on|8|–|–|–" "data set: validation images|2|–|–|–" "short failed: step 2: gone"; do
         grep -qF -- "$row" out || fail "the tables: expected \"$row\"" out
     done
-    ! grep -q "held failed" out || fail "a run that went on has failed" out
+    ! grep -q "held failed" out || fail "a resumed run has failed" out
 else
     untried "the page's tables: found no node (Debian: nodejs)"
 fi
@@ -120,7 +120,7 @@ if command -v node >/dev/null; then
     [[ $(grep -c '^c[0-9]* taken for c[0-9]*: 1$' out) == 60 ]] || fail "the list of confusions" out
 fi
 
-# A run that goes on has one configuration, in front
+# A resumed run has one configuration, in front
 train c --optimizer adam --val-fraction 0.25 --max-steps 10
 [[ $(grep -c '"kind": "run"' c/metrics.jsonl) == 1 ]] || fail "two configurations" c/metrics.jsonl
 head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl

@@ -114,7 +114,7 @@ echo '{"rank": 1, "host": "h2", "step": 15, "operation": "update", "reason": "go
 says "rank 1 on host h2 was lost in step 15, last heard of during update: gone"
 rm run/lost.json
 record end 3 250 '"reason": "a request (SIGUSR1)"' >>run/metrics.jsonl
-says "stopped on a request (SIGUSR1); the same command goes on" "step 250/400" "0:03 left"
+says "stopped on a request (SIGUSR1); the same command resumes" "step 250/400" "0:03 left"
 record end 3 250 '"reason": "failed", "error": "step 251: gone"' >>run/metrics.jsonl
 says "failed: step 251: gone"
 record end 3 250 '"reason": "early stop"' >>run/metrics.jsonl

@@ -99,9 +99,9 @@ works train --recipe finetune --model $small --data colour --init-from five.safe
     --max-steps 1 --out tuned
 said "five.safetensors, except its head of 5 classes: a new head for 3 is initialised"
 works "${run[@]}" --out five --init xavier --max-steps 2
-said "^warning: --init xavier: not read, as the run goes on from a checkpoint that began with kaiming"
+said "^warning: --init xavier: ignored, as the run resumes from a checkpoint that began with kaiming"
 works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
-said "^warning: --init-from three.safetensors: not read, as the run goes on from five/checkpoint"
+said "^warning: --init-from three.safetensors: ignored, as the run resumes from five/checkpoint"
 works "${run[@]}" --out again --init-from five --max-steps 1
 said "^weights of five$"
 works export five now.safetensors
@@ -122,7 +122,7 @@ for from in five now.safetensors; do
     said "^$small on the data in colour"
     cp -r $from kept && rm -r $from
     works "${bare[@]}" --out "bare-${from##*.}" --init-from $from --max-steps 2
-    said "^warning: --init-from $from: not read, as the run goes on from bare-"
+    said "^warning: --init-from $from: ignored, as the run resumes from bare-"
     mv kept $from
 done
 on_ranks 2 "$build/dn_dist" "${bare[@]}" --init-from five --max-steps 1 >out 2>err || fail "--init-from on 2 ranks" out err

@@ -40,7 +40,7 @@ grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each
     fail "images that fill no batch" whole.log
 for ranks in 2 3; do
     small $ranks on-$ranks "${options[@]}" --threads 1 --max-steps 10 || fail "training" on-$ranks.log
-    small $((5 - ranks)) on-$ranks --threads 2 || fail "going on" on-$ranks.log
+    small $((5 - ranks)) on-$ranks --threads 2 || fail "resuming" on-$ranks.log
     [[ $(scores on-$ranks) == "$expected" ]] ||
         fail "$ranks ranks, stopped, then others: other scores" {whole,on-$ranks}/metrics.jsonl
 done

@@ -47,7 +47,7 @@ echo "left alone: $expected"
 train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tmp/stopped.log"
 [[ $(last_step "$tmp/stopped") == 17 ]] ||
     fail "expected a checkpoint of step 17, found $(last_step "$tmp/stopped")" "$tmp/stopped.log"
-train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "going on" "$tmp/stopped.log"
+train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "resuming" "$tmp/stopped.log"
 compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
 
 # goes_on NAME OPTION...: stopped after 17 steps on 3 ranks, then resumed on 8, against an
@@ -57,7 +57,7 @@ goes_on() {
     shift
     train 2 "$tmp/$name" "$@" --threads 1 --max-steps 40 || fail "$*" "$tmp/$name.log"
     train 3 "$tmp/$name-on" "$@" --threads 2 --max-steps 17 || fail "$*" "$tmp/$name-on.log"
-    train 8 "$tmp/$name-on" --threads 1 --max-steps 40 || fail "$*, going on" "$tmp/$name-on.log"
+    train 8 "$tmp/$name-on" --threads 1 --max-steps 40 || fail "$*, resuming" "$tmp/$name-on.log"
     [[ $(last_hash "$tmp/$name-on") == "$(last_hash "$tmp/$name")" ]] ||
         fail "$*, stopped after 17 steps on 3 ranks, then 8 ranks" "$tmp/$name"{,-on}.log
 }
@@ -75,7 +75,7 @@ for next in 1 3 8; do
     printf -v seconds '%d.%03d' $((moment / 1000)) $((moment % 1000))
     killed 2 "$out" $seconds
     from=$(last_step "$out") || from=0
-    train $next "$out" --threads 1 --max-steps $steps || fail "going on on $next ranks" "$out.log"
+    train $next "$out" --threads 1 --max-steps $steps || fail "resuming on $next ranks" "$out.log"
     compare "killed on 2 ranks after $seconds s (step $from), then $next ranks" "$out"
 done
 
@@ -171,7 +171,7 @@ read -r _ process _ <"$out/lock"
 kill -USR1 "$process"
 ends 75 "a run whose folder was deleted"
 kept_all "a run whose folder was deleted" "deleted or moved away; it is made anew"
-train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "going on in a folder made anew" "$out.log"
+train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "resuming in a new folder" "$out.log"
 
 begin copied
 read -r _ process _ <"$out/lock"

@@ -66,6 +66,6 @@ dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t 
     }
     free(blocks);
     free(order);
-    DN_CHECK(is_allocated, DN_ENOMEM, "out of memory for the memory plan of %d regions", count);
+    DN_CHECK(is_allocated, DN_ENOMEM, "out of memory for a plan of %d regions", count);
     return DN_OK;
 }

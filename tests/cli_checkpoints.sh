@@ -2,10 +2,7 @@
 # dn_dist train and eval: the lines of a start, the contents of checkpoints, and those that are
 # refused.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
-small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+begin_dn_dist
 
 # --- what a start says ----------------------------------------------------------------------------
 

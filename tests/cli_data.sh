@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # dn_dist and its data: damaged and unsuitable records, batch norms over one value, full disks.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
-small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+begin_dn_dist
 
 # --- data ---------------------------------------------------------------------------------------
 

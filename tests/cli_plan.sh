@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # dn_dist bench, and plan of its profiles.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
+begin_dn_dist
 
 # --- bench --------------------------------------------------------------------------------------
 

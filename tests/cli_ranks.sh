@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # Ranks of dn_dist: their threads, options that must be the same, and their kernels.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
-small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+begin_dn_dist
 
 # --- more ranks x threads than processors ---------------------------------------------------------
 

@@ -94,29 +94,29 @@ if DN_ISA=avx512_bf16 has_kernels; then
         "${alike[@]}" --dtype bf16 --isa avx512 : "${alike[@]}" --dtype bf16 --isa avx512_bf16
 fi
 
-# goes_on ISA STEPS OPTION...: a run on 2 ranks, which the next call resumes.
-goes_on() {
-    on_ranks 2 "$build/dn_dist" train "${small[@]}" --eval-every 0 --out kernels --isa "$1" --max-steps "$2" \
+# resumes ISA STEPS OPTION...: a run on 2 ranks, which the next call resumes.
+resumes() {
+    on_ranks 2 "$build/dn_dist" train "${small[@]}" --out kernels --isa "$1" --max-steps "$2" \
         "${@:3}" >out 2>err || fail "resuming with kernels $1" err
     warned=$(grep "was trained with kernels" err) || warned=
 }
 if DN_ISA=avx2 has_kernels; then
-    goes_on generic 1
-    goes_on avx2 2
+    resumes generic 1
+    resumes avx2 2
     [[ $warned == "warning: kernels/checkpoint-00000001.h5 was trained with kernels generic, the run continues \
 with vectors: its weights will not be those of a run left alone; --isa generic keeps them" ]] ||
         fail "other kernels: found '$warned', expected a warning" err
-    goes_on avx2 3
+    resumes avx2 3
     [[ -z $warned ]] || fail "the same kernels: found '$warned'"
 fi
 if DN_ISA=avx512 has_kernels; then
-    goes_on avx512 4
+    resumes avx512 4
     [[ -z $warned ]] || fail "kernels of the same bits: found '$warned'"
 fi
 if DN_ISA=avx512_bf16 has_kernels; then
-    goes_on avx512_bf16 5 --dtype bf16
+    resumes avx512_bf16 5 --dtype bf16
     [[ -z $warned ]] || fail "another --dtype, which is warned of: found '$warned'"
-    goes_on avx512 6 --dtype bf16
+    resumes avx512 6 --dtype bf16
     [[ $warned == *" kernels avx512_bf16, the run continues with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
         fail "products in bf16: found '$warned', expected a warning" err
 fi

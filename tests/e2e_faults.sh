@@ -57,8 +57,8 @@ left_alone() {
     echo "left alone, $1 steps: $expected_hash"
 }
 
-# goes_on OUT WHAT: the restarted run ends with the hash of an undisturbed one.
-goes_on() {
+# resumes OUT WHAT: the restarted run ends with the hash of an undisturbed one.
+resumes() {
     local hash last
     last=$(last_step "$1") || fail "$2: found no checkpoint" "$1.log"
     left_alone $((last + 20))
@@ -96,7 +96,7 @@ for victim in 0 1 3; do
     says "$out" "rank $victim on host [^ ]+ was lost in step [0-9]+, last heard of during .*ended"
     grep -qE "^\{\"rank\": $victim, \"host\": .*\"step\": [0-9]+, \"operation\": " "$out/lost.json" ||
         fail "$out: expected lost.json" "$out.log"
-    goes_on "$out" "rank $victim killed"
+    resumes "$out" "rank $victim killed"
 done
 
 out=$tmp/unheard
@@ -121,14 +121,14 @@ for victim in 0 2; do
     ended 4 "$out" $lost $victim '[0-9]*' # continued or killed by mpirun
     says "$out" "rank $victim on host .*no sign of life for [0-9]+ s, its host answers"
 done
-goes_on "$out" "rank $victim stopped"
+resumes "$out" "rank $victim stopped"
 
 out=$tmp/link
 CUT_LINK=sum program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2
 ended 4 "$out" $lost
 wait $job && fail "$out: mpirun ended with 0" "$out.log"
 says "$out" "rank 3 on host [^ ]+ was lost .*it waits for rank 1 on host .*the link between them may be cut"
-goes_on "$out" "the link between ranks 1 and 3 cut"
+resumes "$out" "the link between ranks 1 and 3 cut"
 
 # Apart from the steps.
 for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .* it waits for rank 0 on host" \
@@ -206,7 +206,7 @@ for signal in USR1 USR2 XCPU TERM INT HUP; do
     grep -qx $again "$out.ranks"/status.* || fail "$out: expected a rank with status $again" "$out.log"
     wait $job || true
     says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to resume"
-    goes_on "$out" "SIG$signal at step $(last_step "$out")"
+    resumes "$out" "SIG$signal at step $(last_step "$out")"
 done
 
 # A rank that never starts MPI keeps the other in MPI_Init.
@@ -252,7 +252,7 @@ SLURM_JOB_END_TIME=1 started 3 "$out"
 ended 3 "$out" $again
 grep -q "warning: SLURM_JOB_END_TIME: found 1, which is in the past" "$out.log" || fail "a job that is over" "$out.log"
 [[ $(last_step "$out") == 0 ]] || fail "a request before the first step: expected step 0" "$out.log"
-goes_on "$out" "stopped before the first step"
+resumes "$out" "stopped before the first step"
 
 # The launcher is told to stop, and kills its ranks soon; that of Open MPI 5 passes on no more lines.
 
@@ -385,7 +385,7 @@ wait $job || true
 [[ $(grep -c "warning: $out/checkpoint-00000010.h5: cannot write.*try the next checkpoint$" "$out.log") == 1 ]] ||
     fail "$out: expected one warning of the checkpoint of step 10" "$out.log"
 says "$out" "stopped on a request .SIGUSR1."
-goes_on "$out" "a checkpoint that could not be written"
+resumes "$out" "a checkpoint that could not be written"
 
 out=$tmp/lasting
 mkdir -p "$out/checkpoint-00000010.h5.partial" "$out/checkpoint-00000020.h5.partial"
@@ -410,7 +410,7 @@ if hosts=$(command -v local-hosts) && ((EUID == 0)); then
     "$hosts" down
     grep -q '"host": "h2".*its host does not answer' "$out/lost.json" ||
         fail "$out: expected h2 in lost.json" "$out.log"
-    goes_on "$out" "h2 cut off"
+    resumes "$out" "h2 cut off"
 else
     echo "not tried: cutting off a host (needs root, and local-hosts on the PATH)"
 fi

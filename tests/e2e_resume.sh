@@ -50,9 +50,9 @@ train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tm
 train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "resuming" "$tmp/stopped.log"
 compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
 
-# goes_on NAME OPTION...: stopped after 17 steps on 3 ranks, then resumed on 8, against an
+# resumes NAME OPTION...: stopped after 17 steps on 3 ranks, then resumed on 8, against an
 # undisturbed run on 2.
-goes_on() {
+resumes() {
     local name=$1
     shift
     train 2 "$tmp/$name" "$@" --threads 1 --max-steps 40 || fail "$*" "$tmp/$name.log"
@@ -61,12 +61,12 @@ goes_on() {
     [[ $(last_hash "$tmp/$name-on") == "$(last_hash "$tmp/$name")" ]] ||
         fail "$*, stopped after 17 steps on 3 ranks, then 8 ranks" "$tmp/$name"{,-on}.log
 }
-goes_on sync --sync-bn --mixup 1
-goes_on adamw --optimizer adamw
-goes_on rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
-goes_on lars --optimizer lars --no-decay norm,bias
-goes_on lamb --optimizer lamb --schedule polynomial
-goes_on regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smoothing 0.1 \
+resumes sync --sync-bn --mixup 1
+resumes adamw --optimizer adamw
+resumes rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
+resumes lars --optimizer lars --no-decay norm,bias
+resumes lamb --optimizer lamb --schedule polynomial
+resumes regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smoothing 0.1 \
     --dropout 0.1 --channel-dropout 0.1 --head-dropout 0.2 --transition-dropout 0.1
 
 for next in 1 3 8; do

@@ -152,6 +152,6 @@ if [[ $status == 75 && $requeue == yes ]]; then
     fi
     echo "$label: saved before its end; to be queued again"
     scontrol requeue "$job" && exit 0
-    echo "$label: not queued again: submit it again to go on" >&2
+    echo "$label: not queued again: submit it again to resume" >&2
 fi
 exit $status

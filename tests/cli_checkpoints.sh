@@ -2,10 +2,7 @@
 # dn_dist train and eval: the lines of a start, the contents of checkpoints, and those that are
 # refused.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
-small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+begin_dn_dist
 
 # --- what a start says ----------------------------------------------------------------------------
 
@@ -13,14 +10,14 @@ small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --ev
 steps=0
 starts_with() {
     steps=$((steps + 1))
-    limited "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" --threads 1 --eval-every 0 \
-        --out said --max-steps $steps "${@:2}" >out 2>err || fail "${*:2}" err
+    works train --model fashion-mnist-tiny --data "$data" --threads 1 --eval-every 0 --out said \
+        --max-steps $steps "${@:2}"
     grep -qxF -- "$1" out || fail "a start: expected '$1'" out
 }
 starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.2 (0.1 scaled linearly), warm-up 5 epochs" \
     --augment hflip --batch-size 32 --virtual-ranks 4
 starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.05" --lr-scaling none --lr 0.05
-grep -q "^warning: --lr: the checkpoint has 0.1, the run goes on with 0.05" err || fail "--lr" err
+grep -q "^warning: --lr: the checkpoint has 0.1, the run continues with 0.05" err || fail "--lr" err
 printf 'beta1 = 0.5\n' >beta1.ini # of no effect, so no word of it
 starts_with "images 1x28x28, --augment hflip; global batch 128, lr 0.05" --config beta1.ini
 ! grep -q beta1 err || fail "an option that is not read" err
@@ -30,8 +27,7 @@ refused "--beta1: found --optimizer sgd, which" \
 # --- checkpoints --------------------------------------------------------------------------------
 
 printf '[run]\nmodel = fashion-mnist-tiny\nmax-steps = 3\nbatch-size = 9\n' >good.ini
-limited "$build/dn_dist" train --config good.ini --data "$data" --batch-size 4 --threads 1 \
-    --eval-every 0 --out good >out 2>&1 || fail "a configuration file" out
+works train --config good.ini --data "$data" --batch-size 4 --threads 1 --eval-every 0 --out good
 checkpoint=good/checkpoint-00000003.h5
 [[ -f $checkpoint ]] || fail "expected $checkpoint, found $(ls good)"
 
@@ -45,9 +41,8 @@ on_ranks 3 "$build/dn_dist" eval --checkpoint "$checkpoint" --data "$data" --jso
 cmp -s json json3 || fail "eval: expected the same on 1 and 3 ranks" json json3
 
 # The normalisation of training images is recorded, and used in evaluation.
-limited "$build/dn_dist" train --config good.ini --data "$data" --batch-size 4 --threads 1 \
-    --eval-every 0 --normalize 0.25/0.5 --out normalised >out 2>&1 ||
-    fail "train --normalize" out
+works train --config good.ini --data "$data" --batch-size 4 --threads 1 --eval-every 0 \
+    --normalize 0.25/0.5 --out normalised
 scores() { # of the images, with options or as recorded
     limited "$build/dn_dist" eval --checkpoint normalised/checkpoint-00000003.h5 --data "$data" \
         --json "$@" 2>err || fail "eval $*" err
@@ -55,13 +50,11 @@ scores() { # of the images, with options or as recorded
 recorded=$(scores)
 [[ $recorded == "$(scores --normalize 0.25/0.5)" ]] || fail "eval: not as --normalize is recorded"
 [[ $recorded != "$(scores --normalize none)" ]] || fail "eval --normalize none: changed nothing"
-limited "$build/dn_dist" export normalised normalised.safetensors >out 2>&1 ||
-    fail "export" out
-limited "$build/dn_dist" eval normalised.safetensors --data "$data" --json >json 2>err ||
-    fail "eval of safetensors" err
+works export normalised normalised.safetensors
+works eval normalised.safetensors --data "$data" --json
 loss='"loss": *[0-9.]+'
-[[ $(grep -oE "$loss" json) == "$(grep -oE "$loss" <<<"$recorded")" ]] ||
-    fail "eval of safetensors: not as --normalize is recorded" json
+[[ $(grep -oE "$loss" out) == "$(grep -oE "$loss" <<<"$recorded")" ]] ||
+    fail "eval of safetensors: not as --normalize is recorded" out
 
 other=(train --model blocks=2:growth=4:stem=cifar --data "$data" --out run --batch-size 4 --threads 1)
 refused "checkpoint-00000003.h5: --model: found blocks=2:growth=4:stem=cifar, expected fashion-mnist-tiny" \
@@ -75,8 +68,7 @@ refused "none.h5: *; expected the folder of a run" eval --checkpoint none.h5 --d
 mkdir black # a CIFAR-10 of black images, but for one
 head -c 3073 </dev/zero | tr '\0' '\1' >black/data_batch_1.bin
 truncate -s 30730000 black/{data_batch_{1..5},test_batch}.bin
-limited "$build/create_records" CIFAR10 --source black --out other --level 1 >out 2>&1 ||
-    fail "records of black images" out
+program=create_records works CIFAR10 --source black --out other --level 1
 refused "--data other: found CIFAR10 (50000 images*, expected FASHION_MNIST *checkpoint-00000003.h5" \
     train --out good --data other
 finish

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # The output of dn_dist and create_records to terminals, files, and where writing fails.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
-small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+begin_dn_dist
 
 # --- progress -----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ ln -s "$data" data/fashion_mnist
 
 "$python" "$here/folder.py" make "$tmp/made"
 mv made/splits/train birds
-limited "$build/create_records" FOLDER --source birds >out 2>&1 || fail "FOLDER birds" out
+program=create_records works FOLDER --source birds
 
 # block LANGUAGE: the document's blocks of it, as one file.
 block() {
@@ -28,9 +28,8 @@ HDF5_PLUGIN_PATH=build/hdf5 limited "$python" -c 'from PIL import Image
 Image.Image.show = lambda image: image.save("shown.png")
 exec(open("blocks.py").read())' >out 2>&1 || fail "the blocks of Python" out
 grep -q "(64, 1, 28, 28) .*'Ankle boot'" out || fail "what h5py reads of pixel shards" out
-limited "$build/create_records" inspect data/birds --sample 7 --png own.png >out 2>&1 || fail "inspect" out
-limited "$build/create_records" inspect data/fashion_mnist --sample 7 --png pixels.png >out 2>&1 ||
-    fail "inspect" out
+program=create_records works inspect data/birds --sample 7 --png own.png
+program=create_records works inspect data/fashion_mnist --sample 7 --png pixels.png
 
 block sh >blocks.sh
 limited bash -eu blocks.sh >dump 2>&1 || fail "the blocks of the shell" dump

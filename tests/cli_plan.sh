@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
 # dn_dist bench, and plan of its profiles.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
+begin_dn_dist
 
 # --- bench --------------------------------------------------------------------------------------
 
 bench=(bench --model fashion-mnist-tiny --batch-size 4 --steps 1 --warmup 0 --threads 1 --roofline)
-limited "$build/dn_dist" "${bench[@]}" >out 2>err || fail "bench --roofline" err
+works "${bench[@]}"
 for line in "1 ranks x 1 threads, .* kernels" "^0 .* 1 " "roofs of a rank's 1 threads" \
     "^conv3x3 .*backward" "^layers that lose most"; do
     grep -qE "$line" out || fail "bench --roofline: expected '$line', found" out
@@ -38,19 +36,17 @@ refused "other.json: found a file that is no timeline" bench "${tiny[@]}" --time
 refused "--profile: cannot read none" plan --profile none
 on_ranks 2 "$build/dn_dist" bench "${tiny[@]}" --profile profile.json >out 2>err ||
     fail "bench --profile" err
-limited "$build/dn_dist" plan --profile profile.json --nodes 6 --latency 100000 >out 2>err ||
-    fail "plan" err
+works plan --profile profile.json --nodes 6 --latency 100000
 rows=$(awk '$1 + 0 > 0 && $2 == 2 * $1 { print $1 }' out | xargs)
 [[ $rows == "1 2 4 6" ]] || fail "plan: expected rows of 1 2 4 6 nodes of 2 ranks" out
 grep -q "latency of the network" out || fail "plan: expected what limits" out
-limited "$build/dn_dist" plan "${tiny[@]}" --nodes 2 --json >json 2>err ||
-    fail "plan --json, measuring" err
+works plan "${tiny[@]}" --nodes 2 --json
 for key in step_s communication_s hidden_s exposed_s images_per_s efficiency; do
-    grep -qE "\"$key\": *[0-9]" json || fail "plan --json: expected the key $key" json
+    grep -qE "\"$key\": *[0-9]" out || fail "plan --json: expected the key $key" out
 done
 # An epoch's steps, of the whole batches in --data's training images, and the evaluation behind it
-limited "$build/dn_dist" plan --profile profile.json --data "$data" --nodes 2 --virtual-ranks 7 --epochs 3 --json \
-    >json 2>err || fail "plan --data" err
+works plan --profile profile.json --data "$data" --nodes 2 --virtual-ranks 7 --epochs 3 --json
+mv out json
 python3 - profile.json json >out 2>&1 <<'END' ||
 import json, math, sys
 profile, plan = (json.load(open(name)) for name in sys.argv[1:])
@@ -63,11 +59,10 @@ for row in plan["plan"]:
     assert math.isclose(row["run_s"], 3 * epoch, rel_tol=1e-4), (row, epoch)
 END
     fail "plan --data: the times of an epoch and a run" out json
-limited "$build/dn_dist" plan --profile profile.json --nodes 1 >out 2>err || fail "plan" err
+works plan --profile profile.json --nodes 1
 grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 300 epochs" out &&
     grep -qE "%( +[0-9]+(:[0-9]{2})+){2} " out || fail "plan: the times of an epoch and a run" out
-limited "$build/dn_dist" plan --profile profile.json --nodes 1 --virtual-ranks 65536 >out 2>&1 ||
-    fail "plan of a batch of more than an epoch" out
+works plan --profile profile.json --nodes 1 --virtual-ranks 65536
 grep -qE "% +none +none" out || fail "a batch of more than an epoch has times" out
 refused "none/dataset.json: cannot read" plan --profile profile.json --data none
 refused "--model*found*expected" plan --profile profile.json --model densenet121

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
 # Ranks of dn_dist: their threads, options that must be the same, and their kernels.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-records
-cd "$tmp"
-program=dn_dist
-small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+begin_dn_dist
 
 # --- how long idle threads spin -------------------------------------------------------------------
 
@@ -97,30 +94,30 @@ if DN_ISA=avx512_bf16 has_kernels; then
         "${alike[@]}" --dtype bf16 --isa avx512 : "${alike[@]}" --dtype bf16 --isa avx512_bf16
 fi
 
-# goes_on ISA STEPS OPTION...: a run on 2 ranks, which the next call resumes.
-goes_on() {
-    on_ranks 2 "$build/dn_dist" train "${small[@]}" --eval-every 0 --out kernels --isa "$1" --max-steps "$2" \
-        "${@:3}" >out 2>err || fail "going on with kernels $1" err
+# resumes ISA STEPS OPTION...: a run on 2 ranks, which the next call resumes.
+resumes() {
+    on_ranks 2 "$build/dn_dist" train "${small[@]}" --out kernels --isa "$1" --max-steps "$2" \
+        "${@:3}" >out 2>err || fail "resuming with kernels $1" err
     warned=$(grep "was trained with kernels" err) || warned=
 }
 if DN_ISA=avx2 has_kernels; then
-    goes_on generic 1
-    goes_on avx2 2
-    [[ $warned == "warning: kernels/checkpoint-00000001.h5 was trained with kernels generic, the run goes on \
+    resumes generic 1
+    resumes avx2 2
+    [[ $warned == "warning: kernels/checkpoint-00000001.h5 was trained with kernels generic, the run continues \
 with vectors: its weights will not be those of a run left alone; --isa generic keeps them" ]] ||
         fail "other kernels: found '$warned', expected a warning" err
-    goes_on avx2 3
+    resumes avx2 3
     [[ -z $warned ]] || fail "the same kernels: found '$warned'"
 fi
 if DN_ISA=avx512 has_kernels; then
-    goes_on avx512 4
+    resumes avx512 4
     [[ -z $warned ]] || fail "kernels of the same bits: found '$warned'"
 fi
 if DN_ISA=avx512_bf16 has_kernels; then
-    goes_on avx512_bf16 5 --dtype bf16
+    resumes avx512_bf16 5 --dtype bf16
     [[ -z $warned ]] || fail "another --dtype, which is warned of: found '$warned'"
-    goes_on avx512 6 --dtype bf16
-    [[ $warned == *" kernels avx512_bf16, the run goes on with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
+    resumes avx512 6 --dtype bf16
+    [[ $warned == *" kernels avx512_bf16, the run continues with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
         fail "products in bf16: found '$warned', expected a warning" err
 fi
 DN_ISA=nonsense refused "isa (or DN_ISA): found nonsense" "${alike[@]:1}"

@@ -5,18 +5,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
 records
 program=dn_dist
-dn_dist=$build/$program
 cd "$tmp"
 
 train() { # FOLDER OPTION...
-    limited "$dn_dist" train --data "$data" --model fashion-mnist-tiny --batch-size 32 --max-steps 8 \
-        --epochs 2 --threads 1 --out "$@" >out 2>&1 || fail "train $*" out
+    works train --data "$data" --model fashion-mnist-tiny --batch-size 32 --max-steps 8 --epochs 2 --threads 1 --out "$@"
 }
 train "a<b" --eval-every 0
 train c --optimizer adam --val-fraction 0.25
-limited "$dn_dist" eval "a<b" >out 2>&1 || fail "eval a<b" out
-limited "$dn_dist" report "a<b" c --out page.html >out 2>&1 || fail "report" out
-grep -q "page.html: runs: 2" out || fail "report's line" out
+works eval "a<b"
+accepted "page.html: runs: 2" report "a<b" c --out page.html
 grep -q "c: 'dn_dist eval c' adds" out || fail "a run that was not evaluated" out
 
 "$python" - page.html "$(realpath "$data")" >out 2>&1 <<'END' || fail "the page" out
@@ -70,11 +67,12 @@ runs rare balanced '' '"test_top1":70,"test_loss":0.25,"test_balanced":40' '"tes
 runs short accuracy '' '"test_top1":null,"test_loss":null'
 failed='{"kind":"end","epoch":1,"step":1,"reason":"failed","error":"step 2: gone"}'
 echo "$failed" >>short/metrics.jsonl
-sed -i "2a $failed" held/metrics.jsonl # and went on
-limited "$dn_dist" report held least rare short --out tables.html >out 2>&1 || fail "report of tables" out
+sed -i "2a $failed" held/metrics.jsonl # and resumed
+works report held least rare short --out tables.html
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
     ! grep -q "latest rank" out || fail "the latest rank of one" out
+    [[ $(grep -c '^Ankle boot|' out) == 1 && $(grep -c ' taken for ' out) == 0 ]] || fail "the confusion matrix" out
     limited node "$here/report_tables.js" tables.html >out 2>&1 || fail "the page's script" out
     for row in "held|m|birds|3|validation images, averaged weights|75.00 % (epoch 2)|72.00 %|74.00 %|0.6000|–|3 s|2 (17 %)|–" \
         "least|m|–|2|test images|50.00 % (epoch 1, loss 0.2500)|50.00 %|60.00 %|0.5000|–|2 s|–|–" \
@@ -82,7 +80,7 @@ if command -v node >/dev/null; then
         "data set: images to train on|8|–|–|–" "data set: validation images|2|–|–|–" "short failed: step 2: gone"; do
         grep -qF -- "$row" out || fail "the tables: expected \"$row\"" out
     done
-    ! grep -q "held failed" out || fail "a run that went on has failed" out
+    ! grep -q "held failed" out || fail "a resumed run has failed" out
 else
     untried "the page's tables: found no node (Debian: nodejs)"
 fi
@@ -97,11 +95,10 @@ for split in "train", "test":
         os.makedirs(f"many/{split}/c{c}")
         Image.new("L", (8, 8), c % 251).save(f"many/{split}/c{c}/0.png")
 END
-limited "$build/create_records" FOLDER --source many --out many.records >out 2>&1 || fail "create_records of many classes" out
-limited "$dn_dist" train --model blocks=1:growth=4:stem=cifar --size 8 --data many.records --max-steps 1 --epochs 1 \
-    --eval-every 0 --threads 1 --out many.run >out 2>&1 || fail "train of many classes" out
-limited "$dn_dist" eval many.run --per-class >out 2>&1 || fail "eval of many classes" out
-grep -q "^confusion matrix of 3000 classes: --json" out || fail "eval --per-class of many classes" out
+program=create_records works FOLDER --source many --out many.records
+works train --model blocks=1:growth=4:stem=cifar --size 8 --data many.records --max-steps 1 --epochs 1 \
+    --eval-every 0 --threads 1 --out many.run
+accepted "confusion matrix of 3000 classes: --json" eval many.run --per-class
 "$python" - many.run/evaluation.json >out 2>&1 <<'END' || fail "an evaluation of many classes" out
 import json, os, sys
 e = json.load(open(sys.argv[1]))
@@ -112,15 +109,13 @@ assert sum(n for c, p, n in cells if c == p) == sum(c["correct"] for c in classe
 for p in {p for _, p, _ in cells}:
     assert sum(n for _, q, n in cells if q == p) == classes[p]["predicted"]
 END
-limited "$dn_dist" report many.run --out many.html >out 2>&1 || fail "report of many classes" out
+works report many.run --out many.html
 if command -v node >/dev/null; then
-    limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
-    [[ $(grep -c '^Ankle boot|' out) == 1 && $(grep -c ' taken for ' out) == 0 ]] || fail "the confusion matrix" out
     limited node "$here/report_tables.js" many.html >out 2>&1 || fail "the page's script" out
     [[ $(grep -c '^c[0-9]* taken for c[0-9]*: 1$' out) == 60 ]] || fail "the list of confusions" out
 fi
 
-# A run that goes on has one configuration, in front
+# A resumed run has one configuration, in front
 train c --optimizer adam --val-fraction 0.25 --max-steps 10
 [[ $(grep -c '"kind": "run"' c/metrics.jsonl) == 1 ]] || fail "two configurations" c/metrics.jsonl
 head -n 1 c/metrics.jsonl | grep -q '"kind": "run"' || fail "the first line" c/metrics.jsonl
@@ -140,7 +135,7 @@ train c --lr 0.03 --max-steps 12
 rm c/checkpoint-0000001[12].h5
 train c --max-steps 11
 [[ $(grep -c '"kind": "change"' c/metrics.jsonl) == 2 ]] || fail "a change that was undone" c/metrics.jsonl
-limited "$dn_dist" report c --out c.html >out 2>&1 || fail "report of a change" out
+works report c --out c.html
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" c.html >out 2>&1 || fail "the page's script" out
     grep -qF "lr|0.001 to step 10, 0.02 to step 10, 0.001" out || fail "a change in the page" out
@@ -177,8 +172,8 @@ refused "report: found no run" report
 refused "nowhere: found no such folder, expected the folder of a run" report nowhere
 mkdir empty
 refused "empty: found no metrics.jsonl there, expected the folder of a run" report empty
-limited "$dn_dist" report empty c --out page.html >out 2>&1 || fail "report of a folder that is no run" out
-grep -q "warning: empty: found no metrics.jsonl there, .*; left out" out || fail "a folder that is no run" out
+works report empty c --out page.html
+grep -q "^warning: empty: found no metrics.jsonl there, .*; left out" err || fail "a folder that is no run" err
 refused "report: found no run in any" report empty empty
 cp c/metrics.jsonl kept
 refused "c/metrics.jsonl: found a file that is no page of 'dn_dist report', which is not replaced; name another" report c --out c/metrics.jsonl
@@ -187,12 +182,12 @@ refused "mine.html: found a file that is no page of 'dn_dist report'" report c -
 cmp -s c/metrics.jsonl kept || fail "report: a file was replaced"
 printf '{"kind": "interval"}\n7\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object" report c
-limited "$dn_dist" report "a<b" c --out page.html >out 2>&1 || fail "report of a damaged run and another" out
-grep -q "warning: c/metrics.jsonl:2: found no JSON object.*; left out" out || fail "a damaged run" out
+works report "a<b" c --out page.html
+grep -q "^warning: c/metrics.jsonl:2: found no JSON object.*; left out" err || fail "a damaged run" err
 cp -r "a<b" $'b\xe9'
 cp -r "a<b" d && echo '{' >d/evaluation.json
-limited "$dn_dist" report "a<b" d $'b\xe9' --out page.html >out 2>&1 || fail "report of damaged runs" out
-[[ $(grep -ac '; left out$' out) == 2 ]] && grep -q "page.html: runs: 1$" out ||
+accepted "page.html: runs: 1" report "a<b" d $'b\xe9' --out page.html
+[[ $(grep -ac '; left out$' out) == 2 ]] ||
     fail "a damaged evaluation, a name that is no UTF-8" out
 printf '{"kind": "interval"}\n[]\n' >c/metrics.jsonl
 refused "c/metrics.jsonl:2: found no JSON object: another value" report c

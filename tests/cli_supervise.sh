@@ -22,8 +22,8 @@ wait $!
 END
 chmod +x "$tmp/launch"
 
-# goes_on RECIPE VIRTUAL_RANKS: a run of 3 ranks goes on with 2 of them.
-goes_on() {
+# resumes RECIPE VIRTUAL_RANKS: a run of 3 ranks resumes on 2 of them.
+resumes() {
     rm -rf "$tmp/run" "$tmp/started"
     limited env DN_CHECK='test b !=' "$repo/scripts/supervise.sh" "$tmp/run" a:2,b:1 "$tmp/launch" -- \
         "$build/dn_dist" "${trained[@]}" --recipe "$tmp/$1" --out "$tmp/run" >"$tmp/log" 2>&1 ||
@@ -34,8 +34,8 @@ goes_on() {
     [[ $(last_hash "$tmp/run") == $(last_hash "$tmp/alone-$2") ]] ||
         fail "$1: expected the weights of $2 virtual ranks" "$tmp/log"
 }
-goes_on closed.ini 8
-goes_on open.ini 3
+resumes closed.ini 8
+resumes open.ini 3
 
 # Names of this host, which are not asked for over the network
 cat >"$tmp/launch" <<'END'

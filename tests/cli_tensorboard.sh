@@ -6,7 +6,7 @@ records
 readers=${DN_READERS_PYTHON:-} # a python3 with tensorboard, of PyPI
 [[ -n $readers ]] || untried "TensorBoard's reader, for lack of DN_READERS_PYTHON"
 cd "$tmp"
-limited "$build/create_records" FASHION_MNIST --limit 16 --out small >out 2>&1 || fail "records" out
+program=create_records works FASHION_MNIST --limit 16 --out small
 data=small # epochs of 5 steps
 
 # trained RANKS OUT OPTION...

@@ -17,7 +17,7 @@ said() { grep -qE -- "$1" out err || fail "expected '$1'" out err; }
 check pictures rgb/train
 check pictures rgb/test
 check pictures grey L 28 28
-limited "$build/create_records" FOLDER --source rgb --out colour >out 2>&1 || fail "records" out
+program=create_records works FOLDER --source rgb --out colour
 
 # --- files of weights -----------------------------------------------------------------------------
 
@@ -99,9 +99,9 @@ works train --recipe finetune --model $small --data colour --init-from five.safe
     --max-steps 1 --out tuned
 said "five.safetensors, except its head of 5 classes: a new head for 3 is initialised"
 works "${run[@]}" --out five --init xavier --max-steps 2
-said "^warning: --init xavier: not read, as the run goes on from a checkpoint that began with kaiming"
+said "^warning: --init xavier: ignored, as the run resumes from a checkpoint that began with kaiming"
 works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
-said "^warning: --init-from three.safetensors: not read, as the run goes on from five/checkpoint"
+said "^warning: --init-from three.safetensors: ignored, as the run resumes from five/checkpoint"
 works "${run[@]}" --out again --init-from five --max-steps 1
 said "^weights of five$"
 works export five now.safetensors
@@ -122,7 +122,7 @@ for from in five now.safetensors; do
     said "^$small on the data in colour"
     cp -r $from kept && rm -r $from
     works "${bare[@]}" --out "bare-${from##*.}" --init-from $from --max-steps 2
-    said "^warning: --init-from $from: not read, as the run goes on from bare-"
+    said "^warning: --init-from $from: ignored, as the run resumes from bare-"
     mv kept $from
 done
 on_ranks 2 "$build/dn_dist" "${bare[@]}" --init-from five --max-steps 1 >out 2>err || fail "--init-from on 2 ranks" out err
@@ -138,7 +138,7 @@ rm -r runs
 
 # A head of other classes, as many of them, is not taken.
 cp -r rgb/test others && mv others/bee others/bug
-limited "$build/create_records" FOLDER --source others --out bugs >out 2>&1 || fail "records" out
+program=create_records works FOLDER --source others --out bugs
 for from in "" five now.safetensors; do
     works "${run[@]}" --data bugs --out "head-$from" --lr 0 --max-steps 1 ${from:+--init-from $from}
     [[ -z $from ]] ||
@@ -188,9 +188,9 @@ mv colour elsewhere
 refused "--data: found none, and */colour, which five/checkpoint-+(0)2.h5 learnt from" eval five
 refused "--data: found none, and */colour, which five/checkpoint-+(0)2.h5 learnt from, is no longer there$" \
     train --out five --max-steps 3
-limited "$build/create_records" FOLDER --source rgb --classes ant,bee --out two >out 2>&1 || fail "records" out
+program=create_records works FOLDER --source rgb --classes ant,bee --out two
 mkdir -p more && cp -r rgb/test/* more && cp -r rgb/test/bee more/dog
-limited "$build/create_records" FOLDER --source more --out four >out 2>&1 || fail "records" out
+program=create_records works FOLDER --source more --out four
 for from in five now.safetensors; do
     for command in "eval $from" "predict $from rgb/test" "export $from other.onnx"; do
         refused "bugs: found \"bug\" as class 1, expected \"bee\" as in $from" $command --data bugs
@@ -199,11 +199,11 @@ for from in five now.safetensors; do
     done
 done
 refused "two: found 2 classes, expected the 3 of three.safetensors$" eval three.safetensors --model $small --data two
-limited "$build/create_records" fashion_mnist --limit 5 --classes Sandal,Sneaker,Bag --out shoes >out 2>&1 || fail "records" out
+program=create_records works fashion_mnist --limit 5 --classes Sandal,Sneaker,Bag --out shoes
 refused "shoes: found images of 1 channels, expected 3 as in three.safetensors$" eval three.safetensors --model $small --data shoes
 [[ ! -e other.onnx ]] || fail "export: a refused one left other.onnx"
 cp -r rgb/test accents && mv accents/bee "accents/chien, été"
-limited "$build/create_records" FOLDER --source accents --val-fraction 0.5 --out chiens >out 2>&1 || fail "records" out
+program=create_records works FOLDER --source accents --val-fraction 0.5 --out chiens
 works eval three.safetensors --model $small --size 32 --data chiens --per-class
 said "^    1 chien, été {20} +[0-9]+ images: recall"
 [[ $(sed -n 's/ images: recall.*//p' out | "$python" -c 'import sys
@@ -212,7 +212,7 @@ print(len({len(line) for line in sys.stdin.buffer.read().decode().split("\n") if
 rm five/evaluation.json
 works eval five --data elsewhere
 [[ -s five/evaluation.json ]] || fail "eval of the run's own data, which was moved: no evaluation.json"
-limited "$build/create_records" FOLDER --source rgb --limit 3 --out fewer >out 2>&1 || fail "records" out
+program=create_records works FOLDER --source rgb --limit 3 --out fewer
 cp five/evaluation.json kept.json
 works eval five --data fewer
 said "^fewer is not what five learnt from: no evaluation.json for its report$"
@@ -254,7 +254,7 @@ refused "a.pth: found a zip file*pth_to_safetensors" predict a.pth rgb/test
 check pictures oblong RGB 24
 for words in "FOLDER --source oblong --out files" "to-tfrecord files --out examples" \
     "from-tfrecord examples --out oblong.records"; do
-    limited "$build/create_records" $words >out 2>&1 || fail "$words" out
+    program=create_records works $words
 done
 works train --model blocks=1,1:growth=4:stem=cifar --data oblong.records --out oblong.run \
     --batch-size 4 --max-steps 1 --eval-every 0 --threads 1

@@ -4,6 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
 cd "$tmp"
+program=dn_dist
 "$python" - <<'END' || fail "the pictures could not be made"
 import os, random
 from PIL import Image
@@ -14,8 +15,7 @@ for label in range(4):
         shade = bytes(min(255, max(0, int(draw.gauss(60 + 40 * label, 60)))) for _ in range(3 * 144))
         Image.frombytes("RGB", (12, 12), shade).resize((32, 32)).save(f"pictures/{label}/{i}.png")
 END
-limited "$build/create_records" FOLDER --source pictures --out records >records.log 2>&1 ||
-    fail "create_records FOLDER" records.log
+program=create_records works FOLDER --source pictures --out records
 
 # small RANKS OUT OPTION...: epochs of 4 steps of 4 x 4 of the 90 training images.
 small() {
@@ -40,7 +40,7 @@ grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each
     fail "images that fill no batch" whole.log
 for ranks in 2 3; do
     small $ranks on-$ranks "${options[@]}" --threads 1 --max-steps 10 || fail "training" on-$ranks.log
-    small $((5 - ranks)) on-$ranks --threads 2 || fail "going on" on-$ranks.log
+    small $((5 - ranks)) on-$ranks --threads 2 || fail "resuming" on-$ranks.log
     [[ $(scores on-$ranks) == "$expected" ]] ||
         fail "$ranks ranks, stopped, then others: other scores" {whole,on-$ranks}/metrics.jsonl
 done
@@ -62,8 +62,7 @@ read -r average trained epoch judged <best
 grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
     fail "expected word of the best epoch, $epoch" whole.log
 for weights in average trained; do
-    limited "$build/dn_dist" eval --data records --checkpoint whole/best.h5 --weights $weights >eval.log 2>&1
-    grep -q "top-1 ${!weights} %" eval.log || fail "best.h5, $weights: expected top-1 ${!weights}" eval.log
+    accepted "top-1 ${!weights} %" eval --data records --checkpoint whole/best.h5 --weights $weights
 done
 
 # eval --split: the images that were held out, of the run's own data alone; and those it trained on.
@@ -84,32 +83,30 @@ scored whole ema_val_top1 --split val --per-sample val.csv
 scored whole test_top1 --split test --weights trained
 grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged ones, kernels " eval.log ||
     fail "eval --weights trained: expected word of it" eval.log
-"$build/dn_dist" eval whole --split train --per-sample train.csv >eval.log 2>&1 && grep -q "^72 images" eval.log ||
-    fail "eval --split train" eval.log
+accepted "72 images" eval whole --split train --per-sample train.csv
 [[ $(cat train.csv val.csv | grep '^[0-9]' | cut -d, -f1 | sort -n) == "$(seq 0 89)" ]] ||
     fail "eval --split train and val: expected each of 90 training images once" train.csv val.csv
-small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 &&
-    "$build/dn_dist" eval seed-2 --split val --per-sample seed-2.csv >eval.log 2>&1 &&
-    cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
+small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 || fail "--seed 2" seed-2.log
+works eval seed-2 --split val --per-sample seed-2.csv
+cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
 
 # Without --weights the averaged ones, by which the run was judged.
 scored whole ema_test_top1
 grep -q "^fashion-mnist-tiny from whole/.*, averaged weights, kernels " eval.log || fail "eval: averaged weights" eval.log
-"$build/dn_dist" eval whole/best.h5 --json >average.json 2>eval.log && grep -q '"weights": *"average"' average.json ||
-    fail "eval --json: averaged weights" average.json
-"$build/dn_dist" export whole whole.safetensors >eval.log 2>&1 && grep -q "best.h5, averaged weights, " eval.log &&
-    grep -aq '"weights":"average"' whole.safetensors || fail "export: averaged weights" eval.log
-"$build/dn_dist" eval whole.safetensors --data records --json 2>eval.log | cmp - average.json ||
-    fail "eval: expected the same of averaged weights and their safetensors" eval.log
-"$build/dn_dist" eval whole.safetensors --data records --weights trained >eval.log 2>&1 && fail "trained weights that are not there"
-grep -q "^dn_dist: --weights trained: found safetensors of averaged weights, expected a checkpoint" eval.log ||
-    fail "no trained weights" eval.log
+works eval whole/best.h5 --json
+grep -q '"weights": *"average"' out || fail "eval --json: averaged weights" out
+mv out average.json
+accepted "best.h5, averaged weights, " export whole whole.safetensors
+grep -aq '"weights":"average"' whole.safetensors || fail "export: averaged weights"
+works eval whole.safetensors --data records --json
+cmp out average.json || fail "eval: expected the same of averaged weights and their safetensors" out
+refused "--weights trained: found safetensors of averaged weights, expected a checkpoint" \
+    eval whole.safetensors --data records --weights trained
 small 1 from-average --init-from whole --max-steps 1 && grep -q "^averaged weights of whole$" from-average.log ||
     fail "--init-from averaged weights" from-average.log
 [[ ! -e whole/evaluation.json ]] || fail "eval --split train: expected no evaluation for reports" eval.log
 for split in train test val; do
-    "$build/dn_dist" eval whole --split $split --per-sample $split.csv >eval.log 2>&1 ||
-        fail "eval --per-sample" eval.log
+    works eval whole --split $split --per-sample $split.csv
 done
 "$python" - pictures {train,test,val}.csv >eval.log 2>&1 <<'END' || fail "the files of eval --per-sample" eval.log
 import csv, os, sys
@@ -120,12 +117,9 @@ assert all(file.startswith(label + "/") for label, file in train + test + held_o
 assert len(set(held_out)) == 18
 END
 rm -f whole/evaluation.json
-"$build/create_records" FOLDER --source pictures --out other --seed 2 --limit 9 >records.log 2>&1
-"$build/dn_dist" eval whole --split val --data other >eval.log 2>&1 && fail "held out of other data"
-grep -q "^dn_dist: --split val: found .* in other, expected .*, of which the run held" eval.log ||
-    fail "--split val of other data" eval.log
-"$build/dn_dist" eval whole --split train --data other >eval.log 2>&1 && grep -q "^32 images" eval.log ||
-    fail "--split train of other data: all of it" eval.log
+program=create_records works FOLDER --source pictures --out other --seed 2 --limit 9
+refused "--split val: found * in other, expected *, of which the run held" eval whole --split val --data other
+accepted "32 images" eval whole --split train --data other # all of it
 
 # A val split of the data judges the run; test images are scored beside it.
 mkdir three
@@ -135,8 +129,7 @@ for split in val test; do
         mkdir -p three/$split/$label && mv three/train/$label/*$((${#split} + 1)).png three/$split/$label
     done
 done
-limited "$build/create_records" FOLDER --source three --out val >records.log 2>&1 ||
-    fail "create_records FOLDER of three splits" records.log
+program=create_records works FOLDER --source three --out val
 three() { on_ranks "$1" "$build/dn_dist" train --model fashion-mnist-tiny --data val --size 28 --out "$2" \
     --batch-size 4 --virtual-ranks 4 --optimizer adam --lr 0.01 --epochs 3 "${@:3}" >>"$2.log" 2>&1; }
 three 1 judged || fail "training with a val split" judged.log
@@ -145,7 +138,8 @@ three 2 judged-2 --max-steps 5 && three 2 judged-2 || fail "training with a val 
     fail "a val split: other scores" {judged,judged-2}/metrics.jsonl
 scored judged val_top1 --split val
 scored judged test_top1
-"$build/dn_dist" eval judged >eval.log 2>&1 && "$python" - >eval.log 2>&1 <<'END' || fail "the worst samples' files" eval.log
+works eval judged
+"$python" - >eval.log 2>&1 <<'END' || fail "the worst samples' files" eval.log
 import json
 worst = json.load(open("judged/evaluation.json"))["worst"]
 assert worst and all(s["file"].startswith(f"test/{s['label']}/") for s in worst), worst
@@ -156,12 +150,8 @@ grep -q "^dn_dist: --val-fraction 0.2: found a val split in val, which judges th
 small 1 plain --epochs 1 || fail "training without --ema" plain.log
 grep -q "^no validation images: the test images choose best.h5" plain.log &&
     ! grep -q "^no validation images" whole.log judged.log || fail "word of what chooses best.h5" plain.log
-limited "$build/dn_dist" eval plain --split val >eval.log 2>&1 && fail "a val split that is not there"
-grep -q "^dn_dist: --split val: found none in .*records, and plain/.* learnt without --val-fraction" eval.log ||
-    fail "no val split" eval.log
-limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weights average >eval.log 2>&1 &&
-    fail "averaged weights that are not there"
-grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log
+refused "--split val: found none in *records, and plain/* learnt without --val-fraction" eval plain --split val
+refused "plain/best.h5: found no averaged weights" eval --data records --checkpoint plain/best.h5 --weights average
 
 # Averaged weights have their own statistics at the run's last step, whether it was evaluated or
 # not, and after a stop before that. At other steps a warning tells which statistics they have, and
@@ -169,20 +159,18 @@ grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "n
 averages=(--ema 0.8 --epochs 2 --checkpoint-every 1 --keep 0)
 small 2 judged-averages "${averages[@]}" && small 1 unjudged "${averages[@]}" --eval-every 0 ||
     fail "averages" judged-averages.log unjudged.log
-of_averages() {
-    limited "$build/dn_dist" eval "$1" --data records --weights average >eval.log 2>&1
-}
-of_averages judged-averages/checkpoint-00000010.h5 || fail "averages of the last step" eval.log
-expected=$(grep "^10 images" eval.log)
-of_averages unjudged/checkpoint-00000010.h5 && [[ $(grep "^10 images" eval.log) == "$expected" ]] ||
-    fail "averages of a run without evaluations: expected $expected" eval.log
-of_averages unjudged/checkpoint-00000007.h5 && fail "averages without statistics"
-grep -q "^dn_dist: unjudged/.*07.h5: found averaged weights whose batch statistics were never measured" eval.log ||
-    fail "averages without statistics" eval.log
-of_averages judged-averages/checkpoint-00000007.h5 && grep -q "^warning: judged-averages/.*07.h5: the averaged weights are those of step 7, their batch statistics were measured at step 5$" eval.log ||
-    fail "averages with the statistics of an epoch before" eval.log
+of_averages=(eval --data records --weights average)
+works "${of_averages[@]}" judged-averages/checkpoint-00000010.h5
+expected=$(grep "^10 images" out)
+accepted "$expected" "${of_averages[@]}" unjudged/checkpoint-00000010.h5
+refused "unjudged/*07.h5: found averaged weights whose batch statistics were never measured" \
+    "${of_averages[@]}" unjudged/checkpoint-00000007.h5
+works "${of_averages[@]}" judged-averages/checkpoint-00000007.h5
+grep -q "^warning: judged-averages/.*07.h5: the averaged weights are those of step 7, their batch statistics were measured at step 5$" err ||
+    fail "averages with the statistics of an epoch before" err
 small 2 awaited --resume unjudged/checkpoint-00000007.h5 --max-steps 7 || fail "statistics that are left" awaited.log
-of_averages awaited/checkpoint-00000007.h5 && ! grep -q "^warning" eval.log || fail "statistics that are left" eval.log
+works "${of_averages[@]}" awaited/checkpoint-00000007.h5
+! grep -q "^warning" err || fail "statistics that are left" err
 small 1 awaited --max-steps 7 && grep -q "the run is complete, awaited/" awaited.log || fail "complete" awaited.log
 
 # A norm group of single images has the results of one virtual rank with all of them, with class
@@ -269,8 +257,7 @@ for label in 0 1 2; do
     mkdir "uneven/test/$label"
     for ((i = 0; i < 20 - 8 * label; i++)); do cp "pictures/$label/$i.png" "uneven/test/$label"; done
 done
-limited "$build/create_records" FOLDER --source uneven --out uneven.records >records.log 2>&1 ||
-    fail "create_records FOLDER" records.log
+program=create_records works FOLDER --source uneven --out uneven.records
 for ranks in 1 3; do
     small $ranks uneven-$ranks --data uneven.records --best balanced --epochs 6 || fail "--best balanced" uneven-$ranks.log
     on_ranks "$ranks" "$build/dn_dist" eval uneven-$ranks --json >eval-$ranks.json 2>eval.log || fail "eval" eval.log
@@ -292,8 +279,8 @@ assert abs(found["balanced"] - best["test_balanced"]) < 1e-6 and abs(found["top1
 assert abs(found["loss"] - best["test_loss"]) < 1e-6
 assert any(abs(e["test_balanced"] - e["test_top1"]) > 1 for e in epochs), epochs
 END
-limited "$build/dn_dist" eval uneven-1 --per-class >eval.log 2>&1 || fail "eval --per-class" eval.log
-grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ " eval.log || fail "a class without images" eval.log
+works eval uneven-1 --per-class
+grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ " out || fail "a class without images" out
 
 status=0
 small 1 none --early-stop 2 --eval-every 0 || status=$?

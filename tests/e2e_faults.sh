@@ -57,12 +57,12 @@ left_alone() {
     echo "left alone, $1 steps: $expected_hash"
 }
 
-# goes_on OUT WHAT: the restarted run ends with the hash of an undisturbed one.
-goes_on() {
+# resumes OUT WHAT: the restarted run ends with the hash of an undisturbed one.
+resumes() {
     local hash last
     last=$(last_step "$1") || fail "$2: found no checkpoint" "$1.log"
     left_alone $((last + 20))
-    train 3 "$1" --threads 1 --max-steps $((last + 20)) || fail "going on" "$1.log"
+    train 3 "$1" --threads 1 --max-steps $((last + 20)) || fail "resuming" "$1.log"
     hash=$(last_hash "$1") || hash=none
     echo "$2: $hash"
     [[ $hash == "$expected_hash" ]] || fail "$2: expected $expected_hash, found $hash" "$1.log"
@@ -96,7 +96,7 @@ for victim in 0 1 3; do
     says "$out" "rank $victim on host [^ ]+ was lost in step [0-9]+, last heard of during .*ended"
     grep -qE "^\{\"rank\": $victim, \"host\": .*\"step\": [0-9]+, \"operation\": " "$out/lost.json" ||
         fail "$out: expected lost.json" "$out.log"
-    goes_on "$out" "rank $victim killed"
+    resumes "$out" "rank $victim killed"
 done
 
 out=$tmp/unheard
@@ -121,14 +121,14 @@ for victim in 0 2; do
     ended 4 "$out" $lost $victim '[0-9]*' # continued or killed by mpirun
     says "$out" "rank $victim on host .*no sign of life for [0-9]+ s, its host answers"
 done
-goes_on "$out" "rank $victim stopped"
+resumes "$out" "rank $victim stopped"
 
 out=$tmp/link
 CUT_LINK=sum program=$build/tests/dn_dist_cut_link started 4 "$out" --deadline 2
 ended 4 "$out" $lost
 wait $job && fail "$out: mpirun ended with 0" "$out.log"
 says "$out" "rank 3 on host [^ ]+ was lost .*it waits for rank 1 on host .*the link between them may be cut"
-goes_on "$out" "the link between ranks 1 and 3 cut"
+resumes "$out" "the link between ranks 1 and 3 cut"
 
 # Apart from the steps.
 for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .* it waits for rank 0 on host" \
@@ -205,8 +205,8 @@ for signal in USR1 USR2 XCPU TERM INT HUP; do
     ended 3 "$out" "@($again|137)" # killed by mpirun once another has ended
     grep -qx $again "$out.ranks"/status.* || fail "$out: expected a rank with status $again" "$out.log"
     wait $job || true
-    says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to go on"
-    goes_on "$out" "SIG$signal at step $(last_step "$out")"
+    says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to resume"
+    resumes "$out" "SIG$signal at step $(last_step "$out")"
 done
 
 # A rank that never starts MPI keeps the other in MPI_Init.
@@ -231,7 +231,7 @@ for limit in 6 12 24 48; do # until it leaves time for a step
     grep -q "found too little for a step" "$out.log" || break
 done
 ended 3 "$out" $again
-says "$out" "stopped on the time limit at step [0-9]+; run again to go on"
+says "$out" "stopped on the time limit at step [0-9]+; run again to resume"
 [[ $(tail -n 1 "$out/metrics.jsonl") =~ \"end\".*\"seconds\":\ *([0-9]+) ]] && ((BASH_REMATCH[1] < limit)) ||
     fail "expected an end before the time limit, $limit s" "$out/metrics.jsonl"
 rm -rf "$out"
@@ -241,7 +241,7 @@ wait $job || true
 says "$out" "--time-limit 0:01: found too little for a step"
 SLURM_JOB_END_TIME=$(($(date +%s) + 15)) started 3 "$out"
 ended 3 "$out" $again
-says "$out" "stopped on the time limit at step [0-9]+; run again to go on"
+says "$out" "stopped on the time limit at step [0-9]+; run again to resume"
 
 out=$tmp/first
 {
@@ -252,7 +252,7 @@ SLURM_JOB_END_TIME=1 started 3 "$out"
 ended 3 "$out" $again
 grep -q "warning: SLURM_JOB_END_TIME: found 1, which is in the past" "$out.log" || fail "a job that is over" "$out.log"
 [[ $(last_step "$out") == 0 ]] || fail "a request before the first step: expected step 0" "$out.log"
-goes_on "$out" "stopped before the first step"
+resumes "$out" "stopped before the first step"
 
 # The launcher is told to stop, and kills its ranks soon; that of Open MPI 5 passes on no more lines.
 
@@ -282,7 +282,7 @@ for ((i = 0; i < 5; i++)); do
     kill -TERM $job
     wait $job || true
     saved "$out"
-    says "$out" "stopped on a request .Ctrl-C, SIGTERM or SIGHUP to mpirun. at step [0-9]+; run again to go on"
+    says "$out" "stopped on a request .Ctrl-C, SIGTERM or SIGHUP to mpirun. at step [0-9]+; run again to resume"
     grep -q '^ended after step' "$out.log" || fail "$out: expected 'ended after'" "$out.log"
     [[ ! -e $out/lost.json ]] || fail "$out: found lost.json" "$out.log"
     ! grep -q 'was lost' "$out.log" || fail "$out: found a lost rank" "$out.log"
@@ -311,8 +311,8 @@ expected=$(last_hash "$tmp/slow-whole") || expected=missing
 says "$out" "the running step may be cut off: the state after step [01] is saved in .*h5"
 [[ $(find "$out" -name 'checkpoint-*' | wc -l) == 1 ]] || fail "$out: expected one file" "$out.log"
 slow_steps "$out"
-wait $job || fail "$out: going on" "$out.log"
-grep -q '^resumed from' "$out.log" || fail "$out: expected to go on" "$out.log"
+wait $job || fail "$out: resuming" "$out.log"
+grep -q '^resumed from' "$out.log" || fail "$out: expected a resumed run" "$out.log"
 hash=$(last_hash "$out") || hash=none
 [[ $hash == "$expected" ]] || fail "a slow step: expected $expected, found $hash" "$out.log"
 
@@ -359,7 +359,7 @@ says "$out" "step [0-9]+: $diverged: try a smaller --lr, from the start"
 "$build/dn_dist" top --once "$out" >"$out.top" 2>&1 || fail "top of a run that diverged" "$out.top"
 grep -qE "^failed: step [0-9]+: $diverged" "$out.top" || fail "top: why it failed" "$out.top"
 
-# The run goes on with a smaller rate from a checkpoint that is left; one of the state whose next step
+# The run resumes with a smaller rate from a checkpoint that is left; one of the state whose next step
 # diverged, which another rate would not help, is set aside.
 out=$tmp/diverged-later
 rates=(--threads 1 --warmup-epochs 0)
@@ -382,10 +382,10 @@ started 2 "$out"
 kill -USR1 "$(<"$out.ranks/pid.1")" || fail "$out ended early" "$out.log"
 ended 2 "$out" $again
 wait $job || true
-[[ $(grep -c "warning: $out/checkpoint-00000010.h5: cannot write.*tried all the same$" "$out.log") == 1 ]] ||
+[[ $(grep -c "warning: $out/checkpoint-00000010.h5: cannot write.*try the next checkpoint$" "$out.log") == 1 ]] ||
     fail "$out: expected one warning of the checkpoint of step 10" "$out.log"
 says "$out" "stopped on a request .SIGUSR1."
-goes_on "$out" "a checkpoint that could not be written"
+resumes "$out" "a checkpoint that could not be written"
 
 out=$tmp/lasting
 mkdir -p "$out/checkpoint-00000010.h5.partial" "$out/checkpoint-00000020.h5.partial"
@@ -410,7 +410,7 @@ if hosts=$(command -v local-hosts) && ((EUID == 0)); then
     "$hosts" down
     grep -q '"host": "h2".*its host does not answer' "$out/lost.json" ||
         fail "$out: expected h2 in lost.json" "$out.log"
-    goes_on "$out" "h2 cut off"
+    resumes "$out" "h2 cut off"
 else
     echo "not tried: cutting off a host (needs root, and local-hosts on the PATH)"
 fi

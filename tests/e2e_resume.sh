@@ -47,26 +47,26 @@ echo "left alone: $expected"
 train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tmp/stopped.log"
 [[ $(last_step "$tmp/stopped") == 17 ]] ||
     fail "expected a checkpoint of step 17, found $(last_step "$tmp/stopped")" "$tmp/stopped.log"
-train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "going on" "$tmp/stopped.log"
+train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "resuming" "$tmp/stopped.log"
 compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
 
-# goes_on NAME OPTION...: stopped after 17 steps on 3 ranks, then resumed on 8, against an
+# resumes NAME OPTION...: stopped after 17 steps on 3 ranks, then resumed on 8, against an
 # undisturbed run on 2.
-goes_on() {
+resumes() {
     local name=$1
     shift
     train 2 "$tmp/$name" "$@" --threads 1 --max-steps 40 || fail "$*" "$tmp/$name.log"
     train 3 "$tmp/$name-on" "$@" --threads 2 --max-steps 17 || fail "$*" "$tmp/$name-on.log"
-    train 8 "$tmp/$name-on" --threads 1 --max-steps 40 || fail "$*, going on" "$tmp/$name-on.log"
+    train 8 "$tmp/$name-on" --threads 1 --max-steps 40 || fail "$*, resuming" "$tmp/$name-on.log"
     [[ $(last_hash "$tmp/$name-on") == "$(last_hash "$tmp/$name")" ]] ||
         fail "$*, stopped after 17 steps on 3 ranks, then 8 ranks" "$tmp/$name"{,-on}.log
 }
-goes_on sync --sync-bn --mixup 1
-goes_on adamw --optimizer adamw
-goes_on rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
-goes_on lars --optimizer lars --no-decay norm,bias
-goes_on lamb --optimizer lamb --schedule polynomial
-goes_on regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smoothing 0.1 \
+resumes sync --sync-bn --mixup 1
+resumes adamw --optimizer adamw
+resumes rmsprop --optimizer rmsprop --schedule one-cycle --clip-norm 1
+resumes lars --optimizer lars --no-decay norm,bias
+resumes lamb --optimizer lamb --schedule polynomial
+resumes regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smoothing 0.1 \
     --dropout 0.1 --channel-dropout 0.1 --head-dropout 0.2 --transition-dropout 0.1
 
 for next in 1 3 8; do
@@ -75,7 +75,7 @@ for next in 1 3 8; do
     printf -v seconds '%d.%03d' $((moment / 1000)) $((moment % 1000))
     killed 2 "$out" $seconds
     from=$(last_step "$out") || from=0
-    train $next "$out" --threads 1 --max-steps $steps || fail "going on on $next ranks" "$out.log"
+    train $next "$out" --threads 1 --max-steps $steps || fail "resuming on $next ranks" "$out.log"
     compare "killed on 2 ranks after $seconds s (step $from), then $next ranks" "$out"
 done
 
@@ -177,7 +177,7 @@ read -r _ process _ <"$out/lock"
 kill -USR1 "$process"
 ends 75 "a run whose folder was deleted"
 kept_all "a run whose folder was deleted" "deleted or moved away; it is made anew"
-train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "going on in a folder made anew" "$out.log"
+train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "resuming in a new folder" "$out.log"
 
 begin copied
 read -r _ process _ <"$out/lock"

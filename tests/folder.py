@@ -70,7 +70,7 @@ def make(root):
     save(mixed / "\u00c9t\u00e9" / "a" / "nested.png", 302, "RGB", "PNG")
     save(mixed / "\u00c9t\u00e9" / "line\nbreak.jpg", 303)
     os.rename(mixed / "b" / "7.jpg", os.fsencode(mixed / "b") + b"/\xff\xfe.jpg")
-    # passed over: seven files
+    # skipped: seven files
     (mixed / "b" / "notes.txt").write_text("no image")
     (mixed / "b" / "looks.jpg").write_text("GIF89a, or so")
     (mixed / "b" / ".hidden.jpg").write_bytes((mixed / "b" / "1.jpg").read_bytes())

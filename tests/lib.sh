@@ -122,6 +122,14 @@ records() {
     ) 9>"$build/test-data/lock"
 }
 
+# begin_dn_dist: tests dn_dist on the records, in the temporary folder, with the options `small` of a run.
+begin_dn_dist() {
+    records
+    cd "$tmp"
+    program=dn_dist
+    small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --eval-every 0)
+}
+
 # train RANKS OUT OPTION...: the small net on the small data; output goes to OUT.log.
 train() {
     local ranks=$1 out=$2

@@ -20,7 +20,7 @@ dn_metrics_settings metrics_settings(void);
 void metrics_run_to(FILE *progress, double interval, const char *checkpoint);
 void metrics_run(FILE *progress, double interval);
 
-/* The run goes on after `done` steps, and ends at once after `step`; without event files. */
+/* The run resumes after `done` steps, and ends at once after `step`; without event files. */
 void metrics_go_on(int64_t done, int64_t step);
 
 /* `key` of the object on line `index` of the file, which is of the kind, is the JSON `expected`. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One training run through random faults, and nobody helps it: ranks are killed or stopped, the run
 # is asked to stop, the disk is full, under a Slurm of 4 emulated nodes; links are cut between 4
-# hosts (network namespaces) with scripts/supervise.sh and mpirun. After each fault the run goes on
+# hosts (network namespaces) with scripts/supervise.sh and mpirun. After each fault the run resumes
 # by itself, where it is or as a new job on a random number of ranks. Its last hash is that of a run
 # left alone.
 #
@@ -132,7 +132,7 @@ has_no_ranks() { [[ -z $(ranks) ]]; }
 starts() { grep -c '^supervise: .* ranks on' "$log" || true; }
 failures_seen() { grep -c '^supervise: status' "$log" || true; }
 has_failed() { (($(failures_seen) > $1)) || ! is_running; }
-has_gone_on() { (($(starts) > $1)) || ! is_running; }
+has_resumed() { (($(starts) > $1)) || ! is_running; }
 is_queued() { [[ $(squeue -h -j "${leg#job }" -o %T) == PENDING ]] || ! is_running; }
 
 # ---- faults ----
@@ -148,7 +148,7 @@ hosts_in_use() {
     grep '^supervise: .* ranks on' "$log" | tail -n 1 | grep -oE '[nh][0-9]+:' | tr -d :
 }
 
-# inflict FAULT; then waits until the run goes on or its leg has ended, and repairs what broke.
+# inflict FAULT; then waits until the run resumes or its leg has ended, and repairs what broke.
 inflict() {
     local fault=$1 rank before seen cut= all
     before=$(starts) seen=$(failures_seen)
@@ -175,7 +175,7 @@ inflict() {
     esac
     [[ $fault == usr1 ]] || until_or_fail 90 "noticing the fault" has_failed "$seen"
     rm -f "$tmp/disk/filler"
-    until_or_fail 90 "going on" has_gone_on "$before"
+    until_or_fail 90 "resuming" has_resumed "$before"
     [[ -z $cut ]] || "$hosts" join "$cut"
 }
 

@@ -88,7 +88,7 @@ os.write(terminal.master, b"\x1a")  # Ctrl-Z
 terminal.until("stopped", lambda: terminal.text.endswith("\x1b[?1049l")
                and os.waitid(os.P_PID, terminal.program.pid, os.WSTOPPED | os.WNOHANG))
 os.kill(terminal.program.pid, signal.SIGCONT)
-terminal.until("going on", lambda: terminal.text.count("\x1b[?1049h") == 2)
+terminal.until("continuing", lambda: terminal.text.count("\x1b[?1049h") == 2)
 os.write(terminal.master, b"\x03")  # Ctrl-C
 assert "step 20/400" in terminal.ends("Ctrl-C")
 

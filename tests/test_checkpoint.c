@@ -330,8 +330,8 @@ static void test_background(void **state)
     dn_net_destroy(&loaded);
 }
 
-/* A child saves what the vectors were when it was made, while this process goes on and saves; what
- * is on the disk is not saved again. */
+/* A child saves what the vectors were when it was made, while this process continues and saves;
+ * what is on the disk is not saved again. */
 static void test_rescue(void **state)
 {
     char path[128];
@@ -366,7 +366,7 @@ static void test_rescue(void **state)
 
     dn_saver_rescue(saver, &position, 0);
     position.step = 2;
-    strcpy(position.path, path); /* the run went on from it */
+    strcpy(position.path, path); /* the run resumed from it */
     dn_saver_rescue(saver, &position, 0);
     assert_int_equal(wait(&ending), -1);
 

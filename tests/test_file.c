@@ -95,7 +95,7 @@ static void test_file_write_special(void **state)
     assert_true(stat("there/file", &info) == 0 && info.st_size == 4);
     assert_int_equal(symlink("nowhere", "dangling"), 0);
     assert_int_equal(dn_file_write("dangling", "four", 4), DN_EIO);
-    assert_string_equal(dn_message(), "dangling: cannot write: a link to nothing");
+    assert_string_equal(dn_message(), "dangling: cannot write: a dangling link");
     assert_int_equal(access("dangling" DN_PARTIAL, F_OK), -1);
 
     assert_int_equal(mkfifo("pipe", 0600), 0);

@@ -71,7 +71,7 @@ static int is_running(const dn_tensor *tensor)
     return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
 }
 
-/* Compares and reports; the test goes on, so that one run shows which tensors are right. */
+/* Compares and reports; the test continues, so that one run shows which tensors are right. */
 static void expect(golden *g, const char *what, const char *part, double expected, double found,
                    double error, double tolerance)
 {

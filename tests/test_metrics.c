@@ -1,4 +1,4 @@
-/* metrics.jsonl: what a run writes, how it goes on in the file, and where that cannot be written.
+/* metrics.jsonl: what a run writes, how it resumes in the file, and where that cannot be written.
  */
 #include <stdio.h>
 #include <string.h>
@@ -103,7 +103,7 @@ static void test_any_path(void **state)
     metrics_check(2, "end", "checkpoint", "\"caf\\\\xE9\\n\"");
 }
 
-/* The configuration and the data set stand in front, once, however often the run goes on. */
+/* The configuration and the data set stand in front, once, however often the run resumes. */
 static void test_configuration(void **state)
 {
     for (int64_t done = 0; done < 3; done++) {

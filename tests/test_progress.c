@@ -26,7 +26,7 @@ static void test_plain_progress(void **state)
     free(text);
 }
 
-/* A run that was stopped between an epoch's last step and its evaluation goes on with that. */
+/* A run that was stopped between an epoch's last step and its evaluation resumes with that. */
 static void test_epoch_without_steps(void **state)
 {
     dn_metrics *metrics = NULL;

@@ -179,7 +179,7 @@ static const forgery forgeries[] = {
     {"{\"__metadata__\":[]}", 0, "__metadata__: expected texts"},
     {"{\"a\":" F32("[2]", 0, 8) "}", 8, "found no tensor features.conv0.weight"},
     {"{\"a\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}}", 8, "a: found dtype I64"},
-    {"{\"a\":" F32("[1,1,1,1,2]", 0, 8) "}", 8, "a: found a tensor of rank 5"},
+    {"{\"a\":" F32("[1,1,1,1,2]", 0, 8) "}", 8, "a: found 5 dimensions"},
     {"{}", 0, "found no tensor features.conv0.weight"},
 };
 

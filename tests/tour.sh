@@ -229,7 +229,7 @@ END
     started runs/killed 'dn_dist train --config job.ini --eval-every 0 --out runs/killed --checkpoint-every 20'
     typed 'dn_dist train --config job.ini --eval-every 0 --out runs/killed'
 
-    moment "A killed job, which goes on with another number of ranks" <<'END'
+    moment "A killed job, which resumes with another number of ranks" <<'END'
 `kill -9` leaves no time to save; the newest checkpoint is at most 20 steps old. Resumed on two ranks, the
 run ends with the same weights as the undisturbed one.
 END

@@ -250,7 +250,7 @@ static void set_handlers(void (*handler)(int))
 dn_status dn_writer_check_stop(const dn_writer *w)
 {
     const int signal = caught;
-    DN_CHECK(!signal, DN_STOPPED, "%s: stopped by SIG%s; the same command goes on", w->options->out,
+    DN_CHECK(!signal, DN_STOPPED, "%s: stopped by SIG%s; the same command resumes", w->options->out,
              sigabbrev_np(signal));
     return DN_OK;
 }

@@ -105,10 +105,10 @@ void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype)
     const char *const class = class_of(kernels, &kernels->products[dtype]);
     const char *const isa = isa_of(state->kernels, dtype);
     if (state->kernels[0] != '\0' && strcmp(state->kernels, class) != 0)
-        dn_warn("%s was trained with kernels %s, the run goes on with %s: its weights will not be "
-                "those of a run left alone; %s%s%s",
-                state->path, state->kernels, class,
-                isa ? "--isa " : "this host has no such kernels", isa ? isa : "",
-                isa ? " keeps them" : "");
+        dn_warn(
+            "%s was trained with kernels %s, the run continues with %s: its weights will not be "
+            "those of a run left alone; %s%s%s",
+            state->path, state->kernels, class, isa ? "--isa " : "this host has no such kernels",
+            isa ? isa : "", isa ? " keeps them" : "");
     snprintf(state->kernels, sizeof state->kernels, "%s", class);
 }

@@ -77,7 +77,7 @@ dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_option
     if (r->state.path[0] == '\0')
         return is_named ? take_model(r, o) : DN_OK;
     if (o->init_from[0] != '\0')
-        dn_warn("--init-from %s: not read, as the run goes on from %s (--resume none starts anew)",
+        dn_warn("--init-from %s: ignored, as the run resumes from %s (--resume none starts anew)",
                 o->init_from, r->state.path);
     before->given = 0;
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));

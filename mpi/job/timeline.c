@@ -104,9 +104,9 @@ dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const 
     if (path[0] == '\0')
         return DN_OK;
     dn_timeline *t = calloc(1, sizeof *t);
-    dn_status status = t != NULL ? comm->rank == 0 ? open_file(t, path) : DN_OK
-                                 : dn_fail(DN_ENOMEM, "--timeline: found no memory for %d spans",
-                                           DN_TIMELINE_SPANS);
+    dn_status status =
+        t != NULL ? comm->rank == 0 ? open_file(t, path) : DN_OK
+                  : dn_fail(DN_ENOMEM, "--timeline: out of memory for %d spans", DN_TIMELINE_SPANS);
     status = dn_comm_agree(comm, status);
     if (status != DN_OK) {
         drop_file(t);

@@ -144,11 +144,11 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
         "--%s: found %s, expected %s as in the checkpoint (or another --out, or --resume none)",
         o->name, ours, theirs);
     if (o->tag == DN_BEGINS)
-        dn_warn("--%s %s: not read, as the run goes on from a checkpoint that began with %s "
+        dn_warn("--%s %s: ignored, as the run resumes from a checkpoint that began with %s "
                 "(--resume none starts anew)",
                 o->name, ours, theirs);
     else
-        dn_warn("--%s: the checkpoint has %s, the run goes on with %s", o->name, theirs, ours);
+        dn_warn("--%s: the checkpoint has %s, the run continues with %s", o->name, theirs, ours);
     return DN_OK;
 }
 

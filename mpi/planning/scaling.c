@@ -119,15 +119,10 @@ static double carry(carrier *c, double at, double bytes)
 /* When a rank sees an event at time `at`: at its next poll. */
 static double seen(const dn_transport *t, double at)
 {
-    int first = 0, end = t->poll_count; /* bisection, as a profile may have many layers */
-    while (first < end) {
-        const int middle = first + (end - first) / 2;
-        if (t->polls[middle] >= at)
-            end = middle;
-        else
-            first = middle + 1;
-    }
-    return first < t->poll_count ? t->polls[first] : at;
+    for (int p = 0; p < t->poll_count; p++)
+        if (t->polls[p] >= at)
+            return t->polls[p];
+    return at;
 }
 
 /* Starts the next bucket in a slot that is free from `at` on. */

@@ -246,7 +246,7 @@ static void describe_end(dn_run_summary *s, const json_t *end)
         snprintf(s->state, sizeof s->state, "finished%s%s", is_early ? ": " : "",
                  is_early ? reason : "");
     else
-        snprintf(s->state, sizeof s->state, "stopped%s%s; the same command goes on",
+        snprintf(s->state, sizeof s->state, "stopped%s%s; the same command resumes",
                  reason[0] ? " on " : "", reason);
 }
 

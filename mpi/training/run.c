@@ -381,7 +381,7 @@ static dn_status end_early(dn_run *r, int reason)
     if (r->saved != r->done)
         DN_TRY(save(r));
     DN_TRY(end_run(r, dn_preempt_name(reason)));
-    return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to go on",
+    return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to resume",
                    dn_preempt_name(reason), r->done);
 }
 

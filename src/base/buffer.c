@@ -10,7 +10,7 @@ dn_status dn_buffer_grow(dn_buffer *buffer, size_t size)
     free(buffer->bytes);
     buffer->bytes = malloc(size);
     buffer->size = buffer->bytes ? size : 0;
-    DN_CHECK(buffer->bytes, DN_ENOMEM, "memory: found none for %zu bytes", size);
+    DN_CHECK(buffer->bytes, DN_ENOMEM, "out of memory for %zu bytes", size);
     return DN_OK;
 }
 

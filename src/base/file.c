@@ -177,7 +177,7 @@ dn_status dn_file_places(const char *path, const char *suffix, char partial[PATH
     const int found = stat(path, &info) == 0;
     const int is_plain =
         !is_descriptor(path) && (!found || S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
-    DN_CHECK(found || lstat(path, &info) != 0, DN_EIO, "%s: cannot write: a link to nothing", path);
+    DN_CHECK(found || lstat(path, &info) != 0, DN_EIO, "%s: cannot write: a dangling link", path);
     if (!found || !is_plain || !realpath(path, target))
         snprintf(target, PATH_MAX, "%s", path);
     const int length = snprintf(partial, PATH_MAX, "%s%s", target, is_plain ? suffix : "");

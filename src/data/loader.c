@@ -235,9 +235,9 @@ static dn_status allocate_ring(dn_loader *l)
     l->images = malloc(depth * batch * l->image_floats * sizeof *l->images);
     l->labels = malloc(depth * batch * sizeof *l->labels);
     l->order = s->shuffle ? malloc((size_t)s->source->count * sizeof *l->order) : NULL;
-    DN_CHECK(l->slot && l->reader && l->index && l->images && l->labels &&
-                 (l->order || !s->shuffle),
-             DN_ENOMEM, "memory: found none to read %zu batches of %zu images ahead", depth, batch);
+    DN_CHECK(
+        l->slot && l->reader && l->index && l->images && l->labels && (l->order || !s->shuffle),
+        DN_ENOMEM, "out of memory for %zu batches of %zu images that are read ahead", depth, batch);
     for (int i = 0; i < s->threads; i++)
         l->reader[i].loader = l;
     for (size_t i = 0; i < depth; i++) {
@@ -252,7 +252,7 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
 {
     dn_status status;
     dn_loader *const l = *loader = calloc(1, sizeof *l);
-    DN_CHECK(l, DN_ENOMEM, "memory: found none to read ahead");
+    DN_CHECK(l, DN_ENOMEM, "out of memory for the data loader");
     const dn_transform *const t = &s->transform;
     *l = (dn_loader){.settings = *s,
                      .image_floats = (size_t)t->channels * (size_t)t->height * (size_t)t->width,

@@ -107,7 +107,7 @@ static dn_status tell_missing(dn_status status, const char *folder)
     DN_CHECK(dn_join_path(below, folder, DN_JOURNAL_NAME) != DN_OK || access(below, F_OK) != 0,
              status,
              "%s: found records that are not all made yet, expected %s; give create_records the "
-             "same command again, which goes on",
+             "same command again, which resumes",
              folder, file_name);
     return dn_fail(status,
                    "%s: found a folder without %s, expected records; make them with create_records "

@@ -27,7 +27,7 @@ static dn_status make_subset(dn_subset *s, const dn_source *whole)
     s->images.labels = s->labels = malloc((size_t)count * sizeof *s->labels);
     s->images.read = read_subset;
     s->images.count = 0;
-    DN_CHECK(s->index && s->labels, DN_ENOMEM, "memory: found none to list %" PRId64 " images",
+    DN_CHECK(s->index && s->labels, DN_ENOMEM, "out of memory for a list of %" PRId64 " images",
              count);
     return DN_OK;
 }
@@ -66,7 +66,7 @@ static uint8_t is_drawn(const dn_selection *d, class_left *left, int class)
 dn_status dn_draw_images(dn_selection *d, uint8_t *drawn)
 {
     class_left *const left = calloc((size_t)d->classes, sizeof *left);
-    DN_CHECK(left, DN_ENOMEM, "memory: found none to count %d classes", d->classes);
+    DN_CHECK(left, DN_ENOMEM, "out of memory for %d classes", d->classes);
     d->drawn = d->largest = 0;
     for (int64_t i = 0; i < d->count; i++)
         if (++left[d->labels[i]].images > d->largest)
@@ -106,7 +106,7 @@ dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source 
         status = make_subset(held_out, whole);
     DN_TRY(status);
     uint8_t *const drawn = malloc((size_t)whole->count);
-    DN_CHECK(drawn, DN_ENOMEM, "memory: found none to draw from %" PRId64 " images", whole->count);
+    DN_CHECK(drawn, DN_ENOMEM, "out of memory for a subset of %" PRId64 " images", whole->count);
     status = split_images(kept, held_out, &draw, drawn);
     free(drawn);
     return status;

@@ -103,7 +103,7 @@ dn_status dn_saver_build(const dn_saver *s, char **bytes, size_t *count)
     H5Pclose(access);
     if (!is_whole) {
         free(*bytes);
-        return dn_fail(DN_ENOMEM, "memory: found none to build the checkpoint of step %" PRId64,
+        return dn_fail(DN_ENOMEM, "out of memory for the checkpoint of step %" PRId64,
                        s->state.step);
     }
     snprintf(*bytes + size, DN_SEAL_BYTES + 1, DN_SEAL "%016" PRIx64,
@@ -164,7 +164,7 @@ dn_status dn_saver_create(dn_saver **saver, const dn_net *net, const dn_optimize
     const size_t floats = view.parameter_count + view.running_count + optimizer->floats;
     DN_TRY(dn_make_folders(folder));
     dn_saver *s = malloc(sizeof *s + floats * sizeof *s->copy);
-    DN_CHECK(s, DN_ENOMEM, "memory: found none to copy %zu floats for checkpoints", floats);
+    DN_CHECK(s, DN_ENOMEM, "out of memory for the checkpoints' copy of %zu floats", floats);
     *s = (dn_saver){.net = net, .optimizer = optimizer, .folder = folder, .keep = keep};
     s->written = -1;
     s->parameters = s->copy;
@@ -250,7 +250,7 @@ void dn_saver_warn(dn_saver *s)
 {
     if (s == NULL || s->told != DN_UNTOLD)
         return;
-    dn_warn("%s; training goes on, the next checkpoint is tried all the same", s->failure.message);
+    dn_warn("%s; training continues and will try the next checkpoint", s->failure.message);
     s->told = DN_WARNED_OF;
 }
 

@@ -191,8 +191,8 @@ static dn_status take_entry(dn_named_tensor *t, const char *path, const entry *e
     DN_CHECK(e->dtype->value, DN_ESHAPE, "%s: %s: found dtype %s, expected F32, F16 or BF16", path,
              e->name, e->dtype->name);
     DN_CHECK(e->dims <= 4 && strlen(e->name) < sizeof t->name, DN_ESHAPE,
-             "%s: %s: found a tensor of rank %d, expected 1 to 4 and a shorter name", path, e->name,
-             e->dims);
+             "%s: %s: found %d dimensions and a name of %zu bytes, expected at most 4 and %zu",
+             path, e->name, e->dims, strlen(e->name), sizeof t->name - 1);
     strcpy(t->name, e->name);
     t->dims = e->dims;
     memcpy(t->shape, e->shape, sizeof t->shape);

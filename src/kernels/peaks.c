@@ -77,7 +77,7 @@ dn_status dn_peaks_measure(dn_peaks *peaks, const dn_kernels *kernels, dn_dtype 
         }
         free(x);
     }
-    DN_CHECK(!failed, DN_ENOMEM, "memory: found none for arrays of %zu bytes a thread", bytes);
+    DN_CHECK(!failed, DN_ENOMEM, "out of memory for arrays of %zu bytes a thread", bytes);
     *peaks = (dn_peaks){.flops = best[FLOPS], .read = best[READ], .scale = best[SCALE]};
     return DN_OK;
 }

@@ -32,17 +32,17 @@ static size_t ISA(packed_floats)(int outputs, int inputs, int taps)
     return (size_t)rows * (size_t)inputs * (size_t)taps;
 }
 
-/* `mr` outputs of all inputs, for one tap. If the outputs are contiguous, as in the backward pass,
+/* MR outputs of all inputs, for one tap. If the outputs are contiguous, as in the backward pass,
  * a row of them is short and the next one far away: prefetches the weights one DN_PACK_OUTPUTS
  * ahead. */
-INLINE float *pack_tile(float *to, const int mr, const float *w, int inputs,
-                        const ptrdiff_t out_step, const ptrdiff_t in_step)
+INLINE float *pack_tile(float *to, const float *w, int inputs, const ptrdiff_t out_step,
+                        const ptrdiff_t in_step)
 {
     for (int c = 0; c < inputs; c++, w += in_step) {
         if (out_step == 1)
             __builtin_prefetch(w + DN_PACK_OUTPUTS);
         UNROLL
-        for (int o = 0; o < mr; o++)
+        for (int o = 0; o < MR; o++)
             *to++ = w[o * out_step];
     }
     return to;
@@ -70,9 +70,9 @@ static void ISA(pack)(float *packed, const dn_weight_view *weights)
             if (mr < MR || left < mr)
                 packed = pack_some(packed, mr, w, left, weights);
             else if (out_step == 1)
-                packed = pack_tile(packed, MR, w, inputs, 1, in_step);
+                packed = pack_tile(packed, w, inputs, 1, in_step);
             else
-                packed = pack_tile(packed, MR, w, inputs, out_step, in_step);
+                packed = pack_tile(packed, w, inputs, out_step, in_step);
         }
     }
 }

@@ -279,7 +279,7 @@ dn_status dn_build(dn_net *net)
     net->layers = calloc(most, sizeof *net->layers);
     net->tensors = calloc(5 * most + 2, sizeof *net->tensors);
     if (net->maps == NULL || net->layers == NULL || net->tensors == NULL)
-        return dn_fail(DN_ENOMEM, "memory: found none to build %s", spec->name);
+        return dn_fail(DN_ENOMEM, "out of memory for the model %s", spec->name);
     int map = build_stem(net);
     for (int b = 0; b < spec->blocks; b++) {
         for (int l = 0; l < spec->layers[b]; l++)

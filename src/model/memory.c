@@ -215,7 +215,7 @@ static dn_status create_arena(dn_net *net)
 {
     void *arena = mmap(NULL, net->arena_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    DN_CHECK(arena != MAP_FAILED, DN_ENOMEM, "memory: found none for a net of %.1f MiB",
+    DN_CHECK(arena != MAP_FAILED, DN_ENOMEM, "out of memory for a net of %.1f MiB",
              (double)net->arena_bytes / 0x1p20);
     madvise(arena, net->arena_bytes, MADV_HUGEPAGE);
     net->arena = arena;
@@ -229,7 +229,7 @@ dn_status dn_memory_create(dn_net *net)
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
     DN_CHECK(net->regions && net->visits && net->recomputing, DN_ENOMEM,
-             "memory: found none to plan %s", net->spec.name);
+             "out of memory for the plan of %s", net->spec.name);
     if (net->options.train)
         DN_TRY(dn_recompute_mark(net));
     net->scratch_floats = dn_visits_scratch(net);

@@ -35,7 +35,7 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     *out = NULL;
     DN_TRY(dn_spec_check(spec));
     dn_net *net = calloc(1, sizeof *net);
-    DN_CHECK(net != NULL, DN_ENOMEM, "memory: found none for a net");
+    DN_CHECK(net != NULL, DN_ENOMEM, "out of memory for a net");
     net->spec = *spec;
     net->options = *options;
     if (net->options.norm_group == 0)

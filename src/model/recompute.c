@@ -39,7 +39,7 @@ dn_status dn_recompute_mark(dn_net *net)
     const dn_layer **layers = malloc((size_t)net->layer_count * sizeof *layers);
     int count = 0;
     double left = 0;
-    DN_CHECK(layers != NULL, DN_ENOMEM, "memory: found none to plan %s", net->spec.name);
+    DN_CHECK(layers != NULL, DN_ENOMEM, "out of memory for the plan of %s", net->spec.name);
     for (int i = 0; i < net->layer_count; i++) {
         const dn_layer *l = &net->layers[i];
         left += share * forward_flops(net, i);

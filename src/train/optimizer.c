@@ -46,8 +46,8 @@ dn_status dn_optimizer_state_create(dn_optimizer_state *state, const dn_optimize
     const size_t floats = states + average;
     *state = (dn_optimizer_state){.optimizer = optimizer, .count = count, .floats = floats};
     state->vectors = calloc(floats + 1, sizeof *state->vectors); /* never size 0 */
-    DN_CHECK(state->vectors, DN_ENOMEM, "memory: found none for %zu floats of the optimizer %s",
-             floats, optimizer->name);
+    DN_CHECK(state->vectors, DN_ENOMEM, "out of memory for %zu floats of the optimizer %s", floats,
+             optimizer->name);
     state->average = average > 0 ? state->vectors + states : NULL;
     return DN_OK;
 }

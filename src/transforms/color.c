@@ -56,7 +56,8 @@ dn_status dn_adjust_saturation(dn_canvas *c, double factor)
     return DN_OK;
 }
 
-dn_status dn_adjust_hue(dn_canvas *c, double factor)
+/* Leaves grey images unchanged. */
+static dn_status adjust_hue(dn_canvas *c, double factor)
 {
     uint8_t *pixels;
     if (c->transform->channels != RED_GREEN_BLUE)
@@ -88,7 +89,7 @@ static dn_status apply_jitter(const dn_transform_step *s, const double drawn[DN_
                               dn_canvas *c)
 {
     static dn_status (*const adjust[])(dn_canvas *, double) = {
-        dn_adjust_brightness, dn_adjust_contrast, dn_adjust_saturation, dn_adjust_hue};
+        dn_adjust_brightness, dn_adjust_contrast, dn_adjust_saturation, adjust_hue};
     (void)s;
     for (int i = 0; i < ADJUSTMENTS; i++) {
         const int which = (int)drawn[ADJUSTMENTS + i];

@@ -154,11 +154,10 @@ void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const do
 void dn_op_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
                        double drawn[DN_DRAWN]);
 
-/* color.c; factors as in torchvision's adjust_*. Saturation and hue leave grey images unchanged. */
+/* color.c; factors as in torchvision's adjust_*. Saturation leaves grey images unchanged. */
 dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);
 dn_status dn_adjust_contrast(dn_canvas *canvas, double factor);
 dn_status dn_adjust_saturation(dn_canvas *canvas, double factor);
-dn_status dn_adjust_hue(dn_canvas *canvas, double factor);
 
 /* warp.c. Pixel (x, y) is taken from (m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5]) / (m[6] x +
  * m[7] y + 1), both relative to the image's centre or, for a perspective, its upper left corner. */

@@ -213,9 +213,10 @@ static void ISA(grey)(const uint8_t *planes, size_t plane, uint8_t *grey)
         grey[i] = (uint8_t)(int32_t)(0.2989F * planes[i] + 0.587F * green[i] + 0.114F * blue[i]);
 }
 
-static inline float between(float x, float least, float most)
+/* Into [0, most]. */
+static inline float clip(float x, float most)
 {
-    x = x < least ? least : x;
+    x = x < 0 ? 0 : x;
     return x > most ? most : x;
 }
 
@@ -223,7 +224,7 @@ static void ISA(scale)(uint8_t *x, float ratio, float rest, size_t count)
 {
 #pragma omp simd
     for (size_t i = 0; i < count; i++)
-        x[i] = (uint8_t)(int32_t)between(x[i] * ratio + rest, 0, 255);
+        x[i] = (uint8_t)(int32_t)clip(x[i] * ratio + rest, 255);
 }
 
 static void ISA(blend)(uint8_t *x, const uint8_t *other, float ratio, size_t count)
@@ -231,7 +232,7 @@ static void ISA(blend)(uint8_t *x, const uint8_t *other, float ratio, size_t cou
     const float rest = 1 - ratio;
 #pragma omp simd
     for (size_t i = 0; i < count; i++)
-        x[i] = (uint8_t)(int32_t)between(x[i] * ratio + other[i] * rest, 0, 255);
+        x[i] = (uint8_t)(int32_t)clip(x[i] * ratio + other[i] * rest, 255);
 }
 
 /* A channel of an HSV colour: value - depth max(0, min(k, 4 - k, 1)), where k = `sixths` mod 6 and
@@ -240,7 +241,7 @@ static inline uint8_t shade(float value, float depth, float sixths)
 {
     const float at = sixths >= 6 ? sixths - 6 : sixths, rest = 4 - at;
     const float slope = at < rest ? at : rest;
-    return (uint8_t)(int32_t)(between(value - depth * between(slope, 0, 1), 0, 1) * 255.999F);
+    return (uint8_t)(int32_t)(clip(value - depth * clip(slope, 1), 1) * 255.999F);
 }
 
 /* Converts colours in [0, 1] to hue, saturation and value, and back. */
@@ -320,7 +321,7 @@ static void ISA(bilinear)(const uint8_t *bordered, int height, int width, int fi
         const float found = upper * (1 - down) + lower * down;
         const float cover = coverage(column, right, width) * coverage(row, down, height);
         const float blended = fill < 0 ? found : (found - (float)fill) * cover + (float)fill;
-        to[i] = (uint8_t)(int32_t)round_even(between(blended, 0, 255));
+        to[i] = (uint8_t)(int32_t)round_even(clip(blended, 255));
     }
 }
 

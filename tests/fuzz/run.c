@@ -114,7 +114,7 @@ static void check_tensors(const dn_view *net)
                      t->kind == DN_RUNNING_VAR ? 0 : -INFINITY);
 }
 
-/* The options of a run that goes on from there. */
+/* The options of a run that resumes from there. */
 static dn_status take_config(const dn_checkpoint *state)
 {
     const dn_command train = {.name = "train", .bit = DN_COMMAND_TRAIN};

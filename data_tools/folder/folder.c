@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder/conversion.h"
 #include "folder/folder_shards.h"
 
 /* ---- the plan ---- */

@@ -10,7 +10,6 @@
 #define DN_FOLDER_H
 
 #include "dn/progress.h"
-#include "folder/conversion.h"
 #include "writer/writer.h"
 
 struct dn_folder;

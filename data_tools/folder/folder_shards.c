@@ -13,6 +13,8 @@
 
 #include <xxhash.h>
 
+#include "folder/conversion.h"
+
 /* ---- a shard in the journal ---- */
 
 /* Followed by the `planned` checksums of files and the `planned` flags of images. */

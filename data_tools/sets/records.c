@@ -12,7 +12,6 @@
 
 #include <xxhash.h>
 
-#include "dn/image.h"
 #include "folder/folder.h"
 #include "writer/writer.h"
 #include "writer/pixel_sums.h"

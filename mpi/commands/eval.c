@@ -16,7 +16,6 @@
 #include "dn/json.h"
 #include "dn/run_folder.h"
 #include "dn/terminal.h"
-#include "report/page.h"
 #include "report/worst.h"
 #include "training/evaluate.h"
 

@@ -284,9 +284,7 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
         status = dn_writer_save_encoded(&k->writer, shard, image);
-    for (int64_t i = 0; i < shard->count; i++)
-        dn_stored_image_free(&image[i]);
-    free(image);
+    dn_stored_images_free(image, shard->count);
     return status;
 }
 

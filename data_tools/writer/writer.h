@@ -26,6 +26,9 @@ typedef struct dn_stored_image {
 /* Frees its memory and zeroes it. */
 void dn_stored_image_free(dn_stored_image *image);
 
+/* Frees image(count) and their memory; accepts NULL. */
+void dn_stored_images_free(dn_stored_image *image, int64_t count);
+
 /* A writer of records; the first member of the structures for the kinds of sources. */
 typedef struct dn_writer {
     const dn_records_options *options;

@@ -243,17 +243,6 @@ done:
     return DN_OK;
 }
 
-dn_status dn_folder_check_options(const dn_records_options *o)
-{
-    DN_CHECK(!o->quality || o->short_side || o->exif == DN_EXIF_APPLY, DN_EINVAL,
-             "--quality: found it without --short-side or --exif apply, so no JPEG is made");
-    DN_CHECK(!o->like || !o->classes, DN_EINVAL,
-             "--classes: found it with --like, whose classes are taken");
-    DN_CHECK(!o->like || o->val_fraction <= 0, DN_EINVAL,
-             "--val-fraction: found it with --like, where all images are the test split");
-    return DN_OK;
-}
-
 /* Loads the records of --like, whose mean and std are used, as images to score need those of the
  * training images. */
 static dn_status load_like(dn_manifest **like, dn_folder_writer *k, dn_data_info *info)
@@ -299,7 +288,6 @@ dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *opt
     if (!set)
         DN_TRY(describe_own(&own, options));
     set = set ? set : &own;
-    DN_TRY(dn_folder_check_options(options));
     dn_data_info info = set->info;
     const int length = options->out  ? snprintf(out, PATH_MAX, "%s", options->out)
                        : set->folder ? snprintf(out, PATH_MAX, "%s", set->folder)

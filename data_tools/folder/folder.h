@@ -23,9 +23,6 @@ typedef struct dn_folder_set {
     dn_status (*scan)(struct dn_folder *f); /* as dn_folder_scan */
 } dn_folder_set;
 
-/* DN_EINVAL if an option needs another one, or excludes it. */
-dn_status dn_folder_check_options(const dn_records_options *options);
-
 /* As dn_records_make (sets/records.h), for that set, or if it is NULL for the class folders in
  * options->source. With options->shards 0 a shard has some 64 MB. out = the folder of the records:
  * options->out, else the set's, else one named after the source. DN_ECORRUPT or DN_EINVAL names a

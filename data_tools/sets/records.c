@@ -230,7 +230,6 @@ dn_status dn_records_make_encoded(const dn_raw_set *set, const dn_records_option
 {
     char source[PATH_MAX];
     *made = 0;
-    DN_TRY(dn_folder_check_options(options));
     DN_TRY(dn_raw_set_find(set, options, source));
     const dn_folder_set images = {.info = set->info,
                                   .prefix = set->prefix,

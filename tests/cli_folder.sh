@@ -230,6 +230,9 @@ many whole >out 2>&1 || fail "many" out
 await $! test -e deaf/making.journal
 kill -INT $! && wait $! || fail "SIGINT in the background" out
 [[ ! -e whole/making.journal ]] || fail "the journal stays"
+touch whole/making.journal # as a kill behind dataset.json leaves it
+many whole >out 2>&1 && grep -q "already complete" out && [[ ! -e whole/making.journal ]] ||
+    fail "the journal of complete records stays" out
 status=0
 cut KILL parts 00003 || status=$?
 ((status == 137)) || fail "KILL: status $status"

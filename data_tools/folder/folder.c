@@ -232,7 +232,7 @@ static dn_status make_records(dn_folder_writer *k, const dn_data_info *info, int
     DN_TRY(plan_folder(k, info));
     DN_TRY(compare_existing(k, &complete));
     if (complete)
-        return DN_OK;
+        return dn_writer_remove_journal(&k->writer);
     *made = 1;
     DN_TRY_OR_DONE(dn_writer_open(&k->writer, listing));
     DN_TRY_OR_DONE(dn_folder_make_shards(k));

@@ -196,7 +196,7 @@ static dn_status make_records(struct make *k, int *made)
         dn_writer_is_complete(&k->writer, count_pixel_shards(k, existing->split[DN_TRAIN].count));
     const dn_status found = dn_raw_set_find(k->set, options, source);
     if (found == DN_ENOENT && complete && is_all(k))
-        return DN_OK;
+        return dn_writer_remove_journal(&k->writer);
     DN_TRY(found);
     DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
     DN_TRY(select_images(k->set, options, source, k->split, k->class_names, &classes));
@@ -204,7 +204,7 @@ static dn_status make_records(struct make *k, int *made)
     DN_TRY(dn_writer_check_channels(&k->writer, source));
     DN_TRY(dn_writer_check_source(&k->writer, source));
     if (complete)
-        return DN_OK;
+        return dn_writer_remove_journal(&k->writer);
     DN_TRY(dn_writer_write(&k->writer, make_shard, k));
     *made = 1;
     return DN_OK;

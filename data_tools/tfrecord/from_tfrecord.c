@@ -355,11 +355,9 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(plan_set(k, &info));
     DN_TRY(dn_writer_check_channels(&k->writer, set->name));
     DN_TRY(dn_writer_check_source(&k->writer, set->name));
-    if (!dn_writer_has_classes(&k->writer) ||
-        !dn_writer_is_complete(&k->writer, k->writer.manifest->split[DN_TRAIN].shards)) {
-        DN_TRY(dn_writer_write(&k->writer, make_one, k));
-        *made = 1;
-    }
+    *made = !dn_writer_has_classes(&k->writer) ||
+            !dn_writer_is_complete(&k->writer, k->writer.manifest->split[DN_TRAIN].shards);
+    DN_TRY(*made ? dn_writer_write(&k->writer, make_one, k) : dn_writer_remove_journal(&k->writer));
     dn_info("%s: %" PRId64 " records of %d files, %" PRId64 " bad records left out", set->name,
             set->records, set->files, k->bad);
     return DN_OK;

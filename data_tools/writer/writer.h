@@ -54,6 +54,10 @@ int dn_writer_has_classes(const dn_writer *w);
  * split. */
 int dn_writer_is_complete(const dn_writer *w, int shards);
 
+/* Removes the journal beside complete records, left by a process that was killed after it wrote
+ * dataset.json. DN_EINVAL if another process is making records there, DN_EIO. */
+dn_status dn_writer_remove_journal(const dn_writer *w);
+
 /* The default number of shards of the first split, for `images` images with `bytes` bytes: one for
  * each 64 MB, for pixels at least that of the known sets, and at most `images`. */
 int dn_writer_default_shards(int is_encoded, int64_t bytes, int64_t images);

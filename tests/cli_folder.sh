@@ -18,6 +18,14 @@ print(json.load(open(sys.argv[1] + "/dataset.json"))["splits"][sys.argv[2]]["cou
 # Options
 refused "found no --source" FOLDER
 refused "nowhere: cannot read: No such file" FOLDER --source nowhere
+# a source that cannot be named after its folder
+(for ((i = 0; i < 20; i++)); do
+    name=$(printf '%0250d' $i)
+    mkdir "$name" && cd "$name"
+done
+mkdir pictures && limited "$records" FOLDER --source pictures) >out 2>&1 && fail "a path that is too long: accepted"
+grep -q "^create_records: pictures: cannot read: File name too long$" out || fail "a path that is too long" out
+rm -r 000*
 refused "--val-fraction: found '1'" FOLDER --source mixed --val-fraction 1
 refused "--limit: found '0'" FOLDER --source mixed --limit 0
 refused "--on-bad-image: found 'go'" FOLDER --source mixed --on-bad-image go

@@ -1,6 +1,7 @@
 /* Makes records from a tree of class folders; see folder.h. */
 #include "folder/folder.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,15 +177,18 @@ static void report(const dn_folder_writer *k)
 /* ---- all of it ---- */
 
 /* name = the name of the data set and prefix of its shards: the last component of the source with
- * safe characters only, or "folder". */
-static void name_set(const char *source, char *name, size_t size)
+ * safe characters only, or "folder" for "/" and hidden folders. */
+static dn_status name_set(const char *source, char *name, size_t size)
 {
-    char whole[PATH_MAX];
-    const char *const path = realpath(source, whole), *const slash = path ? strrchr(path, '/') : "";
-    snprintf(name, size, "%s", path && slash[1] && slash[1] != '.' ? slash + 1 : "folder");
+    char path[PATH_MAX];
+    DN_CHECK(realpath(source, path), errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s",
+             source, strerror(errno));
+    const char *const last = strrchr(path, '/') + 1;
+    snprintf(name, size, "%s", *last && *last != '.' ? last : "folder");
     for (char *c = name; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
             *c = '_';
+    return DN_OK;
 }
 
 /* 1 if the existing records have the planned mean and std, which --like determines. */
@@ -273,7 +277,7 @@ static dn_status describe_own(dn_folder_set *own, const dn_records_options *opti
     DN_CHECK(options->source, DN_EINVAL,
              "FOLDER: found no --source, expected the folder of images");
     *own = (dn_folder_set){.info.channels = 3, .source = options->source, .scan = dn_folder_scan};
-    name_set(options->source, own->info.dataset, sizeof own->info.dataset);
+    DN_TRY(name_set(options->source, own->info.dataset, sizeof own->info.dataset));
     own->prefix = own->info.dataset;
     return DN_OK;
 }

@@ -194,7 +194,9 @@ static int resolve(const char *path, char real[PATH_MAX])
 static dn_status check_out(const dn_folder *f, const char *folder)
 {
     char in[PATH_MAX], out[PATH_MAX];
-    if (!realpath(folder, in) || !resolve(f->options->out, out))
+    DN_CHECK(realpath(folder, in), errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s",
+             folder, strerror(errno));
+    if (!resolve(f->options->out, out))
         return DN_OK;
     const size_t length = strlen(in);
     const char *below = strncmp(in, out, length) == 0 && out[length] == '/' ? out + length : "";

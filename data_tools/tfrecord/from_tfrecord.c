@@ -6,6 +6,7 @@
  */
 #include "tfrecord/from_tfrecord.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdlib.h>
@@ -376,8 +377,10 @@ static int is_in(const char *path, const char *out)
 static dn_status check_out(const dn_record_set *set, const char *out)
 {
     char real[PATH_MAX];
-    if (!realpath(out, real))
+    if (!realpath(out, real)) {
+        DN_CHECK(errno == ENOENT, DN_EIO, "%s: cannot read: %s", out, strerror(errno));
         return DN_OK;
+    }
     for (int i = 0; i < set->files; i++)
         DN_CHECK(!is_in(set->file[i].path, real), DN_EINVAL,
                  "%s: found it in %s, where the records are to be; name another --out",

@@ -218,12 +218,15 @@ mkdir -p many/x many/y
 for ((i = 0; i < 600; i++)); do
     ln "large.jpg" "many/x/$i.jpg" && ln "large.jpg" "many/y/$i.jpg"
 done
-many() { limited "$records" FOLDER --source many --out "$@" --shards 50 --short-side 100; }
+rm many/x/10.jpg
+head -c 9000 large.jpg >many/x/10.jpg # of the first shard
+many=(FOLDER --source many --on-bad-image skip)
+many() { limited "$records" "${many[@]}" --out "$@" --shards 50 --short-side 100; }
 # cut SIGNAL OUT SHARD: sends it once the shard is there; the status. With many jobs the first shards
 # would end with the last.
 cut() {
     local status=0 told=0
-    "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
+    "$records" "${many[@]}" --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
     await $! test -e "$2/many-train-$3-of-00050.h5"
     kill -"$1" $! 2>/dev/null
     wait $! 2>/dev/null || status=$?
@@ -234,7 +237,7 @@ cut() {
 }
 many whole >out 2>&1 || fail "many" out
 # What a shell runs in the background ignores SIGINT, and goes on doing so.
-"$records" FOLDER --source many --out deaf --shards 50 --short-side 100 >out 2>&1 &
+"$records" "${many[@]}" --out deaf --shards 50 --short-side 100 >out 2>&1 &
 await $! test -e deaf/making.journal
 kill -INT $! && wait $! || fail "SIGINT in the background" out
 [[ ! -e whole/making.journal ]] || fail "the journal stays"
@@ -244,13 +247,15 @@ many whole >out 2>&1 && grep -q "already complete" out && [[ ! -e whole/making.j
 status=0
 cut KILL parts 00003 || status=$?
 ((status == 137)) || fail "KILL: status $status"
-"$records" FOLDER --source many --out over --shards 3 --short-side 100 >out 2>&1 || fail "many, 3 shards" out
+"$records" "${many[@]}" --out over --shards 3 --short-side 100 >out 2>&1 || fail "many, 3 shards" out
 cut KILL over 00003 || true # whole records, made anew
 rm -r over
 status=0
 cut TERM parts 00012 || status=$?
 ((status == 75)) || fail "TERM: status $status" cut-out
 grep -q "parts: [0-9]* of 56 shards are whole; going on with the others" cut-out || fail "going on" cut-out
+grep -q "^warning: many/x/10.jpg: not sound, as an earlier attempt found; left out" cut-out ||
+    fail "a bad image of a whole shard" cut-out
 [[ $(tail -n 1 cut-out) == "create_records: parts: stopped by SIGTERM; the same command goes on" ]] ||
     fail "the line of a signal" cut-out
 [[ -z $(find parts -name '*.partial') ]] || fail "left temporary files"
@@ -269,10 +274,10 @@ grep -q "going on" out && fail "shards of a changed source are taken" out
 diff -r whole parts || fail "other bytes of the same images"
 rm -r parts
 cut KILL parts 00003 || true
-limited "$records" FOLDER --source many --out parts --shards 50 --short-side 90 >out 2>&1 || fail "another --short-side" out
+limited "$records" "${many[@]}" --out parts --shards 50 --short-side 90 >out 2>&1 || fail "another --short-side" out
 grep -q "going on" out && fail "shards of another --short-side are taken" out
 for delay in 0.05 0.1 0.2 0.4 0.8; do
-    (timeout -s KILL "$delay" "$records" FOLDER --source many --out random --shards 50 \
+    (timeout -s KILL "$delay" "$records" "${many[@]}" --out random --shards 50 \
         --short-side 100 || true) >/dev/null 2>&1
 done
 many random >out 2>&1 || fail "after random interruptions" out

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the completion of a program's words for a shell, from what the program's --help lists.
+# Writes a shell's completion for a program, from the program's --help.
 #
 #   completion.sh bash|zsh PROGRAM
 set -euo pipefail
@@ -12,14 +12,15 @@ words=$("$program" --help | awk -v name="$name" '
     /^$/ { listing = 0 }
     listing && /^  [^ ]/ { print $1 }' | sort -u | xargs)
 
-# Who has a --help of its own: the first words, and last "", the program, which stands for others.
+# The words with a --help of their own: the first words, and last "" for the program itself, which
+# stands for all others.
 commands() {
     tr ' ' '\n' <<<"$words"
     echo
 }
 
-# options COMMAND: lines "name<TAB>argument<TAB>description" of its --help; "-" for no argument. One
-# that is listed as --[no-]NAME is two.
+# options COMMAND: lines "name<TAB>argument<TAB>description" from its --help, with "-" for no
+# argument. An option that is listed as --[no-]NAME becomes two.
 options() {
     "$program" ${1:+"$1"} --help | awk '
         function show(name, text) { print name "\t" (argument ? argument : "-") "\t" text }
@@ -39,8 +40,8 @@ options() {
         END { flush() }'
 }
 
-# What may follow an option with such an argument: words of "a|b", @dir, @file, @COMMAND where a
-# command such as "models" lists what --model takes, or nothing that can be listed.
+# The completions of an option's argument: the words of "a|b", @dir, @file, @COMMAND if a command
+# such as "models" lists them, or nothing.
 values() { # OPTION ARGUMENT
     local list=${1#--}s
     [[ $2 != NAME ]] || [[ " $words " != *" $list "* ]] || echo "@$list"
@@ -52,7 +53,8 @@ values() { # OPTION ARGUMENT
     esac
 }
 
-# What a command's words are, by its usage: @dir of runs or records, @file, or "" where it takes none.
+# The completions of a command's operands, by its usage: @dir for runs or records, @file, or "" for
+# none.
 positions() { # COMMAND
     local usage
     usage=$("$program" ${1:+"$1"} --help | sed -n "1s/^Usage: $name $1 *\(.*\)\[options\]\$/\1/Ip")
@@ -115,7 +117,7 @@ complete -F _$name $name
 END
 }
 
-# _arguments' lines for a command.
+# The lines of _arguments for a command.
 zsh_arguments() {
     local option argument text list
     while IFS=$'\t' read -r option argument text; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes a manual page from what --help says, by help2man, and mends what that takes for running text:
-# the lines of the usage, and lists of words that are to be copied. PROGRAM.h2m has what --help lacks.
+# Writes a manual page from --help by help2man, and corrects what that mistakes for running text:
+# the lines of the usage, and lists of words. PROGRAM.h2m has the sections that --help lacks.
 #
 #   manual.sh HELP2MAN VERSION TITLE NAME PROGRAM [COMMAND]
 set -euo pipefail
@@ -8,7 +8,7 @@ help2man=$1 version=$2 title=$3 name=$4
 shift 4
 further=$(dirname "${BASH_SOURCE[0]}")/$(basename "$1").h2m
 
-# The lines of the usage, as roff takes them.
+# The lines of the usage, escaped for roff.
 usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
     !over { sub(/^(Usage: |       )/, ""); print }' | sed 's/\\/\\e/g; s/-/\\-/g')
 
@@ -20,7 +20,7 @@ usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
         is_literal = on
     }
     BEGIN { is_long = ENVIRON["USAGE"] ~ /\n/ }
-    # It shouts the name, keeps its space, and justifies and hyphenates.
+    # help2man writes the name in capitals with a space, justifies and hyphenates.
     sub(/^\.TH [^ ]+/, ".TH " name) { print $0 "\n.ad l\n.nh"; next }
     section == "NAME" && sub(/^.* \\- /, name " \\- ") { }
     sub(/^\.SS .Exit status:.$/, ".SH EXIT STATUS") { } # it knows Environment
@@ -34,12 +34,12 @@ usage=$("$@" --help | awk 'NR > 1 && !/^ / { over = 1 }
     }
     is_skipped && /^\.(PP|SS)/ { is_skipped = 0 }
     is_skipped { next }
-    # The steps of --augment, and models, up to the next heading; what a step is has blanks in it.
+    # The steps of --augment, and the models, up to the next heading; a step may contain blanks.
     /^\.(PP|SS)/ { literal(0); in_list = 0 }
     /^(steps of .*|models)$/ { in_list = 1; print; next }
     in_list && /^\.IP/ { literal(1); next }
     is_literal && / / && !/^or / { print "    " $0; next }
-    # An option that fills its column has but one blank before its text.
+    # An option that fills its column has only one blank before its text.
     before == ".TP" { $0 = parted($0) }
     { print; before = $0 }
     END { literal(0) }

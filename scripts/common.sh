@@ -1,5 +1,5 @@
-# What the scripts of this folder and .ci/run share; they source it and go on from the project's
-# folder, whatever the current directory was.
+# Functions of the scripts in this folder and of .ci/run, which source it. Changes to the project's
+# folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +15,7 @@ test_packages=(python3-numpy python3-scipy python3-h5py python3-pil python3-torc
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }
 
-# packages NAME...: asks apt for those that are missing, and only if some are.
+# packages NAME...: installs those that are missing, by apt.
 packages() {
     if [[ ! -r /etc/debian_version ]]; then
         echo "expected Debian or Ubuntu; install what these packages of Debian hold, and build" \
@@ -42,7 +42,7 @@ packages() {
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# build FOLDER [CMAKE-OPTION...]: options of earlier calls stay.
+# build FOLDER [CMAKE-OPTION...]: configures and builds; options of earlier calls are kept.
 build() {
     local folder=$1
     shift
@@ -50,7 +50,8 @@ build() {
     cmake --build "$folder"
 }
 
-# Open MPI refuses to run as root, and reads other processes' memory, which containers forbid.
+# By default Open MPI refuses to run as root, and reads other processes' memory, which containers
+# forbid.
 mpi_settings() {
     if ((EUID == 0)); then
         export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

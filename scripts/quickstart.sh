@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained DenseNet: installs what is missing, builds, makes the
-# Fashion-MNIST records, trains on 2 MPI ranks, evaluates. Run again, it does only what is left.
+# Fashion-MNIST records, trains on 2 MPI ranks, evaluates. When run again, it does only what is
+# missing.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 data=data/fashion_mnist

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Plays a training step on a fat tree of nodes in SimGrid (Debian: libsimgrid-dev), and prints its
-# seconds beside those that `dn_dist plan` predicts.
+# Simulates a training step on a fat tree of nodes in SimGrid (Debian: libsimgrid-dev), and prints
+# its time beside the prediction of `dn_dist plan`.
 #
 #   scripts/simulate_scaling.sh BUILD PROFILE NODES LATENCY_US BANDWIDTH_GB [BUCKET_MB]
 #
-# PROFILE is what `dn_dist bench --profile FILE` writes; NODES is 16, 64, 256 or 1024, one rank on
-# each. Two levels of switches with full bisection; a node's link has the bandwidth, and the four
-# links of the longest way have the latency together. What SimGrid assumes of an old Ethernet by
-# default (bandwidth and latency factors, TCP's window) is switched off, and so is what it takes from
-# a link for acknowledgements the other way: a bandwidth measured with both sides sending has paid.
+# PROFILE is a file of `dn_dist bench --profile FILE`; NODES is 16, 64, 256 or 1024, with one rank
+# on each. There are two levels of switches with full bisection bandwidth; a node's link has the
+# given bandwidth, and the four links of the longest path together have the given latency. SimGrid's
+# default model of an old Ethernet (bandwidth and latency factors, TCP's window) is switched off. So
+# is the bandwidth that it deducts for acknowledgements in the other direction, as a bandwidth
+# measured with both sides sending includes that.
 set -euo pipefail
 
 (($# == 5 || $# == 6)) || {

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Keeps one training run going: when a rank is lost, starts it again by itself on the hosts that
-# still answer, from its newest checkpoint. The weights do not depend on the number of ranks.
+# Keeps a training run going: when a rank is lost, restarts the run from its newest checkpoint on
+# the hosts that still answer. The weights do not depend on the number of ranks.
 #
 #   supervise.sh OUT HOST:RANKS,HOST:RANKS... LAUNCHER... -- dn_dist train ... --out OUT
 #
-# LAUNCHER is srun (in a job of Slurm) or mpirun, with its options. USR1, USR2, TERM, INT and HUP
-# ask the run to save and end. Ends with dn_dist's status: 0 finished, 75 saved on request and to be
-# run again; others when it gives up: a failure is taken for one that passes when a rank was lost
-# (status 76, or killed), when a host has gone, or when the run had saved a checkpoint since its start
-# (a disk that was full may be emptied).
+# LAUNCHER is srun (in a Slurm job) or mpirun, with its options. USR1, USR2, TERM, INT and HUP ask
+# the run to save and end. The exit status is dn_dist's: 0 if finished, 75 if saved on request and
+# to be run again, others if it gives up. It restarts after a failure that may be transient: when a
+# rank was lost (status 76, or killed), when a host is gone, or when the run had saved a checkpoint
+# since its start (a full disk may have been emptied).
 #
 #   DN_MAX_FAILURES  failures that are borne (3)
 #   DN_GRACE         seconds from the loss of a rank until what is left of the step is killed (10)
@@ -37,17 +37,17 @@ done
 command=("${@:2}")
 kind=${launcher[0]##*/}
 
-# Its steps' name: others of the same job are not this run's.
+# The name of its Slurm steps; other steps of the job are not this run's.
 name=supervise-$(hostname)-$$
 
 say() { echo "supervise: $*" 2>/dev/null || true; }
 
 newest() { find "$out" -maxdepth 1 -name 'checkpoint-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
 
-# The number of virtual ranks decides the weights: restarts keep that of the first start, also those
-# that come before the first checkpoint. It may be the command's, a file's, or the number of ranks;
-# metrics.jsonl, unless it is of an earlier run, begins with what it came out as. Before the data are
-# read there is none: then nothing was trained that it should fit.
+# The number of virtual ranks determines the weights, so restarts keep that of the first start, even
+# before the first checkpoint. It may come from the command, a file, or the number of ranks; the
+# first record of metrics.jsonl, unless that is of an earlier run, has its value. Before the data
+# are read there is no such record, but then nothing was trained either.
 metrics() { stat --format=%i:%z "$out/metrics.jsonl" 2>/dev/null || true; }
 earlier=$(metrics)
 keep_virtual_ranks() {
@@ -60,14 +60,14 @@ keep_virtual_ranks() {
     [[ -z $count ]] || kept=(--virtual-ranks "$count")
 }
 
-# A run writes the lock's file when it takes the folder. One that was refused did not, and the
-# checkpoints there are of another run at work.
+# A run writes the lock file when it takes the folder. If it was refused it did not, and the
+# checkpoints are those of another active run.
 claim() { stat --format=%i:%z "$out/lock" 2>/dev/null || true; }
 
 # ---- a step: the program, started once ----
 
-# Sets `place`, the launcher's options for `hosts`, and `ranks`. Slurm may think that a step that
-# was killed still has its processors: --overlap.
+# Sets `place`, the launcher's options for `hosts`, and `ranks`. --overlap, as Slurm may assume that
+# a killed step still has its processors.
 find_place() {
     local host names=()
     ranks=0
@@ -83,7 +83,7 @@ find_place() {
     fi
 }
 
-# Kills what is left of the step; a launcher may wait for a host that has gone for ever.
+# Kills what is left of the step, as a launcher may wait forever for a host that is gone.
 kill_step() {
     local task=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID:-}} # of an array
     say "the step does not end by itself, it is killed"
@@ -100,15 +100,15 @@ kill_step() {
     kill -KILL "$step" || true
 }
 
-# What tells a loss from the one before: dn_dist itself removes that, when it has waited for the lost
-# rank's lock of the folder.
+# Distinguishes a loss from the previous one: dn_dist removes that one's file after it has waited
+# for the lost rank's lock of the folder.
 loss() { stat --format=%i:%z "$out/lost.json" 2>/dev/null || true; }
 is_lost() { [[ -n $(loss) && $(loss) != "$known" ]]; }
 
-# Starts the step and sets `status` to how it ended: 76 where a rank was lost, whatever the launcher
-# says. A signal ends `wait`, so the step is asked again; a request to stop is repeated, because a
-# launcher that has no ranks yet loses it. mpirun may turn a common 75 into 0; a run that had
-# finished has nothing to do when it is run again.
+# Starts the step and sets `status` to its exit status: 76 if a rank was lost, whatever the launcher
+# returns. A signal interrupts `wait`, which is then repeated; a request to stop is sent again,
+# because a launcher without ranks loses it. mpirun may turn a 75 of all ranks into 0; a finished
+# run has nothing to do when it is run again.
 run_step() {
     local deadline=0 polls=0
     "${launcher[@]}" "${place[@]}" "${command[@]}" "${kept[@]}" "${resume[@]}" &
@@ -145,8 +145,8 @@ answers() { # HOST
     fi </dev/null &>/dev/null
 }
 
-# Takes the hosts that do not answer, asked twice, out of `hosts`. A few at a time: hundreds at once
-# would keep Slurm so busy that healthy ones did not answer in time.
+# Removes hosts that do not answer two requests from `hosts`. Asks a few at a time, as hundreds
+# would keep Slurm so busy that healthy ones do not answer in time.
 leave_out() {
     local host i from checks some left=()
     for ((from = 0; from < ${#hosts[@]}; from += 32)); do
@@ -166,8 +166,8 @@ leave_out() {
     hosts=("${left[@]}")
 }
 
-# Whether another attempt makes sense after `status`; at the start `before` was the newest checkpoint,
-# `taken` the lock, `had` the number of hosts.
+# True if another attempt makes sense after `status`; at the start `before` was the newest
+# checkpoint, `taken` the lock, `had` the number of hosts.
 may_pass() {
     ((status == 76 || status >= 128 || ${#hosts[@]} < had)) ||
         [[ $(newest) != "$before" && $(claim) != "$taken" ]]
@@ -194,7 +194,7 @@ while [[ $asked == no ]]; do
         exit $status
     fi
     keep_virtual_ranks
-    # A run that was started with --resume none or FILE goes on from its own checkpoints now.
+    # A run that was started with --resume none or FILE now resumes from its own checkpoints.
     [[ $(newest) == "$before" ]] || resume=(--resume auto)
     sleep $((status == 1 ? 10 : 2)) &
     wait $! || true

@@ -1,16 +1,16 @@
-# What the Slurm scripts of this folder share; they source it with options of dn_dist train.
+# Shared by the Slurm scripts of this folder, which source it with options of dn_dist train.
 #
-# One MPI rank per NUMA domain and one OpenMP thread per core, unless sbatch was told otherwise.
-# DN_DATA, DN_OUT and DN_ARGS name the data folder, the run's folder and further dn_dist options, of
-# which the script's own win over the first two, and DN_ARGS over all.
-# A job that is about to reach its time limit is asked to save and is queued again; one that loses a
-# rank goes on with the nodes that remain (scripts/supervise.sh). Either goes on from its newest
-# checkpoint, as any job does that finds one in the run's folder.
+# There is one MPI rank per NUMA domain and one OpenMP thread per core, unless options of sbatch say
+# otherwise. DN_DATA, DN_OUT and DN_ARGS are the data folder, the run's folder and further dn_dist
+# options. Options of the script override the first two, and DN_ARGS overrides all. A job that
+# approaches its time limit is asked to save and is requeued; one that loses a rank continues on the
+# remaining nodes (scripts/supervise.sh). Both resume from the newest checkpoint in the run's
+# folder, as every job does that finds one there.
 set -euo pipefail
 
 # USR1 comes from Slurm before the time limit (--signal in the scripts) or from a user, TERM from
-# scancel, or from Slurm itself, which then knows whether to queue the job again. Before there is a
-# supervisor they are remembered; the script that sources this has done so for USR1.
+# scancel, or from Slurm itself, which then knows whether to requeue the job. Until the supervisor
+# runs they are recorded; the script that sources this has done so for USR1.
 asked=${asked:-no} requeue=yes supervisor=
 stop() {
     asked=yes
@@ -26,7 +26,7 @@ options+=("${further[@]}")
 
 options=("${options[@]//%a/${SLURM_ARRAY_TASK_ID:-%a}}") # as Slurm has it in names of files
 
-# The project's folder, what is installed, or a copy of this folder beside an installation.
+# The program in the project's folder, an installed one, or one beside a copy of this folder.
 PATH=$home/build:$PATH:$home/../../bin
 program=$(command -v dn_dist) || {
     echo "dn_dist: expected in $home/build or on the PATH, found in neither; build it first" >&2
@@ -41,25 +41,25 @@ installed=$(dirname "$(readlink -f "$program")")/../share/dn_dist/scripts/superv
     exit 1
 }
 
-# What dn_dist takes from the options, and the files that they name.
+# The values that dn_dist takes from the options, and from the files that these name.
 settings=$("$program" train --print "${options[@]}")
 value_of() { sed -n "s/^$1 = //p" <<<"$settings"; }
 
-# The run's folder is told to dn_dist and to the supervisor, which watches it.
+# dn_dist and the supervisor, which watches it, both get the run's folder.
 out=$(value_of out)
 : "${out:?is empty: name --recipe, --model or --out}"
 out+=${SLURM_ARRAY_TASK_ID:+-$SLURM_ARRAY_TASK_ID}
 options+=(--out "$out")
 label=$(basename "$out")
 
-# newest PATTERN: the newest checkpoint with a step of that form.
+# newest PATTERN: the newest checkpoint whose step matches the pattern.
 newest() { find "$out" -maxdepth 1 -name "checkpoint-$1.h5" 2>/dev/null | sort | tail -n 1 || true; }
 
 distinct() { lscpu -p="$1" | grep -v '^#' | sort -u | wc -l; }
 smaller() { echo $(($1 < $2 ? $1 : $2)); }
 at_least_1() { echo $(($1 > 1 ? $1 : 1)); }
 
-# The batch shell runs on the first node; the others are taken to be like it.
+# The batch shell runs on the first node; the others are assumed to be equal.
 nodes=$SLURM_JOB_NUM_NODES
 cpus=$SLURM_CPUS_ON_NODE
 if [[ -z ${SLURM_NTASKS_PER_NODE:-} && -z ${SLURM_NTASKS:-} ]]; then
@@ -68,8 +68,8 @@ if [[ -z ${SLURM_NTASKS_PER_NODE:-} && -z ${SLURM_NTASKS:-} ]]; then
     export SLURM_NTASKS_PER_NODE
 fi
 ranks=${SLURM_NTASKS:-$((nodes * SLURM_NTASKS_PER_NODE))}
-# A run has a fixed number of virtual ranks and at most as many ranks: its first start's, else what
-# was asked for, where 0 is any.
+# A run has a fixed number of virtual ranks and at most as many ranks: that of its first start, else
+# the requested number (0: any).
 most=
 [[ -z $(newest '*') ]] ||
     most=$(sed -n '1s/.*"virtual-ranks": "\([0-9]*\)".*/\1/p' "$out/metrics.jsonl" 2>/dev/null) || true
@@ -83,24 +83,24 @@ cpus_per_rank=${SLURM_CPUS_PER_TASK:-$(at_least_1 $((cpus / per_node)))}
 cores_per_rank=$(at_least_1 $(($(distinct SOCKET,CORE) / per_node)))
 
 export SRUN_CPUS_PER_TASK=$cpus_per_rank # srun does not inherit sbatch's --cpus-per-task
-# With Slurm's own choice a fence in MPI_Init now and then opens early, and ranks crash.
+# With Slurm's default a fence in MPI_Init occasionally completes early, and ranks crash.
 export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-ring}
 OMP_NUM_THREADS=$(smaller "$cpus_per_rank" "$cores_per_rank")
 export OMP_NUM_THREADS
 bind=()
 if ! scontrol show config | grep -q '^TaskPlugin *= *task/none'; then
-    # Where Slurm does not confine ranks to their cores, dn_dist divides them.
+    # If Slurm does not bind ranks to cores, dn_dist divides the cores.
     bind=(--cpu-bind=cores)
 fi
 
-# A job that was queued again goes on from its checkpoints, however it was started.
+# A requeued job resumes from its checkpoints, however it was started.
 if ((${SLURM_RESTART_COUNT:-0} > 0)) && [[ -n $(newest '*') ]]; then
     options+=(--resume auto)
 fi
 
 before=$(newest '*[1-9]*') # but that of a run's start
 
-# hosts = node:ranks,node:ranks...: the ranks in equal parts.
+# hosts = node:ranks,node:ranks...: the ranks divided equally.
 hosts= left=$ranks
 for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
     part=$(((left + nodes - 1) / nodes))
@@ -108,9 +108,9 @@ for node in $(scontrol show hostnames "$SLURM_JOB_NODELIST"); do
     left=$((left - part)) nodes=$((nodes - 1))
 done
 
-# Seconds from the first task's end to that of the last, or Slurm ends it: a rank that could not
-# start, for want of a library or of the program on its node, leaves the others in MPI_Init for ever.
-# Ranks that run end together, or within --deadline of a lost one.
+# Seconds from the first task's end after which Slurm kills the others: a rank that could not start,
+# as its node lacks a library or the program, would leave the others in MPI_Init forever. Running
+# ranks end together, or within --deadline of a lost one.
 printf -v deadline %.0f "$(value_of deadline)"
 
 echo "$label on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS -> $out"
@@ -121,18 +121,18 @@ if [[ $asked == no ]]; then
         dn_dist train "${options[@]}" &
     supervisor=$!
     [[ $asked == no ]] || stop # it came while the supervisor started
-    # A signal ends `wait` early, so it is taken up again.
+    # A signal interrupts `wait`, which is then repeated.
     while kill -0 $supervisor 2>/dev/null; do
         wait $supervisor || true
     done
     status=0
     wait $supervisor || status=$?
-    # USR1 (10) before the supervisor could take it: nothing was started.
+    # USR1 (10) arrived before the supervisor handled it: nothing was started.
     [[ $status != 138 || $asked == no ]] || status=75
 fi
 
-# A job whose time is over without a step would come to nothing again; one that is preempted has time
-# left, beside the five minutes of --signal.
+# A job that reached its time limit without a step would fail again; a preempted job has time left,
+# besides the five minutes of --signal.
 is_over() { ((${SLURM_JOB_END_TIME:-0} - $(date +%s) < 600)); }
 
 if [[ $status == 75 && $requeue == yes ]]; then
@@ -141,7 +141,7 @@ if [[ $status == 75 && $requeue == yes ]]; then
         exit 1
     fi
     echo "$label: saved before its end; to be queued again"
-    # One task of an array has the array's id, which stands for all.
+    # One task of an array has the array's id, which would stand for all tasks.
     job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
     scontrol requeue "${job:-$SLURM_JOB_ID}" && exit 0
     echo "$label: not queued again: submit it again to go on" >&2

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# sbatch slurm/train.sh OPTION...: a job of dn_dist train with its options; common.sh says how.
+# sbatch slurm/train.sh OPTION...: a job of dn_dist train with these options; see common.sh.
 #SBATCH --job-name=dn_dist --nodes=1 --exclusive --mem=0 --time=24:00:00
 #SBATCH --signal=B:USR1@300 --requeue --no-kill --open-mode=append --output=%x-%j.out
 asked=no; trap asked=yes USR1 # before anything that takes time; common.sh acts on it
 : "${SLURM_JOB_ID:?is not set: submit this script with sbatch}"
-# sbatch runs a copy of this file elsewhere; Slurm remembers what it was submitted as.
+# sbatch runs a copy of this file from another folder; Slurm knows the original path.
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} # its first task has the array's id
 stood=$(scontrol show job "${job:-$SLURM_JOB_ID}" | sed -n 's|^ *Command=||;T;s|\.sh .*|.sh|;s|/[^/]*\.sh$||p')
 [[ $stood == /* ]] || stood=$SLURM_SUBMIT_DIR/${stood:-slurm}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The baseline is free of instructions that not every x86-64 has: the kernel tests and training
-# steps run on an emulated processor that faults at anything beyond SSE3, and choose `generic`.
+# The baseline has only instructions of every x86-64: kernel tests and training steps run on an
+# emulated processor that faults at anything beyond SSE3, and choose `generic`.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [[ $(uname -m) == x86_64 ]] || skip "this processor is no x86-64"
@@ -8,7 +8,7 @@ qemu=$(command -v qemu-x86_64 || command -v qemu-x86_64-static) ||
     skip "qemu-x86_64 is missing (package qemu-user)"
 unset OPENBLAS_CORETYPE # it would make OpenBLAS use instructions it was not asked about
 
-# baseline PATTERN COMMAND...: the command must succeed and print a line of that pattern.
+# baseline PATTERN COMMAND...: the command must succeed and print a line that matches the pattern.
 baseline() {
     local pattern=$1
     shift

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# dn_dist train and eval: what a start says, what a checkpoint keeps, which are refused.
+# dn_dist train and eval: the lines of a start, the contents of checkpoints, and those that are
+# refused.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 cd "$tmp"
@@ -8,7 +9,7 @@ small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --ev
 
 # --- what a start says ----------------------------------------------------------------------------
 
-# starts_with LINE OPTION...: a run's start has the line; the run has `steps` steps.
+# starts_with LINE OPTION...: a run of `steps` steps prints the line at its start.
 steps=0
 starts_with() {
     steps=$((steps + 1))
@@ -43,7 +44,7 @@ on_ranks 3 "$build/dn_dist" eval --checkpoint "$checkpoint" --data "$data" --jso
     fail "eval on 3 ranks" err
 cmp -s json json3 || fail "eval: expected the same on 1 and 3 ranks" json json3
 
-# What normalised the training images is recorded, and normalises what is evaluated.
+# The normalisation of training images is recorded, and used in evaluation.
 limited "$build/dn_dist" train --config good.ini --data "$data" --batch-size 4 --threads 1 \
     --eval-every 0 --normalize 0.25/0.5 --out normalised >out 2>&1 ||
     fail "train --normalize" out

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# create_records end to end: options, sources that are missing or damaged, a full disk, a read-only
-# folder, verify, and an independent reader of what was written. Needs no data set: a CIFAR-10 of
-# nearly black images is made of files with holes. Full disks are tried where tmpfs can be mounted.
+# create_records end to end: options, missing and damaged sources, a full disk, a read-only folder,
+# verify, and an independent reader of the result. Needs no data set: a CIFAR-10 of nearly black
+# images is made from sparse files. Full disks are tested if tmpfs can be mounted.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$tmp"
 unset DN_SOURCE_DIR
 program=create_records
 records=$build/$program
 
-# black_cifar FOLDER: the authors' layout, all labels 0 and all pixels 0, but for one a channel.
+# black_cifar FOLDER: the authors' layout, with all labels 0 and all pixels 0 except one of each
+# channel.
 black_cifar() {
     mkdir -p "$1"
     local name offset
@@ -119,8 +120,8 @@ flock --shared data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
 grep -q "data/cifar10: another create_records is making records there" out ||
     fail "two at once in one folder" out
 
-# Another source: refused, where one byte differs, with nothing changed; after a conversion that was
-# cut off none of its files is left.
+# Another source, even if only one byte differs, is refused with nothing changed; after an
+# interrupted conversion none of its files is left.
 black_cifar other
 put other/test_batch.bin 30729999 '\x0b'
 cp -r data/cifar10 before
@@ -160,7 +161,7 @@ if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
     refused "No space left on device" CIFAR10 --out disk/a --shards 40 --jobs 2 # room for two shards
     [[ ! -e disk/a/dataset.json ]] || fail "dataset.json on a full disk"
     mount -o remount,size=100m disk
-    accepted "shards are whole; going on with the others" CIFAR10 --out disk/a --shards 40
+    accepted "shards are whole; continuing with the others" CIFAR10 --out disk/a --shards 40
     accepted "everything verified" verify disk/a
     [[ $(find disk/a -type f | wc -l) == 97 ]] || fail "more files than 48 shards have"
     rm -rf disk/a

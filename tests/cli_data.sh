@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# dn_dist and its data: records that are damaged or do not suit, batch norms over one value, full disks.
+# dn_dist and its data: damaged and unsuitable records, batch norms over one value, full disks.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 cd "$tmp"
@@ -62,8 +62,8 @@ on_ranks 2 "$build/dn_dist" bench "${halved[@]}" --size 28 --sync-bn --steps 1 -
 
 # --- full disks and read-only folders -----------------------------------------------------------
 
-# on_disk OPTIONS: a run whose --out is a file system of its own, mounted with the options and seen
-# by the run alone; what it left there is listed in `left`.
+# on_disk OPTIONS: a run whose --out is a separate file system, mounted with the options and visible
+# to the run only; lists the files that it left in `left`.
 on_disk() {
     mkdir -p disk
     limited unshare --mount bash -c '

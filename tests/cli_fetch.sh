@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# create_records --download from a web server on loopback that breaks off, stalls, redirects, has no
-# ranges or sends something else.
+# create_records --download from a web server on loopback that breaks off, stalls, redirects, does
+# not support ranges or sends something else.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py scipy ||
     skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
@@ -31,7 +31,7 @@ url=http://127.0.0.1:$(cat port)
 zip=tiny-imagenet-200.zip
 sum=$(sha256sum "web/$zip" | cut -d ' ' -f 1)
 
-# get STATUS TEXT ARGUMENT...: create_records TINY_IMAGENET --download, whose output holds TEXT.
+# get STATUS TEXT ARGUMENT...: create_records TINY_IMAGENET --download, whose output contains TEXT.
 get() {
     local expected=$1 text=$2 status=0
     shift 2
@@ -43,7 +43,7 @@ get() {
     ((expected == 0)) || [[ ! -e data/downloads/tiny_imagenet/$zip ]] || fail "$*: it is kept" out
 }
 
-# fresh: nothing was ever got.
+# fresh: removes all downloads.
 fresh() { rm -rf data t; }
 
 requests() { wc -l <log; }
@@ -64,7 +64,7 @@ get 0 "already complete" --url "$url/plain/$zip" --sha256 "$sum"
 [[ $(requests) == 0 ]] || fail "a set that is there was got again" log
 limited "$records" TINY_IMAGENET --out t >out 2>&1 || fail "the default folder is not searched" out
 rm -r data/downloads/tiny_imagenet/tiny-imagenet-200
-get 0 "found it, so it is not got again" --url "$url/plain/$zip" --sha256 "$sum"
+get 0 "found it, so it is not downloaded again" --url "$url/plain/$zip" --sha256 "$sum"
 [[ $(requests) == 0 && -d data/downloads/tiny_imagenet/tiny-imagenet-200 ]] ||
     fail "an archive that is there was not unpacked" log
 fresh
@@ -127,7 +127,7 @@ get 1 "--sha256: found it without --url" --sha256 "$sum"
 [[ -z $(find data -type f) ]] || fail "files of a failure are left: $(find data -type f)"
 exec 8>"$partial"
 flock 8
-get 1 "another create_records is getting it" --url "$url/plain/$zip"
+get 1 "another create_records is downloading it" --url "$url/plain/$zip"
 exec 8>&-
 limited "$records" TINY_IMAGENET --url "$url/plain/$zip" >out 2>&1 && fail "--url alone: accepted" out
 grep -q -- "--url: found it without --download" out || fail "--url alone" out

@@ -70,9 +70,9 @@ fi
 rm -rf locked behind splits-behind data
 
 # Odd files and names; a drawn test split; the same bytes on any number of threads
-accepted "mixed: 66 images, 7 other files passed over, such as mixed/b/looks.jpg, 0 bad images left out" FOLDER --source mixed --jobs 2
+accepted "mixed: 66 images, 7 other files skipped, such as mixed/b/looks.jpg, 0 bad images left out" FOLDER --source mixed --jobs 2
 [[ -f data/mixed/mixed-train-00000-of-00001.h5 ]] || fail "the default folder and names" out
-grep -q "mixed/b/looks.jpg: by its content no JPEG and no PNG; passed over" out ||
+grep -q "mixed/b/looks.jpg: its content is neither JPEG nor PNG; skipped" out ||
     fail "a name that promises an image" out
 check data/mixed mixed
 accepted "already complete" FOLDER --source mixed
@@ -127,8 +127,8 @@ mv splits/test splits/val
 cp -r splits/val splits/valid
 ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
-grep -q "^warning: splits/valid: passed over, as it stands beside train" out || fail "a sibling of train" out
-[[ $(grep -c "^warning: splits/x: a link to nothing; passed over" out) == 1 ]] || fail "a link to nothing" out
+grep -q "^warning: splits/valid: skipped, as it is beside train" out || fail "a sibling of train" out
+[[ $(grep -c "^warning: splits/x: a dangling link; skipped" out) == 1 ]] || fail "a link to nothing" out
 rm -r splits/valid splits/x
 # both: val judges runs, and is a split of its own
 cp -r splits/val splits/test
@@ -159,14 +159,14 @@ for unlabelled in splits/test splits/test/pictures; do
     mkdir -p "$unlabelled"
     cp splits/val/z/*.jpg "$unlabelled"
     accepted "test 5 in 1" FOLDER --source splits --out unlabelled
-    grep -q "^warning: splits/test: passed over, as it stands beside train" out || fail "$unlabelled" out
+    grep -q "^warning: splits/test: skipped, as it is beside train" out || fail "$unlabelled" out
 done
 rm -r unlabelled
 rm -r splits/test splits/val
 mv saved splits/test
 ln -s nowhere splits/train/nothing
 accepted "already complete" FOLDER --source splits --out s
-[[ $(grep -c "^warning: splits/train/nothing: a link to nothing; passed over" out) == 1 ]] ||
+[[ $(grep -c "^warning: splits/train/nothing: a dangling link; skipped" out) == 1 ]] ||
     fail "a class that is a link to nothing" out
 rm splits/train/nothing
 mkdir splits/train/train
@@ -196,7 +196,7 @@ converted() {
 }
 refused "--quality: found it without --short-side or --exif apply" FOLDER --source sizes --quality 90
 refused "--short-side: found '0', expected a whole number from 1 to 65500" FOLDER --source sizes --short-side 0
-accepted "sizes: 22 images, 0 other files passed over, 0 bad images left out; 8 not turned as EXIF says" FOLDER \
+accepted "sizes: 22 images, 0 other files skipped, 0 bad images left out; 8 not turned as EXIF says" FOLDER \
     --source sizes --out s0
 converted s0 0 0 ignore
 accepted "written" FOLDER --source sizes --out s64 --short-side 64 --quality 80
@@ -253,7 +253,7 @@ rm -r over
 status=0
 cut TERM parts 00012 || status=$?
 ((status == 75)) || fail "TERM: status $status" cut-out
-grep -q "parts: [0-9]* of 56 shards are whole; going on with the others" cut-out || fail "going on" cut-out
+grep -q "parts: [0-9]* of 56 shards are whole; continuing with the others" cut-out || fail "going on" cut-out
 grep -q "^warning: many/x/10.jpg: not sound, as an earlier attempt found; left out" cut-out ||
     fail "a bad image of a whole shard" cut-out
 [[ $(tail -n 1 cut-out) == "create_records: parts: stopped by SIGTERM; the same command goes on" ]] ||
@@ -264,7 +264,7 @@ truncate -s -1 parts/many-train-00002-of-00050.h5
 put parts/many-train-00001-of-00050.h5 2000 Z
 touch parts/many-train-00049-of-00050.h5.partial
 many parts >out 2>&1 || fail "going on" out
-grep -q "shards are whole; going on" out || fail "all was made anew" out
+grep -q "shards are whole; continuing" out || fail "all was made anew" out
 diff -r whole parts || fail "other bytes after two interruptions"
 rm -r parts
 cut KILL parts 00003 || true
@@ -312,7 +312,7 @@ done
 refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman codes; --on-bad-image skip" FOLDER \
     --source bad --out bad-records
 [[ ! -e bad-records ]] || fail "a folder after a failure"
-accepted "bad: 10 images, 0 other files passed over, 6 bad images left out" FOLDER \
+accepted "bad: 10 images, 0 other files skipped, 6 bad images left out" FOLDER \
     --source bad --out bad-records --on-bad-image skip
 for name in arithmetic empty short undecodable to_nothing; do
     grep -q "^warning: bad/x/$name.jpg: .*; left out" out || fail "$name.jpg is not named" out
@@ -333,5 +333,5 @@ cp bad/x/empty.jpg dumb/train/y
 refused "dumb: class y: found no sound image" FOLDER --source dumb --on-bad-image skip --shards 1 --out e
 cp alone/train/z/*.jpg dumb/train/y
 accepted "3 bad images left out" FOLDER --source dumb --on-bad-image skip --out e
-grep -q "images to judge by have" out && fail "bad images that were left out: told as doubles" out
+grep -q "validation or test images are identical" out && fail "bad images that were left out: told as doubles" out
 finish

@@ -50,7 +50,7 @@ for class in b B; do
     cp -r both/$class both/train/$class
     mv both/$class both/Train/$class
 done
-accepted "warning: both/Train: passed over" FOLDER --source both --out both.records
+accepted "warning: both/Train: skipped" FOLDER --source both --out both.records
 pictures vehicles b B
 mv vehicles/b vehicles/Train
 accepted "2 classes" FOLDER --source vehicles --out vehicles.records
@@ -94,7 +94,7 @@ touch kinds/tiff/.hidden
 refused "kinds/tiff: found no image but 4 files, such as kinds/tiff/0.tif, expected at least one JPEG or PNG a class; name" \
     FOLDER --source kinds
 cp mixed/b/[89].jpg kinds/tiff
-accepted "kinds: 22 images, 4 other files passed over, such as kinds/tiff/0.tif, 0 bad images left out" FOLDER \
+accepted "kinds: 22 images, 4 other files skipped, such as kinds/tiff/0.tif, 0 bad images left out" FOLDER \
     --source kinds --out kinds.records
 
 # Images in two splits
@@ -105,11 +105,11 @@ accepted "written" FOLDER --source doubles --out doubles0.records
 silent "no image in two splits" ""
 cp mixed/b/1[5-7].jpg doubles/test/B
 cp mixed/b/18.jpg doubles/test/b
-accepted "warning: doubles: 4 images to judge by have the bytes of one to train on, 3 of them as another class; the first is test/B/15.jpg, which is train/b/15.jpg, too" \
+accepted "warning: doubles: 4 validation or test images are identical to a training image, 3 of them with another class; the first is test/B/15.jpg, identical to train/b/15.jpg" \
     FOLDER --source doubles --out doubles.records --shards 3 --jobs 2
 silent "no image in two classes of a split" "of one of another class"
 cp mixed/b/1[23].jpg doubles/train/B
-accepted "warning: doubles: 2 images have the bytes of one of another class; the first is train/b/12.jpg, which is train/B/12.jpg, too" \
+accepted "warning: doubles: 2 images are identical to one of another class; the first is train/b/12.jpg, identical to train/B/12.jpg" \
     FOLDER --source doubles --out twice.records --shards 3 --jobs 2
 
 # PNGs of 16 bits that use fewer
@@ -142,7 +142,7 @@ assert list(new["splits"]) == ["test"]
 PY
 accepted "everything verified" verify later.records
 mkdir later/b && cp later/tiff/3.jpg later/b
-accepted "warning: later: 1 images have the bytes of one of another class; the first is tiff/3.jpg, which is b/3.jpg, too" \
+accepted "warning: later: 1 images are identical to one of another class; the first is tiff/3.jpg, identical to b/3.jpg" \
     FOLDER --source later --like kinds.records --out later-two.records
 rm -r later/b
 accepted "tiff                                            6" info later.records

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a node grants its ranks: a container for each (namespaces), a CPU quota, processors, memory.
-# Parts that this machine cannot make up say so.
+# Resources of ranks on a node: a container for each (namespaces), a CPU quota, processors, memory.
+# Parts that cannot be set up on this machine say so.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 dn_dist=$build/dn_dist
@@ -8,7 +8,7 @@ small=(bench --model fashion-mnist-tiny --batch-size 4 --steps 1 --warmup 0)
 cores=$(lscpu -p=SOCKET,CORE | grep -v '^#' | sort -u | wc -l)
 unset OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_ess_singleton_isolated # as users have it
 
-# shows WHAT PATTERN COMMAND...: a line of its output has the pattern.
+# shows WHAT PATTERN COMMAND...: a line of its output matches the pattern.
 shows() {
     limited "${@:3}" >"$tmp/output" 2>&1 || fail "$1: status $?" "$tmp/output"
     grep -qE -e "$2" "$tmp/output" || fail "$1: expected '$2'" "$tmp/output"
@@ -32,7 +32,7 @@ done
 
 # --- shared memory between ranks ------------------------------------------------------------------
 
-# opens WHAT COUNT MPIRUN-OPTION...: so many of 4 ranks have Open MPI's transport through it.
+# opens WHAT COUNT MPIRUN-OPTION...: COUNT of 4 ranks open Open MPI's shared-memory transport.
 opens() {
     local count status=0
     limited mpirun --mca btl_base_verbose 20 --bind-to none --oversubscribe -np 4 "${@:3}" \
@@ -57,7 +57,7 @@ else
     untried "a container each: ${apart[*]} is not allowed here"
 fi
 
-# A node may take few connections at a time; the file is handed over without.
+# A node may allow few connections at a time; passing the file needs none.
 narrow='echo 2 >/proc/sys/net/core/somaxconn && ip link set lo up && exec "$@"'
 if unshare --net sh -c "${narrow/exec*/true}" 2>/dev/null; then
     shows "8 ranks of one node" '8 ranks x' unshare --net sh -c "$narrow" - \

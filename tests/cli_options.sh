@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# dn_dist: help, options, configuration files, models, recipes, and memory that is too little.
+# dn_dist: help, options, configuration files, models, recipes, and too little memory.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 cd "$tmp"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What dn_dist and create_records write to terminals, files, and where nothing can be written.
+# The output of dn_dist and create_records to terminals, files, and where writing fails.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 cd "$tmp"
@@ -8,8 +8,8 @@ small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --ev
 
 # --- progress -----------------------------------------------------------------------------------
 
-# The rewritten line belongs to a terminal: not to a file, although mpirun gives ranks, and scripts
-# that it starts them through, a terminal.
+# The progress line is only for terminals, not for files, although mpirun gives a terminal to ranks
+# and to the scripts that start them.
 plain_lines() { # WRAPPER...
     rm -rf plain
     on_ranks 2 "$@" "$build/dn_dist" train "${small[@]}" --out plain --max-steps 50 >out 2>&1 ||
@@ -36,7 +36,7 @@ fi
 
 # --- standard output ------------------------------------------------------------------------------
 
-# unwritten COMMAND...: with nowhere to write to, the command fails with one line.
+# unwritten COMMAND...: if standard output cannot be written, the command fails with one line.
 unwritten() {
     local status=0 program=${1##*/}
     limited "$@" >/dev/full 2>err || status=$?

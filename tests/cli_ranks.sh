@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ranks of dn_dist: their threads, what all of them have to have alike, the kernels of each.
+# Ranks of dn_dist: their threads, options that must be the same, and their kernels.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 cd "$tmp"
@@ -8,8 +8,9 @@ small=(--model fashion-mnist-tiny --data "$data" --batch-size 4 --threads 1 --ev
 
 # --- more ranks x threads than processors ---------------------------------------------------------
 
-# starts N VARIABLE=VALUE...: OpenMP starts N times on a node whose one processor srun grants: a
-# second time to wait passively. Counted is libgomp, which OpenBLAS loads whatever the compiler.
+# starts N VARIABLE=VALUE...: OpenMP starts N times on a node of which srun grants one processor,
+# the second time with passive waiting. It counts loads of libgomp, which OpenBLAS loads with any
+# compiler.
 starts() {
     limited env -u OMP_WAIT_POLICY -u OMP_NUM_THREADS OMP_DISPLAY_ENV=true SLURM_CPUS_ON_NODE=1 \
         SLURM_STEP_NUM_TASKS=2 "${@:2}" >out 2>&1 || fail "${*:2}" out
@@ -32,7 +33,7 @@ refusal "found 3 ranks, expected *; for 3: --virtual-ranks 4 --batch-size 2 --sy
     "more ranks than virtual ranks"
 [[ ! -e run ]] || fail "more ranks than virtual ranks: left $(find run | xargs)"
 
-# A thread that one rank cannot start: of the heartbeat, whose lack is borne, and of the reader.
+# One rank cannot start a thread: the heartbeat's, without which the run continues, or the reader's.
 few=("$build/tests/dn_dist_few_threads" train "${small[@]}" --max-steps 2 --virtual-ranks 2)
 FEW_THREADS=2 on_ranks 2 "${few[@]}" --out few >out 2>err ||
     fail "no thread for the heartbeat" err
@@ -96,7 +97,7 @@ if DN_ISA=avx512_bf16 has_kernels; then
         "${alike[@]}" --dtype bf16 --isa avx512 : "${alike[@]}" --dtype bf16 --isa avx512_bf16
 fi
 
-# goes_on ISA STEPS OPTION...: a run on 2 ranks, of which the next begins where it ended.
+# goes_on ISA STEPS OPTION...: a run on 2 ranks, which the next call resumes.
 goes_on() {
     on_ranks 2 "$build/dn_dist" train "${small[@]}" --eval-every 0 --out kernels --isa "$1" --max-steps "$2" \
         "${@:3}" >out 2>err || fail "going on with kernels $1" err

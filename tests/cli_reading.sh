@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Training from encoded shards: the weights depend on neither ranks, I/O threads, copies nor on being
-# killed and resumed in the middle of an epoch; what is damaged is told when it is read; and the
-# reader's own bench.
+# Training from encoded shards: the weights do not depend on ranks, I/O threads, copies, or a kill
+# and resume in the middle of an epoch; damage is reported when it is read; and the benchmark of the
+# reader.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy || skip "found no python3 with PIL and numpy (Debian: python3-pil)"
 cd "$tmp"
@@ -32,7 +32,7 @@ run() {
     on_ranks "$ranks" "${train[@]}" --out "$out" --max-steps 18 "$@" >>"$out.log" 2>&1
 }
 
-# same OUT: its hash is that of the first run since `expected` was cleared.
+# same OUT: its hash must be that of the first run after `expected` was cleared.
 same() {
     local hash
     hash=$(last_hash "$1") || hash=none
@@ -131,7 +131,8 @@ run 2 damaged && fail "a damaged image is trained on" damaged.log
 grep -q "images-train-00001-of-00003.h5: image [0-9]* at byte [0-9]* is damaged: found bytes of" damaged.log ||
     fail "a damaged image" damaged.log
 
-# ... and where it is evaluated on, after the epoch was saved; mended, the next start makes up for it.
+# The same in evaluation, after the epoch was saved; after a repair the next start repeats the
+# evaluation.
 rm -rf records
 "$build/create_records" FOLDER --source images --out records --shards 3 >out 2>&1 || fail "create_records, again" out
 cp records/images-test-00000-of-*.h5 whole.h5

@@ -87,7 +87,8 @@ else
     untried "the page's tables: found no node (Debian: nodejs)"
 fi
 
-# Of thousands of classes what is kept and shown grows with the images, not with the classes' square
+# With thousands of classes memory and output grow with the images, not with the square of the
+# classes.
 "$python" - <<'END' || fail "the images of many classes" out
 import os
 from PIL import Image

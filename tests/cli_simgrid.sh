@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A step on 64 ranks, played by SimGrid on a fat tree from the program's own plan of messages, takes
-# what `dn_dist plan` predicts: once bound by bandwidth, once by latency.
+# A step on 64 ranks, simulated by SimGrid on a fat tree from the program's own plan of messages,
+# takes the time that `dn_dist plan` predicts: once bound by bandwidth, once by latency.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 command -v smpirun >/dev/null || skip "smpirun is not installed (Debian: libsimgrid-dev)"
 simulate=$repo/scripts/simulate_scaling.sh
@@ -14,8 +14,8 @@ simulate=$repo/scripts/simulate_scaling.sh
     printf '{"seconds": 0.001, "floats": 21000}]}'
 } >"$tmp/profile.json"
 
-# check WHAT LATENCY BANDWIDTH: within 4 % of each other, of which communication is more. (In SimGrid
-# ways inside a switch have half the latency, which the prediction does not know.)
+# check WHAT LATENCY BANDWIDTH: both agree within 4 %, and most of the time is communication. (In
+# SimGrid paths inside a switch have half the latency, which the prediction ignores.)
 check() {
     limited "$simulate" "$build" "$tmp/profile.json" 64 "$2" "$3" >"$tmp/output" 2>&1 ||
         fail "$1" "$tmp/output"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # scripts/supervise.sh and a real run: after the loss of a host before the first checkpoint the
-# weights become those of a run left alone, with the virtual ranks of a recipe, and where there is
-# none with those of the first start. Each host is this one, under a name of its own.
+# final weights are those of an undisturbed run, with the virtual ranks of a recipe, or without a
+# recipe with those of the first start. Each host is this one under another name.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 export tmp
@@ -9,7 +9,7 @@ trained=(train --data "$data" --eval-every 0 --threads 1 --max-steps 300)
 printf '%s\n' 'model = fashion-mnist-tiny' 'batch-size = 4' >"$tmp/open.ini"
 printf '%s\n' 'virtual-ranks = 8' | cat "$tmp/open.ini" - >"$tmp/closed.ini"
 
-# The launcher: of the first start it kills a rank as soon as metrics.jsonl is there.
+# The launcher: in the first start it kills a rank as soon as metrics.jsonl exists.
 cat >"$tmp/launch" <<'END'
 #!/usr/bin/env bash
 shift 2 # --host LIST

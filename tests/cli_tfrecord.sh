@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# TFRecords both ways, against Python's protobuf and crc32c: what others write becomes records, what
-# create_records writes is read, and what is damaged is named.
+# TFRecords both ways, against Python's protobuf and crc32c: files of other writers become records,
+# those of create_records can be read, and damage is reported.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py crc32c google.protobuf && command -v protoc zstd >/dev/null ||
     skip "found no protoc, zstd or python3 with PIL, numpy, h5py, crc32c and protobuf" \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# dn_dist top: what it says of runs that train, end, stop, are killed or lose a rank; curves against
-# values known beforehand; a terminal that is followed, resized and left.
+# dn_dist top: the state of runs that train, end, stop, are killed or lose a rank; curves against
+# known values; a terminal that is followed, resized and left.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 program=dn_dist
 dn_dist=$build/$program
@@ -42,7 +42,8 @@ grep -q "^      70 |" out && grep -q "^       1 |" out || fail "the edges of a c
 LC_ALL=C.UTF-8 limited "$dn_dist" top --once run | grep -q "⣀" || fail "no Braille patterns in UTF-8"
 ! LC_ALL=C limited "$dn_dist" top run | LC_ALL=C grep -q '[^ -~]' || fail "ASCII: other characters"
 
-# A run that went back: the later records of the same steps hold, and so does the later length
+# A run that was restarted from an earlier step: the later records of the same steps are used, and
+# the later length.
 record epoch 1 100 '"train_loss": 3, "test_loss": 2.5, "test_top1": 40' >>run/metrics.jsonl
 record epoch 2 200 '"train_loss": 2, "test_loss": 1.5, "test_top1": 60' >>run/metrics.jsonl
 says "o test 1.5000  best 1.5000 in epoch 2" "step 200/400"

@@ -93,11 +93,11 @@ check state $small 3 5 five.safetensors
 works "${run[@]}" --out three --init-from three.safetensors --max-steps 1
 said "^weights of three.safetensors$"
 works "${run[@]}" --out five --init-from five.safetensors --max-steps 1
-said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
+said "five.safetensors, except its head of 5 classes: a new head for 3 is initialised"
 # the recipe for pictures of one's own
 works train --recipe finetune --model $small --data colour --init-from five.safetensors --batch-size 4 \
     --max-steps 1 --out tuned
-said "five.safetensors, but for its head of 5 classes: that for 3 starts anew"
+said "five.safetensors, except its head of 5 classes: a new head for 3 is initialised"
 works "${run[@]}" --out five --init xavier --max-steps 2
 said "^warning: --init xavier: not read, as the run goes on from a checkpoint that began with kaiming"
 works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
@@ -142,7 +142,7 @@ limited "$build/create_records" FOLDER --source others --out bugs >out 2>&1 || f
 for from in "" five now.safetensors; do
     works "${run[@]}" --data bugs --out "head-$from" --lr 0 --max-steps 1 ${from:+--init-from $from}
     [[ -z $from ]] ||
-        said "^weights of $from, but for its head, whose class 1 is \"bee\", not \"bug\": that for these classes starts anew$"
+        said "^weights of $from, except its head, whose class 1 is \"bee\", not \"bug\": a new head for these classes is initialised$"
     works export "head-$from" "head-$from.safetensors"
     [[ -z $from ]] || check frozen head-.safetensors "head-$from.safetensors" classifier
 done
@@ -169,7 +169,7 @@ if "$python" -c 'import h5py, xxhash' 2>/dev/null; then
     refused "unread/checkpoint-+(0)2.h5: optimizer/momentum/classifier.bias: found inf" "${run[@]}" \
         --out other --resume unread/checkpoint-00000002.h5
     works "${run[@]}" --out unread --max-steps 2
-    said "^warning: the newest checkpoint is passed over: .*classifier.bias: found inf"
+    said "^warning: the newest checkpoint is skipped: .*classifier.bias: found inf"
     said "^resumed from unread/checkpoint-0+1.h5 at step 1$"
     [[ $(last_hash unread) == "$(last_hash five)" ]] || fail "from an older checkpoint: other weights"
     rm unread/checkpoint-00000001.h5
@@ -246,7 +246,7 @@ cp rgb/test/bee/0.png mixed/one.png
 cp mixed/one.png mixed/.hidden
 echo none | tee mixed/._one.png >mixed/notes.txt
 works predict now.safetensors mixed --csv
-said "^warning: other files passed over: 2$"
+said "^warning: other files skipped: 2$"
 [[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file*pth_to_safetensors" predict a.pth rgb/test
 

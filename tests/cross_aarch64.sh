@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # The kernels on another processor: `generic`, the vector source in registers of 8 and of 16 floats
 # and the products in bf16, without any instruction-set flag, compiled for aarch64 and tested on an
-# emulated one. No library but the compiler's own is needed there: plain_blas/ stands in for
-# OpenBLAS.
+# emulated one. Only the compiler's own libraries are needed there: plain_blas/ replaces OpenBLAS.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$repo"
 
@@ -13,8 +12,8 @@ qemu=$(command -v qemu-aarch64 || command -v qemu-aarch64-static) ||
 root=/usr/aarch64-linux-gnu
 [[ -e $root/include/stdlib.h ]] || skip "$root has no C library (package libc6-dev-arm64-cross)"
 
-# compile OBJECT SOURCE OPTION...: in the background, as many at a time as there are processors. Such
-# a job cannot count: what it failed at is left in OBJECT.failed.
+# compile OBJECT SOURCE OPTION...: in the background, as many at a time as there are processors. A
+# background job cannot count failures: it leaves OBJECT.failed.
 compile() {
     (($(jobs -rp | wc -l) < $(nproc))) || wait -n || true
     { limited "$compiler" -std=gnu11 -O3 -Wall -Wextra -Wno-psabi -Iinclude -Isrc -Isrc/kernels \

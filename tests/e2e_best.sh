@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Held-out images, the best checkpoint, the early end and averaged weights: the same on any number of
-# ranks and threads, and where a run was stopped and went on.
+# Held-out images, the best checkpoint, early stopping and averaged weights: the same on any number
+# of ranks and threads, and after a stop and resume.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL || skip "found no python3 with PIL (Debian: python3-pil)"
 cd "$tmp"
@@ -25,7 +25,7 @@ small() {
         --out "$out" --batch-size 4 --virtual-ranks 4 "$@" >>"$out.log" 2>&1
 }
 
-# scores OUT: the epochs' lines without what is only of this process's steps.
+# scores OUT: the epochs' lines without the values of this process's steps only.
 scores() {
     sed -nE '/"epoch", /{s/"(images_per_s|seconds|data_wait|sum_wait|late_rank|late_wait)": [^,]*, //g;p}' "$1/metrics.jsonl"
 }
@@ -48,7 +48,7 @@ small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[
     fail "--sync-bn" sync.log
 [[ $(scores sync) == "$(scores sync-3)" ]] || fail "--sync-bn: other scores" {sync,sync-3}/metrics.jsonl
 
-# What best.h5 holds is the epoch with the greatest accuracy of the averages.
+# best.h5 is the epoch with the greatest accuracy of averaged weights.
 "$python" - whole/metrics.jsonl >best <<'END'
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
@@ -163,8 +163,9 @@ limited "$build/dn_dist" eval --data records --checkpoint plain/best.h5 --weight
     fail "averaged weights that are not there"
 grep -q "^dn_dist: plain/best.h5: found no averaged weights" eval.log || fail "no averages" eval.log
 
-# Averages have statistics of their own: at the run's last step evaluated or not, and also where it was
-# stopped before. Elsewhere a warning tells whose they are, and without any they are refused.
+# Averaged weights have their own statistics at the run's last step, whether it was evaluated or
+# not, and after a stop before that. At other steps a warning tells which statistics they have, and
+# without any they are refused.
 averages=(--ema 0.8 --epochs 2 --checkpoint-every 1 --keep 0)
 small 2 judged-averages "${averages[@]}" && small 1 unjudged "${averages[@]}" --eval-every 0 ||
     fail "averages" judged-averages.log unjudged.log
@@ -184,8 +185,8 @@ small 2 awaited --resume unjudged/checkpoint-00000007.h5 --max-steps 7 || fail "
 of_averages awaited/checkpoint-00000007.h5 && ! grep -q "^warning" eval.log || fail "statistics that are left" eval.log
 small 1 awaited --max-steps 7 && grep -q "the run is complete, awaited/" awaited.log || fail "complete" awaited.log
 
-# A norm group of single images comes to what one virtual rank with all of them does, with the loss
-# weighed over the global batch, and with averaged weights' statistics.
+# A norm group of single images has the results of one virtual rank with all of them, with class
+# weights over the global batch, and with statistics of averaged weights.
 group=(--sync-bn --clip-norm 0.1 --ema 0.5 --class-weights 0.5,2,1,0.25 --epochs 2 --lr 0.01)
 small 1 one "${group[@]}" --virtual-ranks 1 --batch-size 16 || fail "one virtual rank" one.log
 small 3 singles "${group[@]}" --virtual-ranks 16 --batch-size 1 || fail "a norm group of single images" singles.log
@@ -199,8 +200,8 @@ for a, b in zip(one, singles):
         assert abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
 END
 
-# What is told of epochs goes on, too: a plateau's falls, and the order of images by whose classes the
-# loss is weighed.
+# State of epochs is resumed, too: the plateau schedule, and the order of images for the class
+# weights of the loss.
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
     --optimizer adam --lr 0.01 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
@@ -225,7 +226,7 @@ small 2 plain --epochs 8 --max-steps 6 || fail "another --epochs" plain.log
 grep -q "^learning rate at step 6: 0.00025 by the checkpoint's options, 0.025 by these$" plain.log ||
     fail "another --epochs: expected both rates" plain.log
 
-# An early end, which is the end; a longer patience goes on from there.
+# After an early stop the run is complete; with a longer patience it resumes from there.
 small 2 early --lr 0 --early-stop 2 --best loss --eval-every 2 || fail "--early-stop" early.log
 grep -qE "^stopped after epoch [0-9]+: no better loss since epoch [0-9]+$" early.log ||
     fail "expected word of an early end" early.log
@@ -235,7 +236,7 @@ small 3 early && grep -q "the run is complete, early/checkpoint-.* of its last s
 small 3 early --early-stop 3 || fail "a longer patience" early.log
 [[ $(last_step early) -gt $last ]] || fail "a longer patience: no step" early.log
 
-# Another way from an earlier step: a best that is later is set aside.
+# After a restart from an earlier step a later best checkpoint is set aside.
 newest=$(find whole -name 'checkpoint-*.h5' | sort | head -n 1)
 echo '{}' >whole/evaluation.json
 small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$newest" | sed 's/^0*//; s/.h5//') + 1))" ||
@@ -243,7 +244,7 @@ small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$ne
 [[ $(find whole -name 'checkpoint-*.h5' -path '*/old-1/*' | wc -l) -gt 0 ]] || fail "nothing set aside" whole.log
 [[ -e whole/old-1/evaluation.json && ! -e whole/evaluation.json ]] || fail "an evaluation of what was set aside" whole.log
 small 2 elsewhere --resume "$newest" || fail "another folder" elsewhere.log
-[[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: the best epoch is looked for anew" elsewhere.log ||
+[[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: a new best epoch is searched for" elsewhere.log ||
     fail "another folder: expected a best.h5 there" elsewhere.log
 
 # Classes of unequal sizes are judged by the mean of their accuracies, the same on any number of ranks.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Faults and preemption: a rank killed, stopped or cut off ends the job in time, with one line
-# that names it and status 76 on every survivor; signals and a time limit save and end with 75, and
-# the run that goes on has the hash of one left alone; an infinite gradient changes nothing. Nothing
-# stays behind.
+# Faults and preemption: after a rank is killed, stopped or cut off the job ends in time, with one
+# line that names it and status 76 on every survivor; signals and a time limit save and end with 75,
+# and the resumed run has the hash of an undisturbed one; an infinite gradient changes nothing. No
+# files or processes are left.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 export TERM=dumb
@@ -10,8 +10,8 @@ launcher=(mpirun --oversubscribe --bind-to none -np)
 steps=400 lost=76 again=75
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$tmp"' EXIT
 
-# started RANKS OUT OPTION...: starts a run without end in the background, as $job, and waits for its
-# first steps: a checkpoint, or that it ended. Its ranks' errors go to `errors`, where that is set.
+# started RANKS OUT OPTION...: starts an endless run in the background, as $job, and waits for its
+# first checkpoint or its end. Its ranks' standard error goes to `errors` if that is set.
 started() {
     local ranks=$1 out=$2
     shift 2
@@ -49,7 +49,7 @@ says() {
     [[ $lines == 1 ]] || fail "$1: expected one line '$2', found $lines" "$1.log"
 }
 
-# left_alone STEPS: sets `expected_hash` to that of a run which nobody disturbed.
+# left_alone STEPS: sets `expected_hash` to that of an undisturbed run.
 left_alone() {
     local out=$tmp/alone-$1
     [[ -e $out ]] || train 2 "$out" --threads 1 --max-steps "$1" || fail "the run left alone" "$out.log"
@@ -57,7 +57,7 @@ left_alone() {
     echo "left alone, $1 steps: $expected_hash"
 }
 
-# goes_on OUT WHAT: the run that is started again ends with the hash of one left alone.
+# goes_on OUT WHAT: the restarted run ends with the hash of an undisturbed one.
 goes_on() {
     local hash last
     last=$(last_step "$1") || fail "$2: found no checkpoint" "$1.log"
@@ -141,7 +141,7 @@ for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .*
     says "$out" "rank ${cut#* }.*the link between them may be cut"
 done
 
-# Of rank 0 and others: one that is stopped before it has come to MPI.
+# Rank 0 or another one is stopped before MPI_Init.
 for victim in 0 2; do
     out=$tmp/stopped-early-$victim
     cat >"$tmp/stops" <<EOF
@@ -156,7 +156,7 @@ EOF
     ended 4 "$out" '[0-9]*' # the others are killed, or end so as well
     speaker=$((victim == 0))
     [[ $(<"$out.ranks/status.$speaker") == "$lost" ]] || fail "$out: rank $speaker: expected status $lost" "$out.log"
-    says "$out" "rank $speaker on host .*not all ranks have come for 5 s since the start"
+    says "$out" "rank $speaker on host .*not all ranks have started within 5 s"
 done
 
 # A start during which rank 0 was suspended for longer than it may take.
@@ -178,7 +178,7 @@ chmod +x "$tmp/held"
 program=$tmp/held started 2 "$out" --deadline 4 --max-steps 20
 wait $job || fail "$out: suspended while it started" "$out.log"
 
-# Where nothing catches SIGTERM, which mpirun sends at the first end.
+# Nothing catches SIGTERM, which mpirun sends when the first rank ends.
 for attempt in 1 2 3 4 5; do
     out=$tmp/stopped-bench-$attempt
     mkdir "$out.ranks"
@@ -250,7 +250,7 @@ out=$tmp/first
 } &
 SLURM_JOB_END_TIME=1 started 3 "$out"
 ended 3 "$out" $again
-grep -q "warning: SLURM_JOB_END_TIME: found 1, which is over" "$out.log" || fail "a job that is over" "$out.log"
+grep -q "warning: SLURM_JOB_END_TIME: found 1, which is in the past" "$out.log" || fail "a job that is over" "$out.log"
 [[ $(last_step "$out") == 0 ]] || fail "a request before the first step: expected step 0" "$out.log"
 goes_on "$out" "stopped before the first step"
 
@@ -294,7 +294,7 @@ slow_steps() {
 }
 
 out=$tmp/slow
-# Until the signal comes in a step that does not end in time, on a fast machine a longer one.
+# Makes steps longer until the signal arrives in one that does not end in time.
 for virtual in 2 2 4 8 16 32; do
     rm -rf "$out"
     slow_steps "$out"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A run that was stopped, or killed at a random moment, and went on with other ranks and threads
-# ends with the hash of the run that was left alone. And its folder: metrics read as one run, no two
-# runs at once, nothing written over that cannot be made again.
+# A run that was stopped, or killed at a random moment, and resumed with other numbers of ranks and
+# threads ends with the hash of an undisturbed run. And its folder: metrics read as one run, two
+# runs exclude each other, and nothing is overwritten that cannot be made again.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 steps=400
 
-# killed RANKS OUT SECONDS: trains, and kills every rank with SIGKILL so many seconds after the run
-# began to write into its folder.
+# killed RANKS OUT SECONDS: trains, and kills every rank by SIGKILL SECONDS after the run began to
+# write into its folder.
 killed() {
     local ranks=$1 out=$2 seconds=$3 launcher
     mpirun --oversubscribe --bind-to none -np "$ranks" "$build/dn_dist" train \
@@ -50,7 +50,8 @@ train 3 "$tmp/stopped" --threads 1 --max-steps 17 || fail "the run to stop" "$tm
 train 5 "$tmp/stopped" --threads 2 --max-steps $steps || fail "going on" "$tmp/stopped.log"
 compare "stopped after 17 steps on 3 ranks, then 5 ranks" "$tmp/stopped"
 
-# goes_on NAME OPTION...: stopped after 17 steps on 3 ranks, then 8 ranks, against 2 left alone.
+# goes_on NAME OPTION...: stopped after 17 steps on 3 ranks, then resumed on 8, against an
+# undisturbed run on 2.
 goes_on() {
     local name=$1
     shift
@@ -147,7 +148,7 @@ begin() {
     job=$!
     await $job compgen -G "$out/checkpoint-*.h5"
 }
-# ends STATUS WHAT: so the job ends.
+# ends STATUS WHAT: the job must end with STATUS.
 ends() {
     local status=0
     wait $job || status=$?

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The timeline of a run on two ranks: valid JSON with every kind of span, spans of a row do not
-# overlap, and buckets are under way while the backward pass still computes. And the bench on two
-# ranks, one of them late: not communication, but imbalance, whichever is late.
+# The timeline of a run on two ranks: valid JSON with every kind of span, no overlapping spans in a
+# row, and buckets in flight during the backward pass. And the bench on two ranks, one of them late:
+# its delay counts as imbalance, not communication, whichever rank it is.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 

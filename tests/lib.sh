@@ -1,6 +1,6 @@
-# What the end-to-end tests share; they source it with the build folder as $1 and get `build`, a
-# folder `tmp` of their own, this folder as `here`, the project's as `repo`, and the functions below.
-# A test that cannot run ends with status 77, which ctest reports as skipped.
+# Shared by the end-to-end tests, which source it with the build folder as $1. Sets `build`, a
+# temporary folder `tmp`, this folder as `here`, the project's as `repo`, and defines the functions
+# below. A test that cannot run exits with status 77, which ctest reports as skipped.
 set -euo pipefail
 
 build=$(cd "${1:?usage: TEST BUILD_FOLDER}" && pwd)
@@ -17,13 +17,13 @@ export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers forbid it
 export OMPI_MCA_ess_singleton_isolated=1             # a rank without mpirun starts no daemon, in half the time
 export OMP_WAIT_POLICY=passive                       # there are more threads than cores
 
-# untried WHAT: a part that cannot be tried here, as it can where DN_ALL_TESTS is set.
+# untried WHAT: reports a part that cannot be tested here; a failure if DN_ALL_TESTS is set.
 untried() {
     echo "not tried: $*"
     [[ -z ${DN_ALL_TESTS:-} ]] || fail "expected all to be tried, as DN_ALL_TESTS is set"
 }
 
-# skip WHY: nor can the test as a whole.
+# skip WHY: the same for the whole test, which ends.
 skip() {
     untried "$*"
     exit $((failures > 0 ? 1 : 77))
@@ -42,11 +42,12 @@ finish() {
     exit $((failures > 0))
 }
 
-# limited COMMAND...: no command of a test may hang; a slow or busy machine is given its time.
+# limited COMMAND...: runs it with a timeout, long enough for slow and busy machines.
 limited() { timeout --kill-after=10 600 "$@"; }
 
-# refusal PATTERN STATUS WHAT: a command that ended with the status, its standard error in `err`, told
-# why in one line, beside warnings, with bash's pattern; $ stands for the line's end.
+# refusal PATTERN STATUS WHAT: checks that STATUS, that of a command, is 1, and that its standard
+# error in `err` has, besides warnings, one line that matches bash's pattern; $ is the end of the
+# line.
 refusal() {
     local line
     sed -e '/^-----/,/^-----/d' -e '/^warning: /d' -e '/^$/d' err >line # without mpirun's boxes
@@ -56,8 +57,8 @@ refusal() {
     [[ $(wc -l <line) == 1 && $line$ == "$program: "*$1* ]] || fail "$3: expected one line with \"$1\"" err
 }
 
-# refused PATTERN ARGUMENT...: $program fails so, and leaves no temporary file in the current folder.
-# All that it wrote is in `out`.
+# refused PATTERN ARGUMENT...: $program must fail in this way, and leave no temporary file in the
+# current folder. All of its output is in `out`.
 refused() {
     local pattern=$1 status=0
     shift
@@ -67,23 +68,23 @@ refused() {
     cat err >>out
 }
 
-# works ARGUMENT...: $program ends well, its output in `out` and `err`.
+# works ARGUMENT...: $program must succeed; its output is in `out` and `err`.
 works() { limited "$build/$program" "$@" >out 2>err || fail "$program $*: found status $?, expected 0" out err; }
 
-# accepted TEXT ARGUMENT...: it says TEXT as well; all is in `out`.
+# accepted TEXT ARGUMENT...: it must also print TEXT; all output is in `out`.
 accepted() {
     works "${@:2}"
     cat err >>out
     grep -qF -- "$1" out || fail "$program ${*:2}: expected \"$1\"" out
 }
 
-# put FILE OFFSET BYTES: writes them, as printf takes them, over those that are there.
+# put FILE OFFSET BYTES: overwrites bytes of the file; BYTES is a format of printf.
 put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
-# flip FILE OFFSET: another byte there.
+# flip FILE OFFSET: changes the byte there.
 flip() { put "$1" "$2" "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 255)))"; }
 
-# await PID TEST...: until the command succeeds or the process has ended.
+# await PID TEST...: waits until the command succeeds or the process has ended.
 await() { until "${@:2}" >"$tmp/awaited" || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done; }
 
 # on_ranks R COMMAND...

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# rank.sh FOLDER LOG COMMAND...: runs a rank under mpirun and leaves its process id and its exit
-# status in FOLDER/pid.R and FOLDER/status.R. Its standard error goes to LOG by itself: mpirun does
-# not read on while it kills ranks, and may lose their last words. So does what bash says of a killed
-# rank: said to an mpirun that has ended, it would be bash's own end, by SIGPIPE. The rank stays in the
-# process group to which mpirun sends its signals; this script's part that waits for it does not, and
-# so outlives them. The script bears SIGTERM: where all scripts have ended mpirun kills what is left
-# in their groups at once, not a second later.
+# rank.sh FOLDER LOG COMMAND...: runs a rank under mpirun and writes its process id and exit status
+# to FOLDER/pid.R and FOLDER/status.R. Its standard error goes directly to LOG, as mpirun does not
+# read while it kills ranks, and may lose their last lines. So do bash's messages about a killed
+# rank: written to an mpirun that has ended they would kill bash by SIGPIPE. The rank stays in the
+# process group that mpirun signals; the part of this script that waits for it does not, and so
+# survives. The script ignores SIGTERM: if all scripts had ended mpirun would kill the rest of their
+# groups at once, not a second later.
 folder=$1 log=$2 group=$$ rank=${OMPI_COMM_WORLD_RANK:?}
 shift 2
 set -m

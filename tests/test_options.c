@@ -388,8 +388,8 @@ static void test_help(void **state)
     fclose(file);
     assert_ptr_equal(strstr(text, "Usage: dn_dist train [OPTIONS]\nwhat it does; defaults in"),
                      text);
-    assert_non_null(
-        strstr(text, "  --batch-size N          images per virtual rank, or per forward pass [32]\n"));
+    assert_non_null(strstr(
+        text, "  --batch-size N          images per virtual rank, or per forward pass [32]\n"));
     assert_non_null(strstr(text, "\n  --augment LIST "));
     assert_non_null(strstr(text, "\n  densenet121\n"));
     assert_null(strstr(text, "--json"));

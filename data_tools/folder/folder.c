@@ -169,7 +169,7 @@ static void report(const dn_folder_writer *k)
         snprintf(turned, sizeof turned, "; %" PRId64 " %s", k->turned,
                  f->options->exif == DN_EXIF_APPLY ? "turned as EXIF says"
                                                    : "not turned as EXIF says (--exif apply does)");
-    dn_info("%s: %" PRId64 " images, %" PRId64 " other files passed over%s, %" PRId64
+    dn_info("%s: %" PRId64 " images, %" PRId64 " other files skipped%s, %" PRId64
             " bad images left out%s",
             f->source, kept, f->passed_over, other, f->images - kept, turned);
 }

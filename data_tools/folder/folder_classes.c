@@ -32,7 +32,7 @@ static dn_status look(const char *folder, const char *name, int warns, int *is)
     DN_CHECK(errno == ENOENT || errno == ENOTDIR || errno == ELOOP, DN_EIO, "%s: cannot read: %s",
              path, strerror(errno));
     if (warns)
-        dn_warn("%s: a link to nothing; passed over", path);
+        dn_warn("%s: a dangling link; skipped", path);
     return DN_OK;
 }
 

@@ -63,13 +63,13 @@ dn_status dn_folder_warn_of_doubles(const dn_folder *f)
     }
     free(image);
     if (across.count > 0)
-        dn_warn("%s: %" PRId64 " images to judge by have the bytes of one to train on, %" PRId64
-                " of them as another class; the first is %s, which is %s, too",
-                f->source, across.count, across.relabelled, across.later->path,
-                across.earlier->path);
+        dn_warn(
+            "%s: %" PRId64 " validation or test images are identical to a training image, %" PRId64
+            " of them with another class; the first is %s, identical to %s",
+            f->source, across.count, across.relabelled, across.later->path, across.earlier->path);
     if (within.count > 0)
-        dn_warn("%s: %" PRId64 " images have the bytes of one of another class; the first is %s, "
-                "which is %s, too",
+        dn_warn("%s: %" PRId64 " images are identical to one of another class; the first is %s, "
+                "identical to %s",
                 f->source, within.count, within.later->path, within.earlier->path);
     return DN_OK;
 }

@@ -83,7 +83,7 @@ struct class_folder {
 static dn_status keep_other(struct class_folder *c, const char *path)
 {
     if (dn_image_is_name(path))
-        dn_warn("%s: by its content no JPEG and no PNG; passed over", path);
+        dn_warn("%s: its content is neither JPEG nor PNG; skipped", path);
     if (!c->other && !(c->other = strdup(path)))
         return dn_fail(DN_ENOMEM, "%s: out of memory", path);
     return DN_OK;

@@ -140,7 +140,7 @@ dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *sp
         for (int s = 0; s < DN_SPLITS; s++)
             is |= strcmp(names[i], splits->name[s]) == 0;
         if (!is)
-            dn_warn("%s/%s: passed over, as it stands beside %s", f->source, names[i],
+            dn_warn("%s/%s: skipped, as it is beside %s", f->source, names[i],
                     splits->name[DN_TRAIN]);
     }
     dn_folder_free_names(names, count);

@@ -238,7 +238,7 @@ static dn_status transfer_file(struct transfer *t, const char *url)
         if (end == USELESS)
             return t->fault != DN_OK ? t->fault : DN_EIO;
         tries = t->most > before ? 0 : tries + 1;
-        dn_info("%s; going on after %.1f MB", dn_message(), (double)t->got / 1e6);
+        dn_info("%s; resuming after %.1f MB", dn_message(), (double)t->got / 1e6);
         if (tries > 0 && tries < TRIES)
             sleep((unsigned)tries);
     }
@@ -298,7 +298,7 @@ static dn_status get_from_all(struct transfer *t, const char *const *urls, int c
             snprintf(url, sizeof url, "%s%s", base, end[-1] == '/' ? t->wanted->name : "");
         if (i > 0)
             dn_warn("%s; trying the next server", dn_message());
-        dn_info("%s: getting %s%s", t->wanted->name, url,
+        dn_info("%s: downloading %s%s", t->wanted->name, url,
                 t->got > 0 ? ", from where it broke off" : "");
         status = length < (int)sizeof url ? get_checked(t, url)
                                           : dn_fail(DN_EINVAL, "--url: the URL is too long");
@@ -316,7 +316,7 @@ static dn_status open_partial(struct transfer *t)
     t->file = open(t->partial, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     DN_CHECK(t->file >= 0, DN_EIO, "%s: cannot write: %s", t->partial, strerror(errno));
     DN_CHECK(flock(t->file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK, DN_EINVAL,
-             "%s: another create_records is getting it", t->partial);
+             "%s: another create_records is downloading it", t->partial);
     DN_CHECK(fstat(t->file, &info) == 0 && S_ISREG(info.st_mode), DN_EIO, "%s: found no plain file",
              t->partial);
     t->got = t->most = lseek(t->file, 0, SEEK_END);
@@ -338,7 +338,7 @@ dn_status dn_fetch_file(const dn_fetch *file, const char *const *urls, int count
     if (access(file->path, F_OK) == 0) {
         if (file->digest)
             DN_TRY(dn_digest_check(file->path, file->digest));
-        dn_info("%s: found it, so it is not got again", file->path);
+        dn_info("%s: found it, so it is not downloaded again", file->path);
         return DN_OK;
     }
     DN_CHECK(snprintf(t.partial, PATH_MAX, "%s" DN_PARTIAL, file->path) < PATH_MAX, DN_EINVAL,

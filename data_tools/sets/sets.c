@@ -198,7 +198,8 @@ static dn_status get_missing(const dn_raw_set *set, const dn_records_options *op
                                  ? dn_raw_set_search(set, folder, found)
                                  : dn_raw_file_find(found, folder, archive->name) == DN_OK;
         if (is_there)
-            dn_info("%s: found %s, so %s is not got", set->info.dataset, found, archive->name);
+            dn_info("%s: found %s, so %s is not downloaded", set->info.dataset, found,
+                    archive->name);
         else
             DN_TRY(get_archive(set, archive, options, folder));
     }

@@ -321,7 +321,7 @@ dn_status dn_writer_open(dn_writer *w, uint64_t source)
     DN_TRY(dn_leftovers_remove(w));
     const int whole = dn_journal_count(&w->journal);
     if (whole > 0)
-        dn_info("%s: %d of %d shards are whole; going on with the others", folder, whole,
+        dn_info("%s: %d of %d shards are whole; continuing with the others", folder, whole,
                 w->manifest->shards);
     w->is_open = 1;
     dn_progress_begin(&w->progress, "making records:", "images", images_left(w));

@@ -12,11 +12,11 @@ static dn_status describe(char **text, const dn_command *command, const dn_optio
 {
     size_t size;
     FILE *const file = open_memstream(text, &size);
-    DN_CHECK(file, DN_ENOMEM, "memory: found none to compare the options");
+    DN_CHECK(file, DN_ENOMEM, "out of memory: cannot compare the options");
     fprintf(file, "dn_dist %s, sources %s, command %s\n", dn_version(), dn_sources, command->name);
     dn_options_print(file, options);
     const int failed = ferror(file);
-    DN_CHECK(fclose(file) == 0 && !failed, DN_ENOMEM, "memory: found none to compare the options");
+    DN_CHECK(fclose(file) == 0 && !failed, DN_ENOMEM, "out of memory: cannot compare the options");
     return DN_OK;
 }
 
@@ -44,7 +44,7 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command, const 
     char *const theirs = calloc(most + 1, 1);
     if (status == DN_OK)
         status = dn_comm_agree(
-            comm, theirs ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none to compare the options"));
+            comm, theirs ? DN_OK : dn_fail(DN_ENOMEM, "out of memory: cannot compare the options"));
     if (status == DN_OK) {
         if (comm->rank == 0)
             strcpy(theirs, ours);

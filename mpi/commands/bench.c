@@ -176,7 +176,7 @@ static dn_status create_bench(bench *b)
     settings.head_rate = 1;
     DN_TRY(dn_step_create(&b->step, b->comm, b->net, &settings));
     b->seconds = calloc((size_t)b->options->steps, sizeof *b->seconds);
-    DN_CHECK(b->seconds != NULL, DN_ENOMEM, "memory: found none for %d steps", b->options->steps);
+    DN_CHECK(b->seconds != NULL, DN_ENOMEM, "out of memory for %d steps", b->options->steps);
     return DN_OK;
 }
 
@@ -222,7 +222,7 @@ static dn_status report_bench(const bench *b)
     const dn_options *o = b->options;
     json_t *report = encode_bench(b);
     dn_status status = DN_OK;
-    DN_CHECK(report != NULL, DN_ENOMEM, "memory: found none for the bench's results");
+    DN_CHECK(report != NULL, DN_ENOMEM, "out of memory for the bench's results");
     if (!o->json)
         print_bench(report);
     if (o->roofline)

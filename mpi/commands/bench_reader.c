@@ -47,7 +47,7 @@ static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
     const size_t image = (size_t)t->channels * (size_t)t->height * (size_t)t->width;
     r->images = malloc((size_t)o->batch_size * image * sizeof *r->images);
     r->labels = malloc((size_t)o->batch_size * sizeof *r->labels);
-    DN_CHECK(r->images && r->labels, DN_ENOMEM, "memory: found none for %d images", o->batch_size);
+    DN_CHECK(r->images && r->labels, DN_ENOMEM, "out of memory for %d images", o->batch_size);
     return dn_loader_create(&r->loader,
                             &(dn_loader_settings){.source = images,
                                                   .sequence = {.first = comm->rank,
@@ -124,7 +124,7 @@ dn_status dn_bench_reader(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&r, comm, o)));
     f = calloc((size_t)comm->size, sizeof *f);
     DN_TRY_OR_DONE(dn_comm_agree(
-        comm, f ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for %d ranks", comm->size)));
+        comm, f ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for %d ranks", comm->size)));
     DN_TRY_OR_DONE(time_reading(&r, comm, o, &f[comm->rank]));
     dn_comm_gather_doubles(comm, &f->images, (size_t)comm->size * sizeof *f / sizeof(double));
     status = DN_ON_RANK_0(comm, report(&r, comm, o, f));

@@ -302,7 +302,7 @@ static dn_status tell(results *r, const dn_options *o, const dn_transform *trans
     r->cell = calloc((size_t)r->images->count, sizeof *r->cell);
     dn_status status = r->counted && r->cell
                            ? DN_OK
-                           : dn_fail(DN_ENOMEM, "memory: found none for %d classes", r->classes);
+                           : dn_fail(DN_ENOMEM, "out of memory for %d classes", r->classes);
     if (status == DN_OK) {
         count_classes(r);
         r->calibration = calibration_error(r);
@@ -403,7 +403,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
     r.samples = calloc(dn_images_of(comm, net, images).kept + 1, sizeof *r.samples);
     dn_status status =
         r.samples ? DN_OK
-                  : dn_fail(DN_ENOMEM, "memory: found none for %" PRId64 " images", images->count);
+                  : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, c->split.io_threads, transforms, crops,
                                        NULL, r.samples, &r.scores));

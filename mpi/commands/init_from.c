@@ -96,13 +96,14 @@ static void settle_head(const dn_view *net, const char *path, const origin *from
     const int other =
         from->learnt && from->classes == 0 ? dn_first_other_class(from->learnt, data) : classes;
     if (from->classes > 0) {
-        dn_info("%s of %s, but for its head of %d classes: that for %d starts anew", kind, path,
-                from->classes, classes);
+        dn_info("%s of %s, except its head of %d classes: a new head for %d is initialised", kind,
+                path, from->classes, classes);
     } else if (other < classes) {
         keep_head(net, kept, 1);
-        dn_info("%s of %s, but for its head, whose class %d is \"%s\", not \"%s\": that for these "
-                "classes starts anew",
-                kind, path, other, from->learnt->class_names[other], data->class_names[other]);
+        dn_info(
+            "%s of %s, except its head, whose class %d is \"%s\", not \"%s\": a new head for these "
+            "classes is initialised",
+            kind, path, other, from->learnt->class_names[other], data->class_names[other]);
     } else {
         dn_info("%s of %s", kind, path);
     }
@@ -124,7 +125,7 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest
     int is_hdf5;
     DN_TRY(start_kind(options->init_from, &is_hdf5));
     float *const kept = malloc(keep_head(&view, NULL, 0) * sizeof *kept);
-    DN_CHECK(kept, DN_ENOMEM, "memory: found none for a head of %d classes", view.spec->classes);
+    DN_CHECK(kept, DN_ENOMEM, "out of memory for a head of %d classes", view.spec->classes);
     keep_head(&view, kept, 0);
     dn_status status = is_hdf5 ? copy_checkpoint(net, options, &from)
                                : copy_safetensors(net, options->init_from, &from);

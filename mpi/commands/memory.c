@@ -86,7 +86,7 @@ dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more,
     own.bytes.fixed -= touched;
     const double machine = dn_machine_memory("");
     need *needs = calloc((size_t)comm->node_size, sizeof *needs);
-    dn_status status = needs != NULL ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none");
+    dn_status status = needs != NULL ? DN_OK : dn_fail(DN_ENOMEM, "out of memory");
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_COLLECTIVE(
         comm, MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE, comm->node));

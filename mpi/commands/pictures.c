@@ -73,12 +73,12 @@ static dn_status add_path(dn_pictures *p, const char *path)
     if (p->images.count == p->room) {
         p->room = p->room ? 2 * p->room : 256;
         char **const longer = realloc(p->path, (size_t)p->room * sizeof *longer);
-        DN_CHECK(longer, DN_ENOMEM, "memory: found none for %lld paths", (long long)p->room);
+        DN_CHECK(longer, DN_ENOMEM, "out of memory for %lld paths", (long long)p->room);
         p->path = longer;
     }
     DN_CHECK(p->images.count < MOST_IMAGES, DN_EINVAL, "found more than %d images", MOST_IMAGES);
     DN_CHECK((p->path[p->images.count] = strdup(path)) != NULL, DN_ENOMEM,
-             "memory: found none for a path");
+             "out of memory for a path");
     p->images.count++;
     return DN_OK;
 }
@@ -126,11 +126,11 @@ dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
     DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
              words[0]);
     if (p->others > 0)
-        dn_warn("other files passed over: %" PRId64, p->others);
+        dn_warn("other files skipped: %" PRId64, p->others);
     p->bad = calloc(images, sizeof *p->bad);
     p->images.labels = calloc(images, sizeof *p->images.labels);
     p->images.read = read_or_blacken;
-    DN_CHECK(p->bad && p->images.labels, DN_ENOMEM, "memory: found none for %zu images", images);
+    DN_CHECK(p->bad && p->images.labels, DN_ENOMEM, "out of memory for %zu images", images);
     return DN_OK;
 }
 

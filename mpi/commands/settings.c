@@ -162,7 +162,7 @@ static dn_status balance(const dn_source *images, float *weights)
 {
     const size_t classes = (size_t)images->info.classes;
     int64_t *const count = calloc(classes, sizeof *count);
-    DN_CHECK(count, DN_ENOMEM, "memory: found none for the images of %zu classes", classes);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %zu classes", classes);
     for (int64_t i = 0; i < images->count; i++)
         count[images->labels[i]]++;
     for (size_t c = 0; c < classes; c++)

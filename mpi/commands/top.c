@@ -215,14 +215,14 @@ static dn_status show(const char *folder, int is_drawn, int *is_finished)
     dn_status status = dn_run_summary_read(&summary, folder);
     FILE *const to = status == DN_OK ? open_memstream(&text, &size) : NULL;
     if (status == DN_OK && to == NULL)
-        status = dn_fail(DN_ENOMEM, "memory: found none for a screen");
+        status = dn_fail(DN_ENOMEM, "out of memory for a screen");
     if (to != NULL) {
         window w = current_window();
         const int rows = w.rows;
         w.rows = is_drawn ? rows : 0;
         print_summary(to, folder, &summary, &w);
         if (fclose(to) != 0)
-            status = dn_fail(DN_ENOMEM, "memory: found none for a screen");
+            status = dn_fail(DN_ENOMEM, "out of memory for a screen");
         else if (is_drawn)
             draw(text, rows);
         else

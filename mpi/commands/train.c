@@ -99,7 +99,7 @@ static void forget_best(dn_run *r)
                          access(best, F_OK) == 0;
     if (dn_comm_max(r->comm, is_there) || r->monitor.state.best_epoch == 0)
         return;
-    dn_info("no " DN_CHECKPOINT_BEST " in %s: the best epoch is looked for anew, after epoch %g",
+    dn_info("no " DN_CHECKPOINT_BEST " in %s: a new best epoch is searched for, after epoch %g",
             r->folder, r->monitor.state.epochs);
     r->monitor.state.best_epoch = 0;
 }

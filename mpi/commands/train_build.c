@@ -107,8 +107,8 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     r->order = is_mixed ? NULL : malloc(images * sizeof *r->order);
     r->ordered = -1;
     DN_CHECK(r->class_weights && (r->order || is_mixed), DN_ENOMEM,
-             "memory: found none for the weights of %d classes and the order of %zu images",
-             o->classes, images);
+             "out of memory for the weights of %d classes and the order of %zu images", o->classes,
+             images);
     return dn_options_class_weights(o, r->training, r->class_weights);
 }
 

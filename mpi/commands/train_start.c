@@ -130,7 +130,7 @@ dn_status dn_train_load_start(dn_run *r, const dn_options *o, int64_t *limit)
 {
     const dn_status status = DN_ON_RANK_0(r->comm, read_weights(r, o));
     if (status == DN_ECORRUPT && r->state.path[0] && strcmp(o->resume, "auto") == 0) {
-        dn_warn("the newest checkpoint is passed over: %s", dn_message());
+        dn_warn("the newest checkpoint is skipped: %s", dn_message());
         *limit = r->state.step;
     }
     DN_TRY(status);

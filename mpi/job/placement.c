@@ -114,7 +114,7 @@ static dn_status find_cores(finder *f)
     f->processors = hwloc_bitmap_alloc();
     f->allowed = calloc((size_t)f->comm->machine_size, sizeof *f->allowed);
     DN_CHECK(f->processors != NULL && f->allowed != NULL, DN_ENOMEM,
-             "memory: found none to place %d ranks", f->comm->machine_size);
+             "out of memory: cannot place %d ranks", f->comm->machine_size);
     /* Includes disallowed cores, so that a core has the same index on all ranks of a node. */
     DN_CHECK(hwloc_topology_init(&f->topology) == 0 &&
                  hwloc_topology_set_flags(f->topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED) ==
@@ -254,7 +254,7 @@ dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
                         dn_tree_first(virtual_ranks, comm->size, comm->rank);
     dn_status status = DN_OK;
     if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
-        status = dn_fail(DN_ENOMEM, "memory: found none for a table of %d ranks", comm->size);
+        status = dn_fail(DN_ENOMEM, "out of memory for a table of %d ranks", comm->size);
     DN_TRY(dn_comm_agree(comm, status));
     DN_COLLECTIVE(
         comm, MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));

@@ -108,7 +108,7 @@ dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
         DN_TRY(parse_time(text, &seconds));
         preempt->limit = start + seconds;
     } else if (seconds > 0 && seconds <= (double)time(NULL)) {
-        dn_warn("SLURM_JOB_END_TIME: found %s, which is over, so it is not read", job_end);
+        dn_warn("SLURM_JOB_END_TIME: found %s, which is in the past, so it is ignored", job_end);
     } else if (seconds > 0) {
         preempt->limit = omp_get_wtime() + seconds - (double)(time(NULL) + 1);
     }

@@ -39,7 +39,7 @@ static _Noreturn void end_as_lost(const dn_start_watch *watch)
 {
     char why[128];
     snprintf(why, sizeof why,
-             "not all ranks have come for %.0f s since the start: one is stopped, could not start, "
+             "not all ranks have started within %.0f s: one is stopped, could not start, "
              "or cannot be reached",
              watch->seconds);
     if (!dn_preempt_is_urgent())

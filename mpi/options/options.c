@@ -207,7 +207,7 @@ static dn_status take_word(const dn_option_reader *reader, const char *word)
         return refuse_word(reader, word);
     const size_t count = (size_t)options->word_count + 1;
     const char **const words = realloc(options->words, count * sizeof *words);
-    DN_CHECK(words, DN_ENOMEM, "memory: found none for the command line");
+    DN_CHECK(words, DN_ENOMEM, "out of memory for the command line");
     options->words = words;
     words[options->word_count++] = word;
     return DN_OK;

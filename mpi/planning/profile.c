@@ -66,8 +66,7 @@ static int is_number(json_int_t number)
 static dn_status decode_stages(dn_profile *p, const json_t *stages, const char *name)
 {
     p->stage = calloc((size_t)p->stages, sizeof *p->stage);
-    DN_CHECK(p->stage != NULL, DN_ENOMEM, "memory: found none for a profile of %d layers",
-             p->stages);
+    DN_CHECK(p->stage != NULL, DN_ENOMEM, "out of memory for a profile of %d layers", p->stages);
     for (int i = 0; i < p->stages; i++) {
         double seconds;
         json_int_t floats;

@@ -103,7 +103,7 @@ dn_status dn_roofline_report(const dn_net *net, const dn_peaks *peaks, int steps
     const double scale = peaks->scale * 1e-9;
     row phases[2 * DN_MAX_PHASES], total = {.name = "all layers", .pass = "both"};
     row *rows = calloc((size_t)count, sizeof *rows);
-    DN_CHECK(rows != NULL, DN_ENOMEM, "memory: found none for a roofline");
+    DN_CHECK(rows != NULL, DN_ENOMEM, "out of memory for a roofline");
     const int phase_count = name_phases(phases);
     measure_rows(net, peaks, steps, phases, rows, count);
     if (report != NULL) {

@@ -67,7 +67,7 @@ dn_status dn_scaling_rounds(dn_rounds *rounds, int ranks, int ranks_per_node, in
     rounds->round = calloc(t < end ? (size_t)end[-1].round + 1 : 1, sizeof *rounds->round);
     rounds->messages = calloc((size_t)segments + 1, sizeof *rounds->messages);
     if (inside == NULL || rounds->round == NULL || rounds->messages == NULL) {
-        status = dn_fail(DN_ENOMEM, "memory: found none for the rounds of %d ranks", ranks);
+        status = dn_fail(DN_ENOMEM, "out of memory for the rounds of %d ranks", ranks);
         goto done;
     }
     while (t < end) {
@@ -265,7 +265,7 @@ static dn_status count_messages(const step *s, dn_prediction *p)
     for (int b = 0; b < s->count; b++)
         lengths += (size_t)s->buckets[b].rounds->segments;
     message *all = malloc(lengths * sizeof *all), *end = all;
-    DN_CHECK(all != NULL, DN_ENOMEM, "memory: found none for %zu lengths", lengths);
+    DN_CHECK(all != NULL, DN_ENOMEM, "out of memory for %zu lengths", lengths);
     for (const dn_sim_bucket *b = s->buckets; b < s->buckets + s->count; b++)
         for (int n = 1, segments = b->rounds->segments; n <= segments; n++)
             if (b->rounds->messages[n] > 0) {
@@ -308,7 +308,7 @@ static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, 
         dn_allreduce_cut(&settings, job->nodes * job->ranks_per_node, &buckets, &s->count));
     s->buckets = calloc((size_t)s->count, sizeof *s->buckets);
     if (s->buckets == NULL) {
-        status = dn_fail(DN_ENOMEM, "memory: found none for %d buckets", s->count);
+        status = dn_fail(DN_ENOMEM, "out of memory for %d buckets", s->count);
         goto done;
     }
     for (int b = 0, layers = 0; b < s->count; b++) {
@@ -329,7 +329,7 @@ static dn_status plan_step(const dn_scaling_job *job, int virtual_ranks, double 
 {
     const dn_profile *profile = job->profile;
     s->ends = malloc((size_t)profile->stages * sizeof *s->ends);
-    DN_CHECK(s->ends != NULL, DN_ENOMEM, "memory: found none for %d layers", profile->stages);
+    DN_CHECK(s->ends != NULL, DN_ENOMEM, "out of memory for %d layers", profile->stages);
     for (int i = 0; i < profile->stages; i++)
         s->ends[i] = start += profile->stage[i].seconds;
     s->computed = start;

@@ -93,7 +93,7 @@ dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_tra
     }
     dn_workspace_free(&workspace);
     if (!input || (status == DN_OK && (int)json_array_size(*worst) < count))
-        status = dn_fail(DN_ENOMEM, "memory: found none for pictures of the worst samples");
+        status = dn_fail(DN_ENOMEM, "out of memory for pictures of the worst samples");
     free(input);
     return status;
 }

@@ -92,7 +92,7 @@ static dn_status take_series(dn_series *s, const json_t *records, const char *ki
     size_t index;
     const json_t *record;
     s->step = calloc(2 * most, sizeof *s->step);
-    DN_CHECK(s->step, DN_ENOMEM, "memory: found none for %zu records", most);
+    DN_CHECK(s->step, DN_ENOMEM, "out of memory for %zu records", most);
     s->value = s->step + most;
     json_array_foreach(records, index, record)
     {
@@ -274,7 +274,7 @@ static dn_status load_run(json_t **run, const char *folder)
     if (status != DN_ENOENT || dn_claim_look(folder) != DN_CLAIM_LIVES)
         return status;
     *run = json_pack("{s:[]}", "records");
-    return *run ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none for a run");
+    return *run ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for a run");
 }
 
 dn_status dn_run_summary_read(dn_run_summary *summary, const char *folder)

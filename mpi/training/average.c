@@ -47,7 +47,7 @@ static dn_status open_batches(const dn_run *r, measuring *m)
 {
     const int own = m->sequence.end - m->sequence.first;
     m->sums = calloc((size_t)m->batches * m->width, sizeof *m->sums);
-    DN_CHECK(m->sums, DN_ENOMEM, "memory: found none for the statistics of %d batches", m->batches);
+    DN_CHECK(m->sums, DN_ENOMEM, "out of memory for the statistics of %d batches", m->batches);
     return dn_loader_create(&m->loader, &(dn_loader_settings){.source = r->training,
                                                               .sequence = m->sequence,
                                                               .begin = (int64_t)m->first * own,

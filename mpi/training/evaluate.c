@@ -83,7 +83,7 @@ dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images,
     const size_t kept = dn_images_of(comm, net, images).kept;
     dn_sample *const samples = calloc(kept + 1, sizeof *samples);
     dn_status status =
-        samples ? DN_OK : dn_fail(DN_ENOMEM, "memory: found none to evaluate %zu images", kept);
+        samples ? DN_OK : dn_fail(DN_ENOMEM, "out of memory: cannot evaluate %zu images", kept);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_TRY_OR_DONE(
         dn_evaluate_samples(comm, net, images, io_threads, transform, 1, preempt, samples, scores));

@@ -80,7 +80,7 @@ static dn_status score_classes(const dn_source *images, const int64_t *correct, 
     int64_t *const count = calloc((size_t)classes, sizeof *count);
     int present = 0;
     double sum = 0;
-    DN_CHECK(count, DN_ENOMEM, "memory: found none for the images of %d classes", classes);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
     for (int64_t i = 0; i < images->count; i++)
         count[images->labels[i]]++;
     scores->is_uneven = 0;
@@ -105,7 +105,7 @@ static dn_status sum_scores(const dn_sample *samples, const dn_source *images, i
     int64_t top1 = 0, top5 = 0;
     dn_status status = DN_OK;
     if (!losses || !correct) {
-        status = dn_fail(DN_ENOMEM, "memory: found none to sum the losses of %d batches", batches);
+        status = dn_fail(DN_ENOMEM, "out of memory: cannot sum the losses of %d batches", batches);
         goto done;
     }
     for (int64_t i = 0; i < count; i++) {
@@ -134,8 +134,8 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
     sampling s = {images, (size_t)view.spec->classes, own.first, samples, NULL};
     dn_status status = DN_OK;
     if (crops > 1 && !(s.sum = calloc((size_t)count * s.classes + 1, sizeof *s.sum)))
-        status = dn_fail(DN_ENOMEM, "memory: found none for the logits of %lld images",
-                         (long long)count);
+        status =
+            dn_fail(DN_ENOMEM, "out of memory for the logits of %lld images", (long long)count);
     for (int c = 0; c < crops && status == DN_OK; c++)
         status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], preempt,
                                      s.sum ? add_logits : sample_batch, &s);

@@ -34,8 +34,8 @@ static dn_status make_team(dn_step *step)
     dn_net **const nets = calloc((size_t)count, sizeof *nets);
     step->team = (dn_team){.nets = nets, .user = step};
     step->results = calloc((size_t)count, sizeof *step->results);
-    DN_CHECK(nets != NULL && step->results != NULL, DN_ENOMEM,
-             "memory: found none for %d virtual ranks", count);
+    DN_CHECK(nets != NULL && step->results != NULL, DN_ENOMEM, "out of memory for %d virtual ranks",
+             count);
     nets[0] = step->net;
     step->team.count = 1;
     step->team.exchange = is_group ? sum_statistics : NULL;
@@ -72,7 +72,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->losses = calloc((size_t)own, sizeof *step->losses);
     step->scores = calloc((size_t)own * DN_STEP_SCORES, sizeof *step->scores);
     DN_CHECK(step->losses != NULL && step->scores != NULL, DN_ENOMEM,
-             "memory: found none for the scores of %d virtual ranks", own);
+             "out of memory for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
                           bf16 ? gradients : 0));

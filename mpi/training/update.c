@@ -23,7 +23,7 @@ dn_status dn_step_find_learnt(dn_step *step)
 {
     const dn_view net = dn_net_view(step->net);
     step->learnt = calloc((size_t)net.tensor_count, sizeof *step->learnt);
-    DN_CHECK(step->learnt, DN_ENOMEM, "memory: found none for %d tensors", net.tensor_count);
+    DN_CHECK(step->learnt, DN_ENOMEM, "out of memory for %d tensors", net.tensor_count);
     step->head_tensors = copy_learnt(&net, 1, step->learnt);
     step->learnt_tensors =
         step->head_tensors + copy_learnt(&net, 0, step->learnt + step->head_tensors);

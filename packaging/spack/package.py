@@ -41,7 +41,7 @@ class DnDist(CMakePackage):
     depends_on("cmocka", when="+tests")
 
     def cmake_args(self):
-        # Chart.js 3 is no package of Spack: its chart.min.js is where DN_CHART_JS says.
+        # Spack has no package of Chart.js 3: DN_CHART_JS is the path of its chart.min.js.
         chart = os.environ.get("DN_CHART_JS", "/usr/share/javascript/chart.js/chart.min.js")
         return [
             self.define_from_variant("DN_TESTS", "tests"),

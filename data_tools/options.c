@@ -151,6 +151,18 @@ int dn_records_options_given(const dn_records_options *options, const char *name
                     dn_option_find(dn_records_option_table, DN_FOR_ALL, name, strlen(name)));
 }
 
+/* Checks options that need another one, or exclude it. */
+static dn_status check_together(const dn_records_options *o)
+{
+    DN_CHECK(!o->quality || o->short_side || o->exif == DN_EXIF_APPLY, DN_EINVAL,
+             "--quality: found it without --short-side or --exif apply, so no JPEG is made");
+    DN_CHECK(!o->like || !o->classes, DN_EINVAL,
+             "--classes: found it with --like, whose classes are taken");
+    DN_CHECK(!o->like || o->val_fraction <= 0, DN_EINVAL,
+             "--val-fraction: found it with --like, where all images are the test split");
+    return DN_OK;
+}
+
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command)
 {
     dn_option_reader reader = {.table = dn_records_option_table, .takers = use};
@@ -158,5 +170,5 @@ dn_status dn_records_options_check(const dn_records_options *options, int use, c
     for (const dn_option *o = dn_records_option_table; o->name; o++)
         if (is_given(options, o) && !(o->takers & use))
             return dn_option_refuse(&reader, "--", o->name);
-    return DN_OK;
+    return check_together(options);
 }

@@ -72,8 +72,8 @@ enum {
 /* Sets the defaults and parses the arguments; options->word is a part of `argv`. DN_EINVAL. */
 dn_status dn_records_options_parse(int argc, char **argv, dn_records_options *options);
 
-/* DN_EINVAL names an option that was given and that the command does not take; `use` is its bit,
- * `command` its name. */
+/* DN_EINVAL names an option that was given and that the command does not take, or that needs
+ * another one or excludes it; `use` is the command's bit, `command` its name. */
 dn_status dn_records_options_check(const dn_records_options *options, int use, const char *command);
 
 /* 1 if the option, named without its dashes, was given. */

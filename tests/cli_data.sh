@@ -31,6 +31,8 @@ refusal "${shard##*/}*found*expected" $status "a shard cut short, on 3 ranks"
 damaged flipped
 flip "$shard" $(($(stat -c %s "$shard") / 2))
 refused "${shard##*/}" $(train_on "$bad")
+# dataset.json tells enough to refuse a transform before a shard is opened
+refused "--augment none: found images of 28 x 28, expected 64 x 64" $(train_on "$bad") --size 64 --augment none
 
 refused "model densenet121: found 28x28 images, expected larger" \
     train --model densenet121 --data "$data" --out run

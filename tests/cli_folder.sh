@@ -18,6 +18,14 @@ print(json.load(open(sys.argv[1] + "/dataset.json"))["splits"][sys.argv[2]]["cou
 # Options
 refused "found no --source" FOLDER
 refused "nowhere: cannot read: No such file" FOLDER --source nowhere
+# a source that cannot be named after its folder
+(for ((i = 0; i < 20; i++)); do
+    name=$(printf '%0250d' $i)
+    mkdir "$name" && cd "$name"
+done
+mkdir pictures && limited "$records" FOLDER --source pictures) >out 2>&1 && fail "a path that is too long: accepted"
+grep -q "^create_records: pictures: cannot read: File name too long$" out || fail "a path that is too long" out
+rm -r 000*
 refused "--val-fraction: found '1'" FOLDER --source mixed --val-fraction 1
 refused "--limit: found '0'" FOLDER --source mixed --limit 0
 refused "--on-bad-image: found 'go'" FOLDER --source mixed --on-bad-image go
@@ -203,12 +211,15 @@ mkdir -p many/x many/y
 for ((i = 0; i < 600; i++)); do
     ln "large.jpg" "many/x/$i.jpg" && ln "large.jpg" "many/y/$i.jpg"
 done
-many() { accepted "written" FOLDER --source many --out "$1" --shards 50 --short-side 100; }
+rm many/x/10.jpg
+head -c 9000 large.jpg >many/x/10.jpg # of the first shard
+many=(FOLDER --source many --on-bad-image skip)
+many() { accepted "many" "${many[@]}" --out "$1" --shards 50 --short-side 100; }
 # cut SIGNAL OUT SHARD: sends it once the shard is there; the status. With many jobs the first shards
 # would end with the last.
 cut() {
     local status=0 told=0
-    "$records" FOLDER --source many --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
+    "$records" "${many[@]}" --out "$2" --shards 50 --short-side 100 --jobs 2 >cut-out 2>&1 &
     await $! test -e "$2/many-train-$3-of-00050.h5"
     kill -"$1" $! 2>/dev/null
     wait $! 2>/dev/null || status=$?
@@ -219,20 +230,26 @@ cut() {
 }
 many whole
 # What a shell runs in the background ignores SIGINT, and continues to.
-"$records" FOLDER --source many --out deaf --shards 50 --short-side 100 >out 2>&1 &
+"$records" "${many[@]}" --out deaf --shards 50 --short-side 100 >out 2>&1 &
 await $! test -e deaf/making.journal
 kill -INT $! && wait $! || fail "SIGINT in the background" out
 [[ ! -e whole/making.journal ]] || fail "the journal stays"
+touch whole/making.journal # as a kill behind dataset.json leaves it
+many whole
+grep -q "already complete" out && [[ ! -e whole/making.journal ]] ||
+    fail "the journal of complete records stays" out
 status=0
 cut KILL parts 00003 || status=$?
 ((status == 137)) || fail "KILL: status $status"
-works FOLDER --source many --out over --shards 3 --short-side 100
+works "${many[@]}" --out over --shards 3 --short-side 100
 cut KILL over 00003 || true # whole records, made anew
 rm -r over
 status=0
 cut TERM parts 00012 || status=$?
 ((status == 75)) || fail "TERM: status $status" cut-out
 grep -q "parts: [0-9]* of 56 shards are whole; continuing with the others" cut-out || fail "resuming" cut-out
+grep -q "^warning: many/x/10.jpg: not sound, as an earlier attempt found; left out" cut-out ||
+    fail "a bad image of a whole shard" cut-out
 [[ $(tail -n 1 cut-out) == "create_records: parts: stopped by SIGTERM; the same command resumes" ]] ||
     fail "the line of a signal" cut-out
 [[ -z $(find parts -name '*.partial') ]] || fail "left temporary files"
@@ -251,10 +268,10 @@ grep -q "continuing" out && fail "shards of a changed source are taken" out
 diff -r whole parts || fail "other bytes of the same images"
 rm -r parts
 cut KILL parts 00003 || true
-accepted "written" FOLDER --source many --out parts --shards 50 --short-side 90
-grep -q "continuing" out && fail "shards of another --short-side are taken" out
+works "${many[@]}" --out parts --shards 50 --short-side 90
+grep -q "continuing" out err && fail "shards of another --short-side are taken" out err
 for delay in 0.05 0.1 0.2 0.4 0.8; do
-    (timeout -s KILL "$delay" "$records" FOLDER --source many --out random --shards 50 \
+    (timeout -s KILL "$delay" "$records" "${many[@]}" --out random --shards 50 \
         --short-side 100 || true) >/dev/null 2>&1
 done
 many random

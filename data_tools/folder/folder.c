@@ -1,11 +1,13 @@
 /* Makes records from a tree of class folders; see folder.h. */
 #include "folder/folder.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder/conversion.h"
 #include "folder/folder_shards.h"
 
 /* ---- the plan ---- */
@@ -175,15 +177,18 @@ static void report(const dn_folder_writer *k)
 /* ---- all of it ---- */
 
 /* name = the name of the data set and prefix of its shards: the last component of the source with
- * safe characters only, or "folder". */
-static void name_set(const char *source, char *name, size_t size)
+ * safe characters only, or "folder" for "/" and hidden folders. */
+static dn_status name_set(const char *source, char *name, size_t size)
 {
-    char whole[PATH_MAX];
-    const char *const path = realpath(source, whole), *const slash = path ? strrchr(path, '/') : "";
-    snprintf(name, size, "%s", path && slash[1] && slash[1] != '.' ? slash + 1 : "folder");
+    char path[PATH_MAX];
+    DN_CHECK(realpath(source, path), errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s",
+             source, strerror(errno));
+    const char *const last = strrchr(path, '/') + 1;
+    snprintf(name, size, "%s", *last && *last != '.' ? last : "folder");
     for (char *c = name; *c; c++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *c))
             *c = '_';
+    return DN_OK;
 }
 
 /* 1 if the existing records have the planned mean and std, which --like determines. */
@@ -231,7 +236,7 @@ static dn_status make_records(dn_folder_writer *k, const dn_data_info *info, int
     DN_TRY(plan_folder(k, info));
     DN_TRY(compare_existing(k, &complete));
     if (complete)
-        return DN_OK;
+        return dn_writer_remove_journal(&k->writer);
     *made = 1;
     DN_TRY_OR_DONE(dn_writer_open(&k->writer, listing));
     DN_TRY_OR_DONE(dn_folder_make_shards(k));
@@ -239,17 +244,6 @@ static dn_status make_records(dn_folder_writer *k, const dn_data_info *info, int
 done:
     DN_TRY(dn_writer_close(&k->writer, status));
     report(k);
-    return DN_OK;
-}
-
-dn_status dn_folder_check_options(const dn_records_options *o)
-{
-    DN_CHECK(!o->quality || o->short_side || o->exif == DN_EXIF_APPLY, DN_EINVAL,
-             "--quality: found it without --short-side or --exif apply, so no JPEG is made");
-    DN_CHECK(!o->like || !o->classes, DN_EINVAL,
-             "--classes: found it with --like, whose classes are taken");
-    DN_CHECK(!o->like || o->val_fraction <= 0, DN_EINVAL,
-             "--val-fraction: found it with --like, where all images are the test split");
     return DN_OK;
 }
 
@@ -283,7 +277,7 @@ static dn_status describe_own(dn_folder_set *own, const dn_records_options *opti
     DN_CHECK(options->source, DN_EINVAL,
              "FOLDER: found no --source, expected the folder of images");
     *own = (dn_folder_set){.info.channels = 3, .source = options->source, .scan = dn_folder_scan};
-    name_set(options->source, own->info.dataset, sizeof own->info.dataset);
+    DN_TRY(name_set(options->source, own->info.dataset, sizeof own->info.dataset));
     own->prefix = own->info.dataset;
     return DN_OK;
 }
@@ -298,7 +292,6 @@ dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *opt
     if (!set)
         DN_TRY(describe_own(&own, options));
     set = set ? set : &own;
-    DN_TRY(dn_folder_check_options(options));
     dn_data_info info = set->info;
     const int length = options->out  ? snprintf(out, PATH_MAX, "%s", options->out)
                        : set->folder ? snprintf(out, PATH_MAX, "%s", set->folder)

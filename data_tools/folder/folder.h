@@ -10,7 +10,6 @@
 #define DN_FOLDER_H
 
 #include "dn/progress.h"
-#include "folder/conversion.h"
 #include "writer/writer.h"
 
 struct dn_folder;
@@ -23,9 +22,6 @@ typedef struct dn_folder_set {
     const char *folder;                     /* default of *out */
     dn_status (*scan)(struct dn_folder *f); /* as dn_folder_scan */
 } dn_folder_set;
-
-/* DN_EINVAL if an option needs another one, or excludes it. */
-dn_status dn_folder_check_options(const dn_records_options *options);
 
 /* As dn_records_make (sets/records.h), for that set, or if it is NULL for the class folders in
  * options->source. With options->shards 0 a shard has some 64 MB. out = the folder of the records:
@@ -100,14 +96,13 @@ dn_status dn_folder_warn_of_doubles(const dn_folder *f);
  * not counted, not named. DN_EIO if an entry that may be a folder cannot be read. */
 dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
 void dn_folder_free_names(char **names, int count);
-int dn_folder_is_among(const char *name, char **names, int count);
+
+/* The index of `name` in names(count), which are sorted by code point, or -1. */
+int dn_folder_find_name(const char *name, char **names, int count);
 
 /* Takes over the sorted names(classes) of all classes in `where`, and keeps those of --classes.
  * DN_EINVAL if fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
-
-/* The label of the class, or -1. Not for use with `like`, whose classes are not sorted. */
-int dn_folder_find_class(const dn_folder *f, const char *name);
 
 /* Appends an image to f->image: the file `below`, relative to the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);

@@ -78,12 +78,19 @@ dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *
     return status;
 }
 
-int dn_folder_is_among(const char *name, char **names, int count)
+int dn_folder_find_name(const char *name, char **names, int count)
 {
-    for (int i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0)
-            return 1;
-    return 0;
+    int low = 0, high = count;
+    while (low < high) {
+        const int middle = (low + high) / 2, order = strcmp(names[middle], name);
+        if (order == 0)
+            return middle;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return -1;
 }
 
 /* ---- classes ---- */
@@ -95,21 +102,6 @@ static dn_status check_class_name(const char *folder, const char *name)
              "that can be printed",
              folder, name);
     return DN_OK;
-}
-
-int dn_folder_find_class(const dn_folder *f, const char *name)
-{
-    int low = 0, high = f->classes;
-    while (low < high) {
-        const int middle = (low + high) / 2, order = strcmp(f->class_names[middle], name);
-        if (order == 0)
-            return middle;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return -1;
 }
 
 /* Keeps the classes of --classes, with their indices among all. */

@@ -1,5 +1,4 @@
 /* Reads the files of a folder of images; see folder.h. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,6 +6,7 @@
 #include <xxhash.h>
 
 #include "dn/file.h"
+#include "dn/image.h"
 #include "dn/progress.h"
 #include "folder/folder.h"
 

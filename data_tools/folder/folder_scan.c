@@ -194,7 +194,9 @@ static int resolve(const char *path, char real[PATH_MAX])
 static dn_status check_out(const dn_folder *f, const char *folder)
 {
     char in[PATH_MAX], out[PATH_MAX];
-    if (!realpath(folder, in) || !resolve(f->options->out, out))
+    DN_CHECK(realpath(folder, in), errno == ENOENT ? DN_ENOENT : DN_EIO, "%s: cannot read: %s",
+             folder, strerror(errno));
+    if (!resolve(f->options->out, out))
         return DN_OK;
     const size_t length = strlen(in);
     const char *below = strncmp(in, out, length) == 0 && out[length] == '/' ? out + length : "";
@@ -223,7 +225,7 @@ dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id spl
     DN_TRY(check_out(f, folder));
     dn_status status = dn_folder_names(folder, &names, &count, &f->passed_over);
     for (int i = 0; status == DN_OK && i < count; i++) {
-        const int label = dn_folder_find_class(f, names[i]);
+        const int label = dn_folder_find_name(names[i], f->class_names, f->classes);
         if (label >= 0)
             status = scan_class(f, folder, split, label);
         else if (!f->options->classes)
@@ -279,6 +281,26 @@ static dn_status copy_classes(dn_folder *f)
     return dn_fail(DN_ENOMEM, "%s: out of memory for %d class names", f->source, classes);
 }
 
+/* DN_EINVAL if one of the sorted names(count) is not among the classes, which are in the order of
+ * f->like; DN_ENOMEM. */
+static dn_status check_known(const dn_folder *f, char **names, int count)
+{
+    int unknown = 0;
+    uint8_t *const is_known = calloc((size_t)count + 1, 1);
+    DN_CHECK(is_known, DN_ENOMEM, "%s: out of memory for %d class names", f->source, count);
+    for (int c = 0; c < f->classes; c++) {
+        const int at = dn_folder_find_name(f->class_names[c], names, count);
+        if (at >= 0)
+            is_known[at] = 1;
+    }
+    while (unknown < count && is_known[unknown])
+        unknown++;
+    free(is_known);
+    DN_CHECK(unknown == count, DN_EINVAL, "%s/%s: found a class that is not among the %d of %s",
+             f->source, names[unknown], f->classes, f->options->like);
+    return DN_OK;
+}
+
 static dn_status scan_like(dn_folder *f)
 {
     char **names;
@@ -286,12 +308,10 @@ static dn_status scan_like(dn_folder *f)
     DN_TRY(check_out(f, f->source));
     DN_TRY(copy_classes(f));
     dn_status status = dn_folder_names(f->source, &names, &count, &f->passed_over);
-    for (int i = 0; status == DN_OK && i < count; i++)
-        if (!dn_folder_is_among(names[i], f->class_names, f->classes))
-            status = dn_fail(DN_EINVAL, "%s/%s: found a class that is not among the %d of %s",
-                             f->source, names[i], f->classes, f->options->like);
+    if (status == DN_OK)
+        status = check_known(f, names, count);
     for (int c = 0; status == DN_OK && c < f->classes; c++)
-        if (dn_folder_is_among(f->class_names[c], names, count))
+        if (dn_folder_find_name(f->class_names[c], names, count) >= 0)
             status = scan_class(f, f->source, DN_TEST, c);
     dn_folder_free_names(names, count);
     return status;

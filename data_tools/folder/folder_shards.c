@@ -13,6 +13,8 @@
 
 #include <xxhash.h>
 
+#include "folder/conversion.h"
+
 /* ---- a shard in the journal ---- */
 
 /* Followed by the `planned` checksums of files and the `planned` flags of images. */
@@ -87,14 +89,6 @@ static dn_status write_shard(dn_folder_writer *k, int index)
              k->folder.source, s->planned, shard->hdf5.name);
     DN_TRY(dn_writer_save_encoded(&k->writer, shard, s->image));
     return note_shard(k, index);
-}
-
-static void free_images(dn_folder_shard *s)
-{
-    for (int64_t i = 0; s->image && i < s->planned; i++)
-        dn_stored_image_free(&s->image[i]);
-    free(s->image);
-    s->image = NULL;
 }
 
 static dn_status begin_shard(dn_folder_shard *s)
@@ -194,7 +188,8 @@ static void do_image(dn_folder_writer *k, int index, int64_t i, dn_converter *co
     if (--s->left > 0)
         return;
     status = write_shard(k, index);
-    free_images(s);
+    dn_stored_images_free(s->image, s->planned);
+    s->image = NULL;
     if (status != DN_OK)
         keep_failure(k, -1, status);
 }
@@ -219,6 +214,6 @@ dn_status dn_folder_make_shards(dn_folder_writer *k)
         dn_converter_free(&converter);
     }
     for (int i = 0; i < shards; i++)
-        free_images(&k->shard[i]);
+        dn_stored_images_free(k->shard[i].image, k->shard[i].planned);
     return dn_failure_report(&k->failure);
 }

@@ -6,8 +6,6 @@
 #ifndef DN_FOLDER_SHARDS_H
 #define DN_FOLDER_SHARDS_H
 
-#include <stdatomic.h>
-
 #include "folder/folder.h"
 #include "writer/writer.h"
 #include "writer/pixel_sums.h"

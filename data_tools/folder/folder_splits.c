@@ -33,7 +33,7 @@ static int is_called(const char *name, const char *word)
 static const char *find_split(dn_split_id split, char **names, int count)
 {
     for (const char *const *word = words[split]; *word; word++)
-        if (dn_folder_is_among(*word, names, count))
+        if (dn_folder_find_name(*word, names, count) >= 0)
             return *word;
     for (const char *const *word = words[split]; *word; word++)
         for (int i = 0; i < count; i++)
@@ -56,7 +56,7 @@ static dn_status share_class(const char *source, const char *a, const char *b, i
     if (status == DN_OK)
         status = dn_folder_names(path, &other, &others, NULL);
     for (int i = 0; status == DN_OK && i < count && !*shares; i++)
-        *shares = dn_folder_is_among(names[i], other, others);
+        *shares = dn_folder_find_name(names[i], other, others) >= 0;
     dn_folder_free_names(other, others);
     dn_folder_free_names(names, count);
     return status;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dn/json.h"
+#include "dn/shard.h"
 #include "dn/terminal.h"
 #include "inspect/inspect.h"
 

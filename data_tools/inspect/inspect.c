@@ -16,6 +16,7 @@
 
 #include "dn/kernels.h"
 #include "dn/rng.h"
+#include "dn/shard.h"
 #include "dn/words.h"
 #include "inspect/inspect.h"
 #include "inspect/sheet.h"

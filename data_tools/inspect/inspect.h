@@ -4,7 +4,6 @@
 #ifndef DN_INSPECT_H
 #define DN_INSPECT_H
 
-#include "dn/shard.h"
 #include "options.h"
 
 /* Verifies everything: sizes and checksums of files, the CRC of each TFRecord, its PNG and label

@@ -6,8 +6,6 @@
  * the same; if it is flat, a list has the classes (imagenet_list.h).
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

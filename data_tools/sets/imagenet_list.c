@@ -144,7 +144,7 @@ static dn_status find_labels(dn_listed_images *l, const dn_folder *f, int words)
                     t->label = c;
             continue;
         }
-        t->label = dn_folder_find_class(f, t->class_name);
+        t->label = dn_folder_find_name(t->class_name, f->class_names, f->classes);
         DN_CHECK(t->label >= 0 || f->options->classes, DN_ECORRUPT,
                  "%s: line %zu: found the class \"%s\", which is not among those of the train "
                  "split",

@@ -12,7 +12,6 @@
 
 #include <xxhash.h>
 
-#include "dn/image.h"
 #include "folder/folder.h"
 #include "writer/writer.h"
 #include "writer/pixel_sums.h"
@@ -197,7 +196,7 @@ static dn_status make_records(struct make *k, int *made)
         dn_writer_is_complete(&k->writer, count_pixel_shards(k, existing->split[DN_TRAIN].count));
     const dn_status found = dn_raw_set_find(k->set, options, source);
     if (found == DN_ENOENT && complete && is_all(k))
-        return DN_OK;
+        return dn_writer_remove_journal(&k->writer);
     DN_TRY(found);
     DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
     DN_TRY(select_images(k->set, options, source, k->split, k->class_names, &classes));
@@ -205,7 +204,7 @@ static dn_status make_records(struct make *k, int *made)
     DN_TRY(dn_writer_check_channels(&k->writer, source));
     DN_TRY(dn_writer_check_source(&k->writer, source));
     if (complete)
-        return DN_OK;
+        return dn_writer_remove_journal(&k->writer);
     DN_TRY(dn_writer_write(&k->writer, make_shard, k));
     *made = 1;
     return DN_OK;
@@ -231,7 +230,6 @@ dn_status dn_records_make_encoded(const dn_raw_set *set, const dn_records_option
 {
     char source[PATH_MAX];
     *made = 0;
-    DN_TRY(dn_folder_check_options(options));
     DN_TRY(dn_raw_set_find(set, options, source));
     const dn_folder_set images = {.info = set->info,
                                   .prefix = set->prefix,

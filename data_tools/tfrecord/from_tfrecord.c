@@ -6,11 +6,11 @@
  */
 #include "tfrecord/from_tfrecord.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 
@@ -285,9 +285,7 @@ static dn_status make_encoded(const struct make_set *k, dn_manifest_shard *shard
         status = take_encoded(&k->set, &r[i], d, &image[i]);
     if (status == DN_OK)
         status = dn_writer_save_encoded(&k->writer, shard, image);
-    for (int64_t i = 0; i < shard->count; i++)
-        dn_stored_image_free(&image[i]);
-    free(image);
+    dn_stored_images_free(image, shard->count);
     return status;
 }
 
@@ -358,11 +356,9 @@ static dn_status make_whole(struct make_set *k, int *made)
     DN_TRY(plan_set(k, &info));
     DN_TRY(dn_writer_check_channels(&k->writer, set->name));
     DN_TRY(dn_writer_check_source(&k->writer, set->name));
-    if (!dn_writer_has_classes(&k->writer) ||
-        !dn_writer_is_complete(&k->writer, k->writer.manifest->split[DN_TRAIN].shards)) {
-        DN_TRY(dn_writer_write(&k->writer, make_one, k));
-        *made = 1;
-    }
+    *made = !dn_writer_has_classes(&k->writer) ||
+            !dn_writer_is_complete(&k->writer, k->writer.manifest->split[DN_TRAIN].shards);
+    DN_TRY(*made ? dn_writer_write(&k->writer, make_one, k) : dn_writer_remove_journal(&k->writer));
     dn_info("%s: %" PRId64 " records of %d files, %" PRId64 " bad records left out", set->name,
             set->records, set->files, k->bad);
     return DN_OK;
@@ -381,8 +377,10 @@ static int is_in(const char *path, const char *out)
 static dn_status check_out(const dn_record_set *set, const char *out)
 {
     char real[PATH_MAX];
-    if (!realpath(out, real))
+    if (!realpath(out, real)) {
+        DN_CHECK(errno == ENOENT, DN_EIO, "%s: cannot read: %s", out, strerror(errno));
         return DN_OK;
+    }
     for (int i = 0; i < set->files; i++)
         DN_CHECK(!is_in(set->file[i].path, real), DN_EINVAL,
                  "%s: found it in %s, where the records are to be; name another --out",

@@ -8,7 +8,6 @@
 #define DN_TFRECORD_EXAMPLES_H
 
 #include "dn/file.h"
-#include "dn/image.h"
 #include "dn/shard.h"
 #include "dn/tfrecord.h"
 #include "options.h"

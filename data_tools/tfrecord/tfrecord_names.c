@@ -5,7 +5,6 @@
 #include "tfrecord/from_tfrecord.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -2,7 +2,6 @@
  * create_records to-tfrecord: exports records to TFRecord files, with the side files that other
  * programs read; see tfrecord.h and docs/tfrecords.md.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

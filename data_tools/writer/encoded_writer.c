@@ -21,6 +21,13 @@ void dn_stored_image_free(dn_stored_image *image)
     *image = (dn_stored_image){0};
 }
 
+void dn_stored_images_free(dn_stored_image *image, int64_t count)
+{
+    for (int64_t i = 0; image && i < count; i++)
+        dn_stored_image_free(&image[i]);
+    free(image);
+}
+
 /* The HDF5 data sets of a shard, in one block of memory. */
 struct lists {
     uint64_t *offsets, *hashes; /* (N + 1), (N) */

@@ -157,12 +157,18 @@ int dn_journal_count(const dn_journal *j)
     return count;
 }
 
+void dn_journal_remove(const char *path)
+{
+    if (unlink(path) != 0 && errno != ENOENT)
+        dn_warn("%s: cannot remove: %s", path, strerror(errno));
+}
+
 void dn_journal_close(dn_journal *j, int stays)
 {
     if (!j->manifest)
         return;
     if (j->file >= 0 && !stays)
-        unlink(j->path);
+        dn_journal_remove(j->path);
     if (j->file >= 0)
         close(j->file);
     for (int i = 0; j->entry && i < j->manifest->shards; i++)

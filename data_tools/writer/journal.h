@@ -38,6 +38,9 @@ const void *dn_journal_find(const dn_journal *j, const dn_manifest_shard *shard,
 /* The number of whole shards. */
 int dn_journal_count(const dn_journal *j);
 
+/* Removes the file; warns if it cannot, as the journal of complete records is ignored. */
+void dn_journal_remove(const char *path);
+
 /* Closes the journal, and removes the file unless it `stays`. Accepts a zeroed one. */
 void dn_journal_close(dn_journal *j, int stays);
 

@@ -354,6 +354,22 @@ dn_status dn_writer_close(dn_writer *w, dn_status status)
     return dn_failure_report(&failure);
 }
 
+dn_status dn_writer_remove_journal(const dn_writer *w)
+{
+    const char *const folder = w->options->out;
+    char journal[PATH_MAX];
+    int lock;
+    DN_TRY(dn_join_path(journal, folder, DN_JOURNAL_NAME));
+    if (access(journal, F_OK) != 0)
+        return DN_OK;
+    DN_TRY(dn_writer_lock(folder, 0, &lock));
+    const dn_status status = check_unchanged(folder, w->existing);
+    if (status == DN_OK)
+        dn_journal_remove(journal);
+    close(lock);
+    return status;
+}
+
 /* A shard job and its writer. */
 struct job {
     dn_writer *writer;

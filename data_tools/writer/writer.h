@@ -26,6 +26,9 @@ typedef struct dn_stored_image {
 /* Frees its memory and zeroes it. */
 void dn_stored_image_free(dn_stored_image *image);
 
+/* Frees image(count) and their memory; accepts NULL. */
+void dn_stored_images_free(dn_stored_image *image, int64_t count);
+
 /* A writer of records; the first member of the structures for the kinds of sources. */
 typedef struct dn_writer {
     const dn_records_options *options;
@@ -50,6 +53,10 @@ int dn_writer_has_classes(const dn_writer *w);
 /* 1 if the existing records have these options, all their files, and `shards` shards in the first
  * split. */
 int dn_writer_is_complete(const dn_writer *w, int shards);
+
+/* Removes the journal beside complete records, left by a process that was killed after it wrote
+ * dataset.json. DN_EINVAL if another process is making records there, DN_EIO. */
+dn_status dn_writer_remove_journal(const dn_writer *w);
 
 /* The default number of shards of the first split, for `images` images with `bytes` bytes: one for
  * each 64 MB, for pixels at least that of the known sets, and at most `images`. */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "commands/settings.h"
 #include "dn/file.h"
 #include "dn/weights.h"
 #include "dn/words.h"

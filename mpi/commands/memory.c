@@ -1,7 +1,6 @@
 /* Checks memory before it is touched; see memory.h. */
 #include "commands/memory.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 

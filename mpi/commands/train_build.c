@@ -18,9 +18,39 @@ static int has_val(const dn_run *r)
     return dn_shards_manifest(r->train.shards)->split[DN_VAL].shards > 0;
 }
 
+/* Parses both transforms, which must give images of the same size, the net's. */
+static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_data_info *data)
+{
+    dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
+    DN_TRY(dn_options_transform(o, DN_TRAIN, data, train));
+    DN_CHECK(o->size == 0 || (train->height == o->size && train->width == o->size), DN_EINVAL,
+             "--augment %s: found images of %d x %d, expected %d x %d, the net's (--size)",
+             o->augment, train->height, train->width, o->size, o->size);
+    if (o->size == 0 && train->height == train->width)
+        o->size = train->height;
+    DN_TRY(dn_options_transform(o, DN_TEST, data, eval));
+    DN_CHECK(eval->height == train->height && eval->width == train->width, DN_EINVAL,
+             "--eval-transform %s: found images of %d x %d, expected %d x %d as by --augment %s",
+             o->eval_transform, eval->height, eval->width, train->height, train->width, o->augment);
+    return DN_OK;
+}
+
+/* Checks the transforms by dataset.json alone, as opening the shards may take minutes. */
+static dn_status check_transforms(dn_run *r, const dn_options *options)
+{
+    dn_options o = *options;
+    dn_manifest *data;
+    DN_TRY(dn_manifest_load(&data, o.data));
+    const dn_status status = plan_transforms(r, &o, &data->info);
+    free(data);
+    return status;
+}
+
 dn_status dn_train_open_data(dn_run *r, const dn_options *o)
 {
+    const int is_new = r->state.path[0] == '\0'; /* else same_data comes first */
     dn_note_operation(r->comm->activity, DN_READING_DATA);
+    DN_TRY(dn_comm_agree(r->comm, is_new ? check_transforms(r, o) : DN_OK));
     DN_TRY(dn_split_open(&r->train, r->comm, o->data, DN_TRAIN, &o->reading));
     DN_TRY(dn_split_open(&r->test, r->comm, o->data, DN_TEST, &o->reading));
     if (has_val(r))
@@ -64,23 +94,6 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     r->validation = &r->held_out.images;
     dn_info("held out for validation: %" PRId64 " of %" PRId64 " training images",
             r->held_out.images.count, r->train.images.count);
-    return DN_OK;
-}
-
-/* Parses both transforms, which must give images of the same size, the net's. */
-static dn_status plan_transforms(dn_run *r, dn_options *o, const dn_data_info *data)
-{
-    dn_transform *const train = &r->transform, *const eval = &r->eval_transform;
-    DN_TRY(dn_options_transform(o, DN_TRAIN, data, train));
-    DN_CHECK(o->size == 0 || (train->height == o->size && train->width == o->size), DN_EINVAL,
-             "--augment %s: found images of %d x %d, expected %d x %d, the net's (--size)",
-             o->augment, train->height, train->width, o->size, o->size);
-    if (o->size == 0 && train->height == train->width)
-        o->size = train->height;
-    DN_TRY(dn_options_transform(o, DN_TEST, data, eval));
-    DN_CHECK(eval->height == train->height && eval->width == train->width, DN_EINVAL,
-             "--eval-transform %s: found images of %d x %d, expected %d x %d as by --augment %s",
-             o->eval_transform, eval->height, eval->width, train->height, train->width, o->augment);
     return DN_OK;
 }
 

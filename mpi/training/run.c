@@ -9,6 +9,7 @@
 
 #include "dn/run_folder.h"
 #include "job/timeline.h"
+#include "training/evaluate.h"
 #include "training/rescue.h"
 
 /* ---- the steps ---- */

@@ -17,7 +17,7 @@
 #include "dn/monitor.h"
 #include "dn/schedule.h"
 #include "dn/subset.h"
-#include "training/evaluate.h"
+#include "job/preempt.h"
 #include "training/split.h"
 #include "training/step.h"
 

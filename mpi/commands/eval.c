@@ -414,18 +414,16 @@ done:
     return status;
 }
 
-/* Bytes that a rank keeps: the samples of its images and, for several crops, their logits; on rank
- * 0 all samples and the confusion matrix, as numbers and as JSON. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c,
-                         const dn_options *o)
+/* Bytes that a rank keeps: the samples of its images; on rank 0 all samples and the confusion
+ * matrix, as numbers and as JSON. */
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
-    const double logits = o->crops ? images / comm->size * classes * sizeof(float) : 0;
     const double cells = fmin(images, classes * classes);
     const double told = images * sizeof(cell) + cells * JSON_CELL_BYTES;
     const double kept = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
-    return logits + kept + (comm->rank == 0 ? told : 0);
+    return kept + (comm->rank == 0 ? told : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
@@ -449,11 +447,8 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
         DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net,
-                                   (dn_bytes){.fixed = kept_bytes(comm, net, &images, o)},
-                                   o->crops ? "the logits of all images, which more machines would "
-                                              "share"
-                                            : "the results of all images"));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
+                                   "the results of all images"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);

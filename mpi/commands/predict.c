@@ -216,7 +216,7 @@ static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o,
     dn_status status =
         all.row && all.probability
             ? dn_evaluate_batches(comm, net, &p->images, dn_io_threads(comm, &o->reading, 1),
-                                  transform, NULL, keep_top, &all)
+                                  transform, 1, NULL, keep_top, &all)
             : dn_fail(DN_ENOMEM, "memory: found none for the classes of %zu images", all.own.kept);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     dn_comm_collect_doubles(comm, all.row, values);

@@ -63,14 +63,15 @@ static dn_status show_help(const dn_command *command)
            "\nExit status:\n"
            "  0   finished\n"
            "  1   an error, named in one line\n"
-           "  75  saved on a signal or by the time limit: the same command resumes\n"
+           "  75  stopped by a signal or the time limit: the same command resumes,\n"
+           "      predict with --skip\n"
            "  76  a rank was lost: the same command resumes, perhaps without its host\n"
            "\nEnvironment:\n"
            "  DN_ISA              default of --isa\n"
            "  DN_RECIPES          folder of recipes, searched before the installed ones\n"
            "  OMP_NUM_THREADS     threads per rank, unless --threads is given\n"
            "  OMP_PLACES          cores of the threads; turns off --pin\n"
-           "  SLURM_JOB_END_TIME  when to save and stop, unless --time-limit is given\n");
+           "  SLURM_JOB_END_TIME  when to stop, unless --time-limit is given\n");
     return DN_OK;
 }
 

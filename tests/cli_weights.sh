@@ -302,6 +302,44 @@ grep -vxFf err out | sort >one.csv
 [[ $(wc -l <one.csv) == 37 ]] || fail "predict --csv: expected 12 images of 3 classes" out
 on_ranks 2 "$build/dn_dist" predict five rgb/test broken.png nowhere.jpg --csv 2>err | sort >two.csv || true
 cmp -s one.csv two.csv || fail "predict: expected the same on 1 and 2 ranks" two.csv
+works predict five rgb/test/bee --top 0 --csv
+[[ $(wc -l <out) == 13 ]] || fail "predict --top 0: expected 4 images of 3 classes" out
+
+# Blocks: of one rank 32 batches each. An early end leaves whole images and says how to go on.
+lots=()
+for ((i = 0; i < 200; i++)); do lots+=(rgb/test); done
+for format in --csv --json; do
+    works predict five "${lots[@]:0:9}" --batch-size 128 $format
+    mv out one.block
+    works predict five "${lots[@]:0:9}" --batch-size 1 $format
+    cmp -s out one.block || fail "predict $format: expected the same in blocks" out
+    on_ranks 2 "$build/dn_dist" predict five "${lots[@]:0:9}" --batch-size 1 $format >out 2>err ||
+        fail "predict on 2 ranks" err
+    cmp -s out one.block || fail "predict $format: expected the same in blocks of 2 ranks" out
+done
+works predict five "${lots[@]:0:9}" --csv
+tail -n +152 out >rest.csv # 50 images
+works predict five "${lots[@]:0:9}" --csv --skip 50
+tail -n +2 out | cmp -s - rest.csv || fail "predict --skip" out
+refused "--skip 12: found 12 images, expected more" predict five rgb/test --skip 12
+status=0
+limited "$build/dn_dist" predict five rgb/test --time-limit 0 --json >out 2>err || status=$?
+((status == 75)) && [[ $(<out) == "[]" ]] &&
+    said "^dn_dist: the evaluation was stopped by the time limit after 0 of 12 images; --skip 0 continues$" ||
+    fail "predict --time-limit: found status $status, expected 75" out err
+mkfifo slow.csv
+for signal in TERM KILL; do # while it waits for the reader of a full pipe
+    "$build/dn_dist" predict five "${lots[@]}" "${lots[@]}" --csv --batch-size 1 >slow.csv 2>err &
+    process=$! status=0
+    {
+        for ((i = 0; i < 7; i++)); do read -r && echo "$REPLY"; done # the head and two images
+        kill -$signal $process && cat
+    } <slow.csv | tail -n 1 >out
+    wait $process || status=$?
+    said '^rgb/test/[a-z]+/[0-3].png,3,' || fail "predict, $signal: expected whole images"
+    [[ $signal$status == TERM75 || $signal$status == KILL137 ]] || fail "predict, $signal: found status $status" err
+    [[ $signal == KILL ]] || said "^dn_dist: the evaluation was stopped by a request \\(SIGTERM\\) after [0-9]+ of 4800 images; --skip"
+done
 works predict five rgb/test/bee --top 1
 [[ $(grep -cE '^rgb/test/bee/[0-3].png: .* [0-9.]+ %$' out) == 4 ]] || fail "predict" out
 cp rgb/test/bee/0.png $'two\nlines\e.png'

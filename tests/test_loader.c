@@ -114,20 +114,26 @@ static dn_request request_of(int64_t n, int i)
     return (dn_request){.index = order[position], .epoch = epoch, .position = position};
 }
 
-static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
+/* The loader's batch n has the images of batch `of`, transformed so. */
+static void check_images(dn_loader *loader, int64_t n, int64_t of, const dn_transform *transform)
 {
-    const dn_transform transform = augmented(m);
     float images[BATCH * FLOATS], expected[FLOATS];
     int32_t labels[BATCH];
     uint8_t pixels[FLOATS];
     assert_int_equal(dn_loader_load(loader, n, images, labels), DN_OK);
     for (int i = 0; i < BATCH; i++) {
-        const dn_request request = request_of(n, i);
+        const dn_request request = request_of(of, i);
         fill_pixels(request.index, pixels);
-        dn_transform_pixels(&transform, &request, pixels, HEIGHT, WIDTH, NULL, expected);
+        dn_transform_pixels(transform, &request, pixels, HEIGHT, WIDTH, NULL, expected);
         assert_int_equal(labels[i], 1000 + request.index);
         assert_memory_equal(images + (ptrdiff_t)i * FLOATS, expected, sizeof expected);
     }
+}
+
+static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
+{
+    const dn_transform transform = augmented(m);
+    check_images(loader, n, n, &transform);
 }
 
 /* Whole runs, from their first batch and from one in the middle of the second epoch. */
@@ -168,6 +174,29 @@ static void test_any_order(void **state)
             check_batch(loader, &m, asked[a]);
         dn_loader_destroy(&loader);
     }
+}
+
+/* Each batch once with every transform, in order and again. */
+static void test_crops(void **state)
+{
+    enum { CROPS = 3 };
+    static const char *const lists[CROPS] = {"hflip:p=1", "vflip:p=1", "pad-crop:4,hflip"};
+    dn_transform crops[CROPS];
+    made_up m;
+    make_up(&m);
+    for (int c = 0; c < CROPS; c++)
+        assert_int_equal(dn_transform_parse(&crops[c], dn_pixel_kernels_of(dn_kernels_get(0)),
+                                            &m.source.info, lists[c], SEED),
+                         DN_OK);
+    dn_loader_settings s = settings(&m, 0, 2, 2);
+    s.end = (int64_t)BATCHES * CROPS;
+    s.crops = crops;
+    s.crop_count = CROPS;
+    dn_loader *loader = start(&s);
+    for (int64_t n = 0; n < s.end; n++)
+        check_images(loader, n, n / CROPS, &crops[n % CROPS]);
+    check_images(loader, 4, 1, &crops[1]);
+    dn_loader_destroy(&loader);
 }
 
 static void wait_for(atomic_int *count, int value)
@@ -287,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_in_order),     cmocka_unit_test(test_any_order),
         cmocka_unit_test(test_end),          cmocka_unit_test(test_failure),
         cmocka_unit_test(test_stored_order), cmocka_unit_test(test_waited),
+        cmocka_unit_test(test_crops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

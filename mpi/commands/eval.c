@@ -9,6 +9,7 @@
 
 #include "commands/alike.h"
 #include "commands/chosen.h"
+#include "commands/confusion.h"
 #include "commands/csv.h"
 #include "commands/memory.h"
 #include "commands/settings.h"
@@ -21,7 +22,6 @@
 
 enum {
     TEN_CROPS = 10,
-    BINS = 15,
     SHOWN_MATRIX = 20, /* most classes whose matrix is printed */
     CLASS_COLUMNS = 24 /* width of a class name */
 };
@@ -36,89 +36,9 @@ typedef struct results {
     int classes;
     dn_sample *samples; /* (images->count) on rank 0 */
     dn_scores scores;
-    struct class_scores *counted; /* (classes) the counts; percentages are not set */
-    struct cell *cell;            /* (cells) nonzero cells of the confusion matrix, row by row */
-    int64_t cells;
+    dn_confusion confusion;
     double calibration; /* expected calibration error, percent */
 } results;
-
-/* ---- scores of the samples ---- */
-
-/* The expected calibration error: the difference between accuracy and mean confidence in bins of
- * equal width by confidence (Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural
- * Networks", ICML 2017). */
-static double calibration_error(const results *r)
-{
-    double confidence[BINS] = {0}, correct[BINS] = {0}, error = 0;
-    for (int64_t i = 0; i < r->images->count; i++) {
-        const double p = r->samples[i].probability;
-        const int bin = p >= 0 && p < 1 ? (int)(p * BINS) : BINS - 1;
-        confidence[bin] += p;
-        correct[bin] += r->samples[i].rank < 1;
-    }
-    for (int b = 0; b < BINS; b++)
-        error += fabs(correct[b] - confidence[b]);
-    return 100 * error / (double)r->images->count;
-}
-
-/* Scores of one class; percentages are NaN where the divisor is 0. */
-typedef struct class_scores {
-    int64_t images, predicted, correct; /* labelled as the class, predicted as it, both */
-    double recall, precision, f1;
-} class_scores;
-
-typedef struct cell {
-    int label, predicted;
-    int64_t count;
-} cell;
-
-static int by_place(const void *a, const void *b)
-{
-    const cell *const x = a, *const y = b;
-    return x->label != y->label ? (x->label > y->label) - (x->label < y->label)
-                                : (x->predicted > y->predicted) - (x->predicted < y->predicted);
-}
-
-/* Fills r->counted and r->cell, which are zeroed; r->cell has room for one cell per image. The full
- * matrix would have classes^2 cells, too many for sets with many classes. */
-static void count_classes(results *r)
-{
-    for (int64_t i = 0; i < r->images->count; i++) {
-        const cell c = {r->images->labels[i], (int)r->samples[i].predicted, 1};
-        r->counted[c.label].images++;
-        r->counted[c.predicted].predicted++;
-        r->counted[c.label].correct += c.label == c.predicted;
-        r->cell[i] = c;
-    }
-    qsort(r->cell, (size_t)r->images->count, sizeof *r->cell, by_place);
-    for (int64_t i = 0; i < r->images->count; i++)
-        if (r->cells > 0 && by_place(&r->cell[r->cells - 1], &r->cell[i]) == 0)
-            r->cell[r->cells - 1].count++;
-        else
-            r->cell[r->cells++] = r->cell[i];
-}
-
-static class_scores score_class(const results *r, int class)
-{
-    class_scores s = r->counted[class];
-    s.recall = 100 * (double)s.correct / (double)s.images;
-    s.precision = 100 * (double)s.correct / (double)s.predicted;
-    s.f1 = 200 * (double)s.correct / (double)(s.images + s.predicted);
-    return s;
-}
-
-/* The mean F1 of the classes that have one. */
-static double macro_f1(const results *r)
-{
-    double sum = 0;
-    int count = 0;
-    for (int c = 0; c < r->classes; c++) {
-        const double f1 = score_class(r, c).f1;
-        sum += isnan(f1) ? 0 : f1;
-        count += !isnan(f1);
-    }
-    return sum / count;
-}
 
 /* ---- printing ---- */
 
@@ -126,24 +46,25 @@ static json_t *to_json(const results *r, int crops)
 {
     json_t *const classes = json_array(), *const confusion = json_array();
     for (int c = 0; c < r->classes; c++) {
-        const class_scores s = score_class(r, c);
-        json_array_append_new(classes,
-                              json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o}", "name", r->names[c],
-                                        "images", (json_int_t)s.images, "predicted",
-                                        (json_int_t)s.predicted, "correct", (json_int_t)s.correct,
-                                        "recall", dn_json_number(s.recall), "precision",
-                                        dn_json_number(s.precision), "f1", dn_json_number(s.f1)));
+        const dn_class_scores s = dn_score_class(&r->confusion, c);
+        json_array_append_new(
+            classes,
+            json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o}", "name", r->names[c], "images",
+                      (json_int_t)s.counts.images, "predicted", (json_int_t)s.counts.predicted,
+                      "correct", (json_int_t)s.counts.correct, "recall", dn_json_number(s.recall),
+                      "precision", dn_json_number(s.precision), "f1", dn_json_number(s.f1)));
     }
-    for (int64_t i = 0; i < r->cells; i++)
+    for (int64_t i = 0; i < r->confusion.cells; i++) {
+        const dn_confusion_cell *const c = &r->confusion.cell[i];
         json_array_append_new(confusion,
-                              json_pack("[i,i,I]", r->cell[i].label, r->cell[i].predicted,
-                                        (json_int_t)r->cell[i].count));
+                              json_pack("[i,i,I]", c->label, c->predicted, (json_int_t)c->count));
+    }
     return json_pack(
         "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split", dn_split_name(r->split),
         "weights", r->weights, "top1", dn_json_number(r->scores.top1), "top5",
         dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced), "macro_f1",
-        dn_json_number(macro_f1(r)), "loss", dn_json_number(r->scores.loss), "images",
-        (json_int_t)r->images->count, "crops", crops, "calibration_error",
+        dn_json_number(dn_macro_f1(&r->confusion)), "loss", dn_json_number(r->scores.loss),
+        "images", (json_int_t)r->images->count, "crops", crops, "calibration_error",
         dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
 }
 
@@ -202,14 +123,13 @@ static void print_percent(const char *name, double percent)
 
 static void print_matrix(const results *r)
 {
-    int64_t next = 0;
+    const dn_confusion_cell *next = r->confusion.cell, *const end = next + r->confusion.cells;
     printf("confusion matrix, a row a class, a column a prediction\n");
     for (int c = 0; c < r->classes; c++) {
         printf("%5d", c);
         for (int p = 0; p < r->classes; p++) {
-            const int is_next =
-                next < r->cells && r->cell[next].label == c && r->cell[next].predicted == p;
-            printf(" %6" PRId64, is_next ? r->cell[next].count : 0);
+            const int is_next = next < end && next->label == c && next->predicted == p;
+            printf(" %6" PRId64, is_next ? next->count : 0);
             next += is_next;
         }
         printf("\n");
@@ -219,15 +139,17 @@ static void print_matrix(const results *r)
 static void print_classes(const results *r)
 {
     for (int c = 0; c < r->classes; c++) {
-        const class_scores s = score_class(r, c);
+        const dn_class_scores s = dn_score_class(&r->confusion, c);
         const int rest = CLASS_COLUMNS - dn_text_columns(r->names[c]);
-        printf("%5d %s%*s %7" PRId64 " images:", c, r->names[c], rest > 0 ? rest : 0, "", s.images);
+        printf("%5d %s%*s %7" PRId64 " images:", c, r->names[c], rest > 0 ? rest : 0, "",
+               s.counts.images);
         print_percent(" recall", s.recall);
         print_percent("  precision", s.precision);
         print_percent("  F1", s.f1);
         printf("\n");
     }
-    printf("mean of the classes: recall %.2f %%, F1 %.2f %%\n", r->scores.balanced, macro_f1(r));
+    printf("mean of the classes: recall %.2f %%, F1 %.2f %%\n", r->scores.balanced,
+           dn_macro_f1(&r->confusion));
     if (r->classes > SHOWN_MATRIX) {
         printf("confusion matrix of %d classes: --json\n", r->classes);
         return;
@@ -242,7 +164,7 @@ static dn_status print_results(const results *r, const dn_options *o, int crops)
     char text[DN_SCORES_TEXT];
     dn_scores_text(&r->scores, r->classes, ", ", text);
     printf("%" PRId64 " images: %s, loss %.4f\n", r->images->count, text, r->scores.loss);
-    printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, BINS,
+    printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, DN_CALIBRATION_BINS,
            crops > 1 ? ", mean logits of 10 crops" : "");
     if (o->per_class)
         print_classes(r);
@@ -298,24 +220,17 @@ static dn_status check_samples(const results *r)
 static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
 {
     DN_TRY(check_samples(r));
-    r->counted = calloc((size_t)r->classes, sizeof *r->counted);
-    r->cell = calloc((size_t)r->images->count, sizeof *r->cell);
-    dn_status status = r->counted && r->cell
-                           ? DN_OK
-                           : dn_fail(DN_ENOMEM, "out of memory for %d classes", r->classes);
-    if (status == DN_OK) {
-        count_classes(r);
-        r->calibration = calibration_error(r);
+    r->calibration = dn_calibration_error(r->samples, r->images->count);
+    dn_status status = dn_confusion_count(&r->confusion, r->images, r->samples, r->classes);
+    if (status == DN_OK)
         status = print_results(r, o, crops);
-    }
     if (status == DN_OK && o->per_sample[0])
         status = write_samples(r, o->per_sample);
     if (status == DN_OK && o->per_sample[0] && !o->json)
         printf("%s: a line for each image\n", o->per_sample);
     if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
         dn_warn("%s", dn_message());
-    free(r->counted);
-    free(r->cell);
+    dn_confusion_free(&r->confusion);
     return status;
 }
 
@@ -413,18 +328,16 @@ done:
     return status;
 }
 
-/* Bytes that a rank keeps: the samples of its images and, for several crops, their logits; on rank
- * 0 all samples and the confusion matrix, as numbers and as JSON. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c,
-                         const dn_options *o)
+/* Bytes that a rank keeps: the samples of its images; on rank 0 all samples and the confusion
+ * matrix, as numbers and as JSON. */
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
-    const double logits = o->crops ? images / comm->size * classes * sizeof(float) : 0;
     const double cells = fmin(images, classes * classes);
-    const double told = images * sizeof(cell) + cells * JSON_CELL_BYTES;
+    const double told = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
     const double kept = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
-    return logits + kept + (comm->rank == 0 ? told : 0);
+    return kept + (comm->rank == 0 ? told : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
@@ -448,11 +361,8 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
         DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
     DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net,
-                                   (dn_bytes){.fixed = kept_bytes(comm, net, &images, o)},
-                                   o->crops ? "the logits of all images, which more machines would "
-                                              "share"
-                                            : "the results of all images"));
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
+                                   "the results of all images"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);

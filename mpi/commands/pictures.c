@@ -5,12 +5,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <xxhash.h>
 
 #include "dn/image.h"
-
-enum { MOST_IMAGES = 1 << 24 };
 
 /* ---- reading them ---- */
 
@@ -70,16 +69,17 @@ const char *dn_pictures_fault(const dn_pictures *p, int64_t index, const dn_tran
 
 static dn_status add_path(dn_pictures *p, const char *path)
 {
-    if (p->images.count == p->room) {
-        p->room = p->room ? 2 * p->room : 256;
-        char **const longer = realloc(p->path, (size_t)p->room * sizeof *longer);
-        DN_CHECK(longer, DN_ENOMEM, "out of memory for %lld paths", (long long)p->room);
-        p->path = longer;
+    const size_t size = strlen(path) + 1;
+    if (p->bytes + size > p->room) {
+        const size_t room = 2 * p->room + size + 4096;
+        char *const larger = realloc(p->all, room);
+        DN_CHECK(larger, DN_ENOMEM, "out of memory for %" PRId64 " paths", p->count + 1);
+        p->all = larger;
+        p->room = room;
     }
-    DN_CHECK(p->images.count < MOST_IMAGES, DN_EINVAL, "found more than %d images", MOST_IMAGES);
-    DN_CHECK((p->path[p->images.count] = strdup(path)) != NULL, DN_ENOMEM,
-             "out of memory for a path");
-    p->images.count++;
+    memcpy(p->all + p->bytes, path, size);
+    p->bytes += size;
+    p->count++;
     return DN_OK;
 }
 
@@ -114,38 +114,97 @@ static dn_status add_word(dn_pictures *p, const char *word)
     return status;
 }
 
-dn_status dn_pictures_find(dn_pictures *p, int count, const char *const *words)
+static dn_status find_all(dn_pictures *p, int count, const char *const *words)
 {
-    DN_CHECK(count > 0, DN_EINVAL, "found no image, expected files or folders of them");
-    for (int i = 0; i < count; i++) {
-        DN_CHECK(words[i][0], DN_EINVAL,
-                 "found an empty name, expected files or folders of images");
+    for (int i = 0; i < count; i++)
         DN_TRY(add_word(p, words[i]));
-    }
-    const size_t images = (size_t)p->images.count;
-    DN_CHECK(images > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
+    DN_CHECK(p->count > 0, DN_ENOENT, "%s: found no image, expected .jpg, .jpeg or .png files",
              words[0]);
     if (p->others > 0)
         dn_warn("other files skipped: %" PRId64, p->others);
-    p->bad = calloc(images, sizeof *p->bad);
-    p->images.labels = calloc(images, sizeof *p->images.labels);
-    p->images.read = read_or_blacken;
-    DN_CHECK(p->bad && p->images.labels, DN_ENOMEM, "out of memory for %zu images", images);
     return DN_OK;
 }
 
-uint64_t dn_pictures_hash(const dn_pictures *p)
+/* Ranks that do not share a file system would read other files. */
+static dn_status check_words(const dn_comm *comm, int count, const char *const *words)
 {
     uint64_t hash = 0;
-    for (int64_t i = 0; i < p->images.count; i++)
-        hash = XXH3_64bits_withSeed(p->path[i], strlen(p->path[i]) + 1, hash);
-    return hash;
+    for (int i = 0; i < count; i++) {
+        const int exists = access(words[i], F_OK) == 0;
+        hash = XXH3_64bits_withSeed(&exists, sizeof exists, hash);
+    }
+    return dn_comm_same_hash(comm, hash, "the files and folders that exist");
+}
+
+dn_status dn_pictures_find(dn_pictures *p, const dn_comm *comm, int count, const char *const *words)
+{
+    DN_CHECK(count > 0, DN_EINVAL, "found no image, expected files or folders of them");
+    for (int i = 0; i < count; i++)
+        DN_CHECK(words[i][0], DN_EINVAL,
+                 "found an empty name, expected files or folders of images");
+    DN_TRY(check_words(comm, count, words));
+    DN_TRY(DN_ON_RANK_0(comm, find_all(p, count, words)));
+    dn_comm_broadcast(comm, &p->count, sizeof p->count);
+    p->images.read = read_or_blacken;
+    return DN_OK;
+}
+
+/* ---- blocks of them ---- */
+
+/* The end of the `count` paths that begin at `begin`. */
+static size_t end_of(const dn_pictures *p, size_t begin, int64_t count)
+{
+    while (count-- > 0)
+        begin += strlen(p->all + begin) + 1;
+    return begin;
+}
+
+dn_status dn_pictures_skip(dn_pictures *p, int64_t count)
+{
+    DN_CHECK(count < p->count, DN_EINVAL,
+             "--skip %" PRId64 ": found %" PRId64 " images, expected more", count, p->count);
+    p->next = p->all ? end_of(p, p->next, count) : 0;
+    p->count -= count;
+    return DN_OK;
+}
+
+static dn_status make_room(dn_pictures *p, size_t bytes, int64_t count)
+{
+    const size_t images = (size_t)count;
+    free(p->text);
+    free(p->path);
+    free(p->bad);
+    free((void *)p->images.labels);
+    p->text = malloc(bytes);
+    p->path = malloc(images * sizeof *p->path);
+    p->bad = calloc(images, sizeof *p->bad);
+    p->images.labels = calloc(images, sizeof *p->images.labels);
+    DN_CHECK(p->text && p->path && p->bad && p->images.labels, DN_ENOMEM,
+             "out of memory for %zu images", images);
+    return DN_OK;
+}
+
+dn_status dn_pictures_load(dn_pictures *p, const dn_comm *comm, int64_t count)
+{
+    const size_t end = p->all ? end_of(p, p->next, count) : 0;
+    size_t bytes = end - p->next;
+    dn_comm_broadcast(comm, &bytes, sizeof bytes);
+    DN_TRY(dn_comm_agree(comm, make_room(p, bytes, count)));
+    if (p->all)
+        memcpy(p->text, p->all + p->next, bytes);
+    dn_comm_broadcast(comm, p->text, bytes);
+    const char *at = p->text;
+    for (int64_t i = 0; i < count; i++, at += strlen(at) + 1)
+        p->path[i] = at;
+    p->images.count = count;
+    p->next = end;
+    return DN_OK;
 }
 
 void dn_pictures_free(dn_pictures *p)
 {
-    for (int64_t i = 0; i < p->images.count; i++)
-        free(p->path[i]);
+    free(p->all);
+    free(p->text);
     free(p->path);
     free(p->bad);
     free((void *)p->images.labels);

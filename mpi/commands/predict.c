@@ -1,40 +1,65 @@
 /*
  * `dn_dist predict`: the most probable classes of image files.
  *
- * The files are a source like any other: read ahead in batches, each computed by one rank. Files
- * that are not valid images are reported at the end.
+ * The files are a source like any other: read ahead in batches, each computed by one rank. They are
+ * computed and printed block by block, so that memory does not grow with their number and an early
+ * end loses at most a block. Files that are not valid images are reported.
  */
 #include "commands/alike.h"
-#include "commands/csv.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
+#include "commands/prediction.h"
 #include "commands/settings.h"
 #include "commands/trained.h"
 
-#include <ctype.h>
+#include <inttypes.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dn/json.h"
+#include "dn/program.h"
+#include "job/preempt.h"
 #include "training/evaluate.h"
 #include "training/split.h"
 
+enum {
+    RANK_BATCHES = 32,       /* most batches of a rank in a block */
+    BLOCK_BYTES = 256 << 20, /* most results of a block, unless a batch per rank has more */
+    OUTPUT_BYTES = 256 << 10 /* most of an image's output that is written in one piece */
+};
+
 /* ---- computing ---- */
 
+/* The results of an image are 1 + top choices: the first one's class is the fault, or 0. */
 enum { UNREADABLE = 1, NOT_FINITE };
 
-typedef struct predictions {
-    const dn_pictures *pictures;
-    int classes, top;
-    dn_part_of_images own;
-    double *row;         /* (own.kept, 1 + 2 top): 1 if it is bad, else 0; class and probability */
-    double *probability; /* (classes) of one image */
-} predictions;
+enum { DOUBLES = sizeof(dn_choice) / sizeof(double) };
 
-static size_t row_size(const predictions *p)
+typedef struct counts {
+    int64_t done, bad, not_finite; /* images: printed, of these with faults, of these not finite */
+} counts;
+
+typedef struct predictor {
+    const dn_options *options;
+    dn_pictures *pictures; /* a block of them */
+    const dn_transform *transform;
+    const char *const *names; /* (classes) */
+    int classes, top;
+    int64_t block; /* images */
+    counts count;  /* on rank 0 */
+
+    dn_preempt preempt;
+    double last;         /* when the last batch ended, seconds */
+    int64_t first;       /* this rank's first image in the block */
+    dn_choice *row;      /* (kept of dn_images_of, 1 + top), from this rank's first image on */
+    double *probability; /* (threads, classes) */
+    int *order;          /* (threads, classes) */
+} predictor;
+
+static dn_choice *row_of(const predictor *p, int64_t image)
 {
-    return 1 + 2 * (size_t)p->top;
+    return p->row + (size_t)image * (1 + (size_t)p->top);
 }
 
 static int are_finite(const float *logits, int classes)
@@ -45,118 +70,116 @@ static int are_finite(const float *logits, int classes)
     return finite;
 }
 
-/* A dn_scored_fn: keeps the `top` most probable classes, of equal ones the lower number first. */
-static void keep_top(void *user, const dn_scored *b)
+/* By falling probability; of equal ones the lower class comes first. */
+static int by_probability(const void *a, const void *b, void *user)
 {
-    const predictions *p = user;
-    for (int i = 0; i < b->count; i++) {
-        double *const row = p->row + (size_t)(b->first + i - p->own.first) * row_size(p);
-        const float *const logits = b->logits + (size_t)i * (size_t)p->classes;
-        row[0] = p->pictures->bad[b->first + i]    ? UNREADABLE
-                 : !are_finite(logits, p->classes) ? NOT_FINITE
-                                                   : 0;
-        dn_softmax(logits, p->classes, p->probability);
-        for (int k = 0; k < p->top; k++) {
-            int best = 0;
-            for (int o = 1; o < p->classes; o++)
-                best = p->probability[o] > p->probability[best] ? o : best;
-            row[1 + 2 * k] = best;
-            row[2 + 2 * k] = p->probability[best];
-            p->probability[best] = -1;
-        }
-    }
+    const double *const p = user;
+    const int x = *(const int *)a, y = *(const int *)b;
+    return p[x] != p[y] ? (p[x] < p[y]) - (p[x] > p[y]) : (x > y) - (x < y);
+}
+
+/* Sets the image's row, which keeps the `top` most probable classes. */
+static void keep_top(const predictor *p, int64_t image, const float *logits)
+{
+    const size_t own = (size_t)omp_get_thread_num() * (size_t)p->classes;
+    dn_choice *const row = row_of(p, image - p->first);
+    double *const probability = p->probability + own;
+    int *const order = p->order + own;
+    const int fault = p->pictures->bad[image]           ? UNREADABLE
+                      : !are_finite(logits, p->classes) ? NOT_FINITE
+                                                        : 0;
+    row[0].class = fault;
+    if (fault != 0)
+        return;
+    dn_softmax(logits, p->classes, probability);
+    for (int o = 0; o < p->classes; o++)
+        order[o] = o;
+    qsort_r(order, (size_t)p->classes, sizeof *order, by_probability, probability);
+    for (int k = 0; k < p->top; k++)
+        row[1 + k] = (dn_choice){order[k], probability[order[k]]};
+}
+
+/* A dn_scored_fn. */
+static void keep_batch(void *user, const dn_scored *b)
+{
+    predictor *const p = user;
+    const double now = omp_get_wtime();
+    p->preempt.longest_step = fmax(p->preempt.longest_step, now - p->last);
+    p->last = now;
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < b->count; i++)
+        keep_top(p, b->first + i, b->logits + (size_t)i * (size_t)p->classes);
 }
 
 /* ---- results ---- */
 
-static void print_csv(const char *path, const double *row, int top, const char *const *names)
+/* Why image i of the block has no prediction, or NULL. */
+static const char *find_fault(const predictor *p, int64_t i)
 {
-    for (int k = 0; k < top; k++) {
-        dn_csv_field(stdout, path);
-        printf(",%d,%d,", k + 1, (int)row[1 + 2 * k]);
-        dn_csv_field(stdout, names[(int)row[1 + 2 * k]]);
-        printf(",%.9g\n", row[2 + 2 * k]);
-    }
-}
-
-/* Escapes the text as messages are: a name may contain newlines or control characters. */
-static void print_plain(const char *text)
-{
-    for (; *text; text++)
-        putchar(iscntrl((unsigned char)*text) ? '?' : *text);
-}
-
-static void print_text(const char *path, const double *row, int top, const char *const *names)
-{
-    print_plain(path);
-    for (int k = 0; k < top; k++) {
-        printf("%s ", k ? "," : ":");
-        print_plain(names[(int)row[1 + 2 * k]]);
-        printf(" %.2f %%", 100 * row[2 + 2 * k]);
-    }
-    printf("\n");
-}
-
-/* One object of the list, with `fault` in place of classes if it is not a valid image. */
-static void print_json(const char *path, const double *row, int top, const char *const *names,
-                       const char *fault)
-{
-    json_t *const object = json_pack("{s:o}", "file", dn_json_path(path));
-    json_t *const list = json_array();
-    for (int k = 0; k < top && !fault; k++)
-        json_array_append_new(list,
-                              json_pack("{s:i,s:s,s:f}", "class", (int)row[1 + 2 * k], "name",
-                                        names[(int)row[1 + 2 * k]], "probability", row[2 + 2 * k]));
-    json_object_set_new(object, fault ? "error" : "top", fault ? dn_json_path(fault) : list);
-    char *const text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    printf("%s", text ? text : "null");
-    free(text);
-    json_decref(fault ? list : NULL);
-    json_decref(object);
-}
-
-/* Why image i has no prediction, or NULL. */
-static const char *find_fault(const predictions *p, int64_t i, const dn_transform *transform)
-{
-    const double fault = p->row[(size_t)i * row_size(p)];
+    const int fault = (int)row_of(p, i)->class;
     if (fault == UNREADABLE)
-        return dn_pictures_fault(p->pictures, i, transform);
+        return dn_pictures_fault(p->pictures, i, p->transform);
     if (fault != NOT_FINITE)
         return NULL;
     dn_fail(DN_EDIVERGED, "%s: the net gives no finite number for it", p->pictures->path[i]);
     return dn_message();
 }
 
-/* Prints all predictions; DN_ECORRUPT if images are bad, which are named. */
-static dn_status print_all(const predictions *p, const dn_options *o, const dn_transform *transform,
-                           const char *const *names)
+/* Prints the predictions of image i of the block, or names it if it is bad. */
+static void print_image(predictor *p, int64_t i)
 {
-    const int64_t count = p->pictures->images.count;
-    int64_t bad = 0, not_finite = 0;
-    if (o->csv && !o->json)
-        printf("file,rank,class,name,probability\n");
-    for (int64_t i = 0; i < count; i++) {
-        const double *const row = p->row + (size_t)i * row_size(p);
-        const char *const path = p->pictures->path[i];
-        const char *const fault = find_fault(p, i, transform);
-        bad += fault != NULL;
-        not_finite += row[0] == NOT_FINITE;
-        if (fault)
-            dn_warn("%s", fault);
-        if (o->json) {
-            printf("%s", i ? ",\n" : "[");
-            print_json(path, row, p->top, names, fault);
-        } else if (!fault) {
-            (o->csv ? print_csv : print_text)(path, row, p->top, names);
-        }
+    const dn_options *const o = p->options;
+    const dn_choice *const row = row_of(p, i);
+    const char *const path = p->pictures->path[i], *const fault = find_fault(p, i);
+    p->count.bad += fault != NULL;
+    p->count.not_finite += row->class == NOT_FINITE;
+    if (fault)
+        dn_warn("%s", fault);
+    if (o->json) {
+        printf("%s", p->count.done > 0 ? ",\n" : "");
+        dn_prediction_json(path, row + 1, p->top, p->names, fault);
+    } else if (!fault) {
+        (o->csv ? dn_prediction_csv : dn_prediction_text)(path, row + 1, p->top, p->names);
     }
+    p->count.done++;
+}
+
+/* Each image by one write, so that a process that is killed has printed whole ones. Rank 0. */
+static dn_status print_block(predictor *p)
+{
+    for (int64_t i = 0; i < p->pictures->images.count; i++) {
+        print_image(p, i);
+        DN_TRY(dn_output_flush());
+    }
+    return DN_OK;
+}
+
+/* What comes before the first block, and after the last: what was printed of a JSON list is valid
+ * after an early end too. */
+static void print_begin(const dn_options *o)
+{
+    static char buffer[OUTPUT_BYTES];
+    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+    if (o->json)
+        printf("[");
+    else if (o->csv)
+        printf("file,rank,class,name,probability\n");
+}
+
+static void print_end(const dn_options *o)
+{
     if (o->json)
         printf("]\n");
-    DN_CHECK(bad == 0, DN_ECORRUPT, "found %lld of %lld images that %s", (long long)bad,
-             (long long)count,
-             not_finite == 0     ? "cannot be read"
-             : not_finite == bad ? "the net gives no finite number for"
-                                 : "cannot be read, or that the net gives no finite number for");
+}
+
+static dn_status check_faults(const counts *n)
+{
+    DN_CHECK(n->bad == 0, DN_ECORRUPT, "found %" PRId64 " of %" PRId64 " images that %s", n->bad,
+             n->done,
+             n->not_finite == 0        ? "cannot be read"
+             : n->not_finite == n->bad ? "the net gives no finite number for"
+                                       : "cannot be read, or that the net gives no finite number "
+                                         "for");
     return DN_OK;
 }
 
@@ -176,76 +199,114 @@ static dn_status make_transform(dn_options *o, const dn_data_info *info, dn_tran
 static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
                          dn_transform *transform, dn_net **net)
 {
-    DN_TRY(dn_pictures_find(p, o->word_count, o->words));
     DN_TRY(dn_trained_data(trained, o));
     p->images.info = trained->data->info;
     DN_CHECK(p->images.info.channels == 1 || p->images.info.channels == 3, DN_ESHAPE,
              "%s: found a net of %d channels, expected 1 or 3", o->checkpoint,
              p->images.info.channels);
-    if (o->batch_size > p->images.count)
-        o->batch_size = (int)p->images.count;
+    if (o->batch_size > p->count)
+        o->batch_size = (int)p->count;
     DN_TRY(make_transform(o, &p->images.info, transform));
     return dn_trained_net(trained, o, &p->images.info, transform, net);
 }
 
-static predictions plan_predictions(const dn_comm *comm, const dn_net *net, const dn_options *o,
-                                    const dn_pictures *p)
+static double row_bytes(const predictor *p)
 {
-    const int classes = dn_net_view(net).spec->classes;
-    return (predictions){.pictures = p,
-                         .classes = classes,
-                         .top = o->top < classes ? o->top : classes,
-                         .own = dn_images_of(comm, net, &p->images)};
+    return (1 + (double)p->top) * sizeof *p->row;
 }
 
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_options *o,
-                         const dn_pictures *p)
+/* Images of a block: whole batches, equally many in all blocks but the last. */
+static int64_t plan_block(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
-    const predictions all = plan_predictions(comm, net, o, p);
-    return (double)all.own.kept * (double)row_size(&all) * sizeof *all.row;
+    const int64_t batch = dn_net_view(net).batch, images = p->pictures->count;
+    const double batch_bytes = (double)batch * row_bytes(p);
+    const double most = fmin(RANK_BATCHES, BLOCK_BYTES / (batch_bytes * comm->size));
+    const int64_t batches = (images + batch - 1) / batch;
+    const int64_t most_batches = (int64_t)fmax(1, most) * comm->size;
+    const int64_t blocks = (batches + most_batches - 1) / most_batches;
+    return (batches + blocks - 1) / blocks * batch;
 }
 
-static dn_status predict(const dn_comm *comm, dn_net *net, const dn_options *o,
-                         const dn_pictures *p, const dn_transform *transform,
-                         const char *const *names)
+/* Images of a block whose results this rank keeps. */
+static size_t kept_images(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
-    predictions all = plan_predictions(comm, net, o, p);
-    const size_t values = (size_t)(all.own.last - all.own.first) * row_size(&all);
-    all.row = calloc(all.own.kept * row_size(&all) + 1, sizeof *all.row);
-    all.probability = calloc((size_t)all.classes, sizeof *all.probability);
-    dn_status status =
-        all.row && all.probability
-            ? dn_evaluate_batches(comm, net, &p->images, dn_io_threads(comm, &o->reading, 1),
-                                  transform, NULL, keep_top, &all)
-            : dn_fail(DN_ENOMEM, "out of memory for the classes of %zu images", all.own.kept);
-    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_collect_doubles(comm, all.row, values);
+    return dn_images_of(comm, net, &(dn_source){.count = p->block}).kept;
+}
+
+static dn_status allocate(predictor *p, size_t kept)
+{
+    const size_t choices = (size_t)omp_get_max_threads() * (size_t)p->classes;
+    p->row = calloc(kept + 1, (size_t)row_bytes(p));
+    p->probability = malloc(choices * sizeof *p->probability);
+    p->order = malloc(choices * sizeof *p->order);
+    DN_CHECK(p->row && p->probability && p->order, DN_ENOMEM,
+             "out of memory for the classes of %zu images", kept);
+    return DN_OK;
+}
+
+/* Computes the next block, which rank 0 prints. */
+static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, int64_t count)
+{
+    const int threads = dn_io_threads(comm, &p->options->reading, 1);
+    DN_TRY(dn_pictures_load(p->pictures, comm, count));
+    const dn_part_of_images own = dn_images_of(comm, net, &p->pictures->images);
+    p->first = own.first;
+    p->last = omp_get_wtime();
+    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(comm, net, &p->pictures->images, threads,
+                                                   p->transform, 1, &p->preempt, keep_batch, p)));
+    dn_comm_collect_doubles(comm, &p->row->class,
+                            (size_t)(row_of(p, own.last - own.first) - p->row) * DOUBLES);
+    return DN_ON_RANK_0(comm, print_block(p));
+}
+
+static dn_status predict_all(const dn_comm *comm, dn_net *net, predictor *p)
+{
+    const int64_t all = p->pictures->count;
+    dn_status status = DN_OK;
+    DN_TRY(dn_comm_agree(comm, allocate(p, kept_images(comm, net, p))));
+    DN_TRY(dn_comm_agree(comm, dn_preempt_open(&p->preempt, p->options->time_limit, comm->start)));
     if (comm->rank == 0)
-        status = print_all(&all, o, transform, names);
-    status = dn_comm_agree(comm, status);
-done:
-    free(all.row);
-    free(all.probability);
-    return status;
+        print_begin(p->options);
+    for (int64_t i = 0; i < all && status == DN_OK; i += p->block)
+        status = predict_block(comm, net, p, all - i < p->block ? all - i : p->block);
+    if (comm->rank == 0)
+        print_end(p->options);
+    dn_comm_broadcast(comm, &p->count, sizeof p->count);
+    const int64_t skipped = p->options->skip, done = skipped + p->count.done;
+    if (status == DN_STOPPED)
+        return dn_fail(status,
+                       "%s after %" PRId64 " of %" PRId64 " images; --skip %" PRId64 " continues",
+                       dn_message(), done, skipped + all, done);
+    return status == DN_OK ? check_faults(&p->count) : status;
 }
 
 dn_status dn_predict(const dn_comm *comm, dn_options *o)
 {
-    dn_pictures p = {0};
+    dn_pictures pictures = {0};
     dn_trained trained;
     dn_transform transform;
     dn_net *net = NULL;
+    predictor p = {.options = o, .pictures = &pictures, .transform = &transform};
     dn_status status;
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&p, &trained, o, &transform, &net)));
-    DN_TRY_OR_DONE(dn_comm_same_hash(comm, dn_pictures_hash(&p), "the images' paths"));
+    DN_TRY_OR_DONE(dn_pictures_find(&pictures, comm, o->word_count, o->words));
+    DN_TRY_OR_DONE(dn_pictures_skip(&pictures, o->skip));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&pictures, &trained, o, &transform, &net)));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, o, &p)},
-                                   "the results of all images"));
-    DN_TRY_OR_DONE(predict(comm, net, o, &p, &transform, trained.data->class_names));
+    p.names = trained.data->class_names;
+    p.classes = dn_net_view(net).spec->classes;
+    p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;
+    p.block = plan_block(comm, net, &p);
+    const double kept = (double)kept_images(comm, net, &p) * row_bytes(&p);
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.by_batch = kept},
+                                   "the results of a block of images"));
+    DN_TRY_OR_DONE(predict_all(comm, net, &p));
 done:
+    free(p.row);
+    free(p.probability);
+    free(p.order);
     dn_net_destroy(&net);
     dn_trained_close(&trained);
-    dn_pictures_free(&p);
+    dn_pictures_free(&pictures);
     return status;
 }

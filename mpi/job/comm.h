@@ -22,7 +22,7 @@ enum { DN_HOST_BYTES = 64 };
 typedef enum dn_exit {
     DN_EXIT_DONE = 0,
     DN_EXIT_FAILED = 1,
-    DN_EXIT_AGAIN = 75, /* saved on a signal or at the time limit: run again to continue */
+    DN_EXIT_AGAIN = 75, /* stopped by a signal or the time limit: run again to continue */
     DN_EXIT_LOST = 76   /* a rank was lost: run again, possibly without its host */
 } dn_exit;
 

@@ -110,7 +110,8 @@ typedef struct dn_options {
     int split;                     /* of eval: a dn_split_id */
     int crops, per_class;          /* of eval; crops: 0 is one, 1 is ten */
     char per_sample[DN_PATH_SIZE]; /* or empty */
-    int top, csv;                  /* of predict */
+    int top, csv;                  /* of predict; top: 0 is all */
+    int64_t skip;                  /* of predict: images */
     int format, opset, fold;       /* of export; dn_format */
     char profile[DN_PATH_SIZE];    /* file to write or to read; or empty */
 

@@ -78,19 +78,24 @@ dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_tra
     float *const input = malloc(floats * sizeof *input);
     dn_workspace workspace = {0};
     dn_status status = DN_OK;
+    int undrawn = 0;
     *worst = json_array();
-    for (int i = 0; i < count && input && status == DN_OK; i++) {
+    for (int i = 0; i < count && input; i++) {
         const dn_sample *const s = &samples[index[i]];
         const dn_request request = {.index = index[i], .position = index[i]};
         status = images->read(images, &request, transform, &workspace, input);
-        if (status == DN_OK)
-            json_array_append_new(
-                *worst, json_pack("{s:I,s:i,s:i,s:f,s:o,s:o?}", "index", (json_int_t)index[i],
-                                  "label", images->labels[index[i]], "predicted", (int)s->predicted,
-                                  "probability", isfinite(s->probability) ? s->probability : 0,
-                                  "loss", isfinite(s->loss) ? json_real(s->loss) : json_null(),
-                                  "png", draw_input(transform, input)));
+        if (status != DN_OK)
+            break;
+        json_t *const png = draw_input(transform, input);
+        undrawn += png == NULL;
+        json_array_append_new(
+            *worst, json_pack("{s:I,s:i,s:i,s:f,s:o,s:o?}", "index", (json_int_t)index[i], "label",
+                              images->labels[index[i]], "predicted", (int)s->predicted,
+                              "probability", isfinite(s->probability) ? s->probability : 0, "loss",
+                              isfinite(s->loss) ? json_real(s->loss) : json_null(), "png", png));
     }
+    if (undrawn > 0)
+        dn_warn("out of memory for %d of %d pictures of the worst samples", undrawn, count);
     dn_workspace_free(&workspace);
     if (!input || (status == DN_OK && (int)json_array_size(*worst) < count))
         status = dn_fail(DN_ENOMEM, "out of memory for pictures of the worst samples");

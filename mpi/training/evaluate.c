@@ -29,28 +29,29 @@ dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_
     return part;
 }
 
-/* Shows the progress after rank 0's batch `b`, assuming that all ranks are equally far. Without a
- * terminal nothing is shown, as standard output may be JSON. */
-static void show_progress(dn_progress *progress, const batches *own, int b)
+/* Shows the progress after `done` of rank 0's `all` passes, assuming that all ranks are equally
+ * far. Without a terminal nothing is shown, as standard output may be JSON. */
+static void show_progress(dn_progress *progress, int64_t done, int64_t all)
 {
     if (dn_live_is_terminal(&progress->live))
-        dn_progress_add(progress,
-                        progress->total * (b + 1 - own->first) / (own->last - own->first) -
-                            progress->done);
+        dn_progress_add(progress, progress->total * done / all - progress->done);
 }
 
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
-                              int io_threads, const dn_transform *transform,
+                              int io_threads, const dn_transform *transforms, int crops,
                               const dn_preempt *preempt, dn_scored_fn *scored, void *user)
 {
     const dn_view view = dn_net_view(net);
     const batches own = batches_of(comm, net, images);
+    const int64_t begin = (int64_t)own.first * crops, end = (int64_t)own.last * crops;
     const dn_loader_settings settings = {
         .source = images,
         .sequence = {.end = 1, .virtual_ranks = 1, .batch = view.batch, .steps = own.count},
-        .begin = own.first,
-        .end = own.last,
-        .transform = *transform,
+        .begin = begin,
+        .end = end,
+        .transform = transforms[0],
+        .crops = transforms,
+        .crop_count = crops,
         .depth = DN_READ_AHEAD,
         .threads = io_threads};
     dn_loader *loader;
@@ -58,14 +59,14 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
     if (comm->rank == 0)
         dn_progress_begin(&progress, "evaluating:", "images", images->count);
     dn_status status = dn_loader_create(&loader, &settings);
-    for (int b = own.first; b < own.last && status == DN_OK; b++) {
-        const int64_t first = (int64_t)b * view.batch, left = images->count - first;
+    for (int64_t n = begin; n < end && status == DN_OK; n++) {
+        const int64_t first = n / crops * view.batch, left = images->count - first;
         const int count = left < view.batch ? (int)left : view.batch;
         dn_note_operation(comm->activity, DN_EVALUATING);
-        DN_TRY_OR_DONE(dn_loader_load(loader, b, view.images, view.labels));
+        DN_TRY_OR_DONE(dn_loader_load(loader, n, view.images, view.labels));
         dn_net_forward_eval(net, count, NULL);
-        scored(user, &(dn_scored){first, count, view.logits});
-        show_progress(&progress, &own, b);
+        scored(user, &(dn_scored){first, count, (int)(n % crops), view.logits});
+        show_progress(&progress, n + 1 - begin, end - begin);
         const int reason = preempt ? dn_preempt_reason(preempt) : 0;
         if (reason != 0)
             status =

@@ -14,7 +14,7 @@
 /* A batch after the forward pass: the images [first, first + count) of the split. */
 typedef struct dn_scored {
     int64_t first;
-    int count;
+    int count, crop;     /* crop: index of the transform */
     const float *logits; /* (count, classes) */
 } dn_scored;
 
@@ -28,11 +28,11 @@ typedef struct dn_part_of_images {
 
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
 
-/* Runs the net on this rank's batches of transformed images, and calls `scored` after each; on a
- * terminal rank 0 shows the progress. DN_STOPPED if the rank is preempted (`preempt` may be NULL),
- * or errors of reading the images. Not collective. */
+/* Runs the net on this rank's batches, on each once with every one of transforms(crops), in order,
+ * and calls `scored` after each pass; on a terminal rank 0 shows the progress. DN_STOPPED if the
+ * rank is preempted (`preempt` may be NULL), or errors of reading the images. Not collective. */
 dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
-                              int io_threads, const dn_transform *transform,
+                              int io_threads, const dn_transform *transforms, int crops,
                               const dn_preempt *preempt, dn_scored_fn *scored, void *user);
 
 /* The results of one image; only doubles, as ranks send them as an array of doubles. */

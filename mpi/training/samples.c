@@ -1,6 +1,7 @@
 /* Results of each image of a split, from one or several crops, and their sums; see evaluate.h. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dn/math.h"
 #include "dn/tree.h"
@@ -35,41 +36,38 @@ static dn_sample make_sample(const float *logits, int classes, int label)
 typedef struct sampling {
     const dn_source *images;
     size_t classes;
+    int crops;
     int64_t first;      /* this rank's first image */
     dn_sample *samples; /* of this rank's images */
-    float *sum;         /* (images, classes) logits summed over crops; NULL with one crop */
+    float *sum;         /* (batch, classes) logits summed over crops; unused with one crop */
 } sampling;
 
-/* Makes samples of the images [first, first + count). */
-static void make_samples(const sampling *s, const float *logits, int64_t first, int64_t count)
+static void make_samples(const sampling *s, const dn_scored *b, const float *logits)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; i++)
-        s->samples[first - s->first + i] = make_sample(
-            logits + (size_t)i * s->classes, (int)s->classes, s->images->labels[first + i]);
+    for (int i = 0; i < b->count; i++)
+        s->samples[b->first - s->first + i] = make_sample(
+            logits + (size_t)i * s->classes, (int)s->classes, s->images->labels[b->first + i]);
 }
 
+/* A dn_scored_fn: makes samples from the logits averaged over the crops. */
 static void sample_batch(void *user, const dn_scored *b)
-{
-    make_samples(user, b->logits, b->first, b->count);
-}
-
-static void add_logits(void *user, const dn_scored *b)
 {
     const sampling *const s = user;
     const size_t count = (size_t)b->count * s->classes;
-    float *const sum = s->sum + (size_t)(b->first - s->first) * s->classes;
+    if (s->crops == 1) {
+        make_samples(s, b, b->logits);
+        return;
+    }
+    if (b->crop == 0)
+        memset(s->sum, 0, count * sizeof *s->sum);
     for (size_t i = 0; i < count; i++)
-        sum[i] += b->logits[i];
-}
-
-/* Makes samples from the logits summed over `crops`, which become means. */
-static void sample_means(const sampling *s, int crops, int64_t count)
-{
-    const size_t floats = (size_t)count * s->classes;
-    for (size_t i = 0; i < floats; i++)
-        s->sum[i] /= (float)crops;
-    make_samples(s, s->sum, s->first, count);
+        s->sum[i] += b->logits[i];
+    if (b->crop < s->crops - 1)
+        return;
+    for (size_t i = 0; i < count; i++)
+        s->sum[i] /= (float)s->crops;
+    make_samples(s, b, s->sum);
 }
 
 /* Sets scores->balanced and is_uneven from correct(classes), the number of correct images of each
@@ -130,19 +128,15 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
 {
     const dn_view view = dn_net_view(net);
     const dn_part_of_images own = dn_images_of(comm, net, images);
-    const int64_t count = own.last - own.first;
-    sampling s = {images, (size_t)view.spec->classes, own.first, samples, NULL};
+    sampling s = {images, (size_t)view.spec->classes, crops, own.first, samples, NULL};
     dn_status status = DN_OK;
-    if (crops > 1 && !(s.sum = calloc((size_t)count * s.classes + 1, sizeof *s.sum)))
-        status =
-            dn_fail(DN_ENOMEM, "out of memory for the logits of %lld images", (long long)count);
-    for (int c = 0; c < crops && status == DN_OK; c++)
-        status = dn_evaluate_batches(comm, net, images, io_threads, &transforms[c], preempt,
-                                     s.sum ? add_logits : sample_batch, &s);
+    if (crops > 1 && !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))
+        status = dn_fail(DN_ENOMEM, "out of memory for the logits of %d images", view.batch);
+    if (status == DN_OK)
+        status = dn_evaluate_batches(comm, net, images, io_threads, transforms, crops, preempt,
+                                     sample_batch, &s);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    if (s.sum)
-        sample_means(&s, crops, count);
-    dn_comm_collect_doubles(comm, &samples->loss, (size_t)count * SAMPLE);
+    dn_comm_collect_doubles(comm, &samples->loss, (size_t)(own.last - own.first) * SAMPLE);
     status = DN_ON_RANK_0(comm, sum_scores(samples, images, view.batch, scores));
 done:
     free(s.sum);

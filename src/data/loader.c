@@ -18,7 +18,8 @@
 #include "dn/rng.h"
 
 struct slot {
-    int64_t batch;               /* batch in this slot */
+    int64_t batch; /* batch in this slot */
+    const dn_transform *transform;
     int64_t epoch, position;     /* of its first image */
     int count, handed_out, read; /* images: in the batch, handed out to threads, read */
     int failed;                  /* index of the first that failed; count: none */
@@ -68,9 +69,12 @@ static void open_batch(dn_loader *l, int64_t n)
     const dn_sequence *const q = &s->sequence;
     const int own = q->end - q->first;
     struct slot *const slot = l->open = &l->slot[n % s->depth];
+    const int crops = s->crop_count > 1 ? s->crop_count : 1;
+    const int64_t images = n / crops; /* the batch without crops */
     slot->batch = n;
-    slot->epoch = n / own / q->steps;
-    slot->position = dn_sequence_position(q, n / own, q->first + (int)(n % own));
+    slot->transform = crops > 1 ? &s->crops[n % crops] : &s->transform;
+    slot->epoch = images / own / q->steps;
+    slot->position = dn_sequence_position(q, images / own, q->first + (int)(images % own));
     const int64_t left = s->source->count - slot->position;
     slot->count = slot->failed = left < q->batch ? (int)left : q->batch;
     slot->handed_out = slot->read = 0;
@@ -112,7 +116,7 @@ static dn_status read_image(struct reader *r, const struct slot *slot, int image
     const dn_request request = {
         .index = slot->index[image], .epoch = slot->epoch, .position = slot->position + image};
     slot->labels[image] = source->labels[request.index];
-    return source->read(source, &request, &l->settings.transform, &r->workspace,
+    return source->read(source, &request, slot->transform, &r->workspace,
                         slot->images + (size_t)image * l->image_floats);
 }
 

@@ -462,6 +462,24 @@ static void test_best_failure(void **state)
     dn_net_destroy(&net);
 }
 
+/* The end of a saver whose last write failed keeps the message of why the run ends. */
+static void test_message_stays(void **state)
+{
+    dn_net *net = trial_net(SMALL, 1);
+    const dn_checkpoint position = trial_state(net, 4);
+    dn_optimizer_state vectors = trial_vectors(net, "sgd", 1);
+    dn_saver *saver = make_saver(net, &vectors, RUN, 0);
+    assert_int_equal(rmdir(RUN), 0);
+    dn_log_set_level(DN_QUIET);
+    assert_int_equal(dn_saver_start(saver, &position), DN_OK);
+    dn_fail(DN_EINVAL, "why the run ends");
+    dn_saver_destroy(&saver);
+    assert_string_equal(dn_message(), "why the run ends");
+    dn_log_set_level(DN_INFO);
+    dn_optimizer_state_destroy(&vectors);
+    dn_net_destroy(&net);
+}
+
 /* A pipe in a file's place does not block the saver. */
 static void test_pipe(void **state)
 {
@@ -576,15 +594,25 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
         return save_forever();
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_round_trip),      TRIAL_TEST(test_read_once),
-        TRIAL_TEST(test_position),        TRIAL_TEST(test_average),
-        TRIAL_TEST(test_other_optimizer), TRIAL_TEST(test_keep),
-        TRIAL_TEST(test_leftovers),       TRIAL_TEST(test_unreadable_folder),
-        TRIAL_TEST(test_set_aside),       TRIAL_TEST(test_full_disk),
-        TRIAL_TEST(test_refused_folder),  TRIAL_TEST(test_background),
-        TRIAL_TEST(test_rescue),          TRIAL_TEST(test_background_failure),
-        TRIAL_TEST(test_best_failure),    TRIAL_TEST(test_pipe),
-        TRIAL_TEST(test_not_finite),      TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_round_trip),
+        TRIAL_TEST(test_read_once),
+        TRIAL_TEST(test_position),
+        TRIAL_TEST(test_average),
+        TRIAL_TEST(test_other_optimizer),
+        TRIAL_TEST(test_keep),
+        TRIAL_TEST(test_leftovers),
+        TRIAL_TEST(test_unreadable_folder),
+        TRIAL_TEST(test_set_aside),
+        TRIAL_TEST(test_full_disk),
+        TRIAL_TEST(test_refused_folder),
+        TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),
+        TRIAL_TEST(test_background_failure),
+        TRIAL_TEST(test_best_failure),
+        TRIAL_TEST(test_message_stays),
+        TRIAL_TEST(test_pipe),
+        TRIAL_TEST(test_not_finite),
+        TRIAL_TEST(test_killed),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);

@@ -272,11 +272,13 @@ double dn_saver_longest(const dn_saver *s)
 
 void dn_saver_destroy(dn_saver **saver)
 {
-    const int is_known = *saver != NULL && (*saver)->told == DN_WARNED_OF;
-    if (dn_saver_wait(*saver) != DN_OK && !is_known)
-        dn_warn("%s", dn_message());
-    if (*saver != NULL)
-        pthread_mutex_destroy(&(*saver)->library);
-    free(*saver);
+    dn_saver *const s = *saver;
+    if (s != NULL) {
+        join(s);
+        if (s->told == DN_UNTOLD) /* dn_message stays: it is the run's failure */
+            dn_warn("%s", s->failure.message);
+        pthread_mutex_destroy(&s->library);
+    }
+    free(s);
     *saver = NULL;
 }

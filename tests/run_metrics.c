@@ -29,13 +29,14 @@ void metrics_run_to(FILE *progress, double interval, const char *checkpoint)
                                       {"ema_val", {0.5, 70, 99, 70, 0}}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(
-        dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125, 1, 0.125}),
+        dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125, 1, 0.125, 0}),
         DN_OK);
     assert_int_equal(
-        dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5, 2, 0.5}), DN_OK);
+        dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5, 2, 0.5, 0}),
+        DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, scores, 2), DN_OK);
     assert_int_equal(
-        dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0, 0, 0}),
+        dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0, 0, 0, 0}),
         DN_OK);
     assert_int_equal(
         dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint, NULL, "early stop"), DN_OK);

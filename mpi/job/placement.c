@@ -18,8 +18,8 @@
 #include "job/cores.h"
 #include "job/launcher.h"
 
-/* Rounds of an idle OpenMP thread before it sleeps: longer than a step's serial parts, and less than
- * a millisecond, so that other processes on its core get their turn. */
+/* Rounds of an idle OpenMP thread before it sleeps: longer than a step's serial parts, and less
+ * than a millisecond, so that other processes on its core get their turn. */
 #define SPINS "20000"
 
 /* ---- restart ---- */

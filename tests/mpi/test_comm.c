@@ -181,8 +181,8 @@ static void test_heartbeat_without_ipv4(const dn_comm *comm)
 /* Rank 0 has descriptors for the socket that listens and for one rank, from then on. */
 static void test_heartbeat_without_files(const dn_comm *comm)
 {
-    struct pollfd line[comm->size];
-    if (comm->size < 3)
+    struct pollfd line[16];
+    if (comm->size < 3 || comm->size > 16)
         return;
     for (int r = 0; r < comm->size; r++)
         line[r].fd = -1;

@@ -317,6 +317,11 @@ for format in --csv --json; do
         fail "predict on 2 ranks" err
     cmp -s out one.block || fail "predict $format: expected the same in blocks of 2 ranks" out
 done
+works predict five "${lots[@]:0:28}" --csv --skip 6
+mv out one.block # 330 images, of which 5 ranks have 33 batches of 2 each
+on_ranks 5 "$build/dn_dist" predict five "${lots[@]:0:28}" --batch-size 2 --csv --skip 6 >out 2>err ||
+    fail "predict on 5 ranks" err
+cmp -s out one.block || fail "predict: expected the same in blocks of 5 ranks" out
 works predict five "${lots[@]:0:9}" --csv
 tail -n +152 out >rest.csv # 50 images
 works predict five "${lots[@]:0:9}" --csv --skip 50

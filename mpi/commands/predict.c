@@ -215,16 +215,20 @@ static double row_bytes(const predictor *p)
     return (1 + (double)p->top) * sizeof *p->row;
 }
 
-/* Images of a block: whole batches, equally many in all blocks but the last. */
+static int64_t divide_up(int64_t x, int64_t by)
+{
+    return (x + by - 1) / by;
+}
+
+/* Images of a block: whole batches, equally many for all ranks and in all blocks but the last. So no
+ * rank has more images of the last block than of the others. */
 static int64_t plan_block(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
-    const int64_t batch = dn_net_view(net).batch, images = p->pictures->count;
-    const double batch_bytes = (double)batch * row_bytes(p);
-    const double most = fmin(RANK_BATCHES, BLOCK_BYTES / (batch_bytes * comm->size));
-    const int64_t batches = (images + batch - 1) / batch;
-    const int64_t most_batches = (int64_t)fmax(1, most) * comm->size;
-    const int64_t blocks = (batches + most_batches - 1) / most_batches;
-    return (batches + blocks - 1) / blocks * batch;
+    const int64_t batch = dn_net_view(net).batch, round = batch * comm->size;
+    const int64_t rounds = divide_up(p->pictures->count, round);
+    const double most = fmin(RANK_BATCHES, BLOCK_BYTES / ((double)round * row_bytes(p)));
+    const int64_t blocks = divide_up(rounds, (int64_t)fmax(1, most));
+    return divide_up(rounds, blocks) * round;
 }
 
 /* Images of a block whose results this rank keeps. */

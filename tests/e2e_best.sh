@@ -233,7 +233,7 @@ done
 status=0
 (ulimit -f 4096 && small 1 unrecorded --epochs 3) || status=$?
 small 1 recorded --epochs 3 || fail "three epochs" recorded.log
-[[ $status == 1 && $(grep -c "^warning: unrecorded/metrics.jsonl: cannot write: File too large; training goes on" unrecorded.log) == 2 ]] ||
+[[ $status == 1 && $(grep -c "^warning: unrecorded/metrics.jsonl: cannot write: File too large; training continues" unrecorded.log) == 2 ]] ||
     fail "expected two lines that could not be written and status 1, found status $status" unrecorded.log
 small 1 unrecorded && grep -q "the run is complete" unrecorded.log || fail "a run without the end's record" unrecorded.log
 [[ $(last_hash unrecorded) == "$(last_hash recorded)" && $(tail -n 1 unrecorded/metrics.jsonl) == *'"reason": "the last step"'* &&

@@ -193,7 +193,7 @@ END
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
     --optimizer adam --lr 0.01 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
-[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.00125'* ]] ||
+[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0025'* ]] ||
     fail "plateau, stopped: other weights" fall*/metrics.jsonl
 
 # A run that was stopped before the evaluation of its last epoch has it when it is started again.

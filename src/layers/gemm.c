@@ -8,7 +8,8 @@
  * deferred correction applied, and converted to what gemm and wgrad read, once for all tasks that
  * share it or once per task. Then, for each channel block of the task, the panel is filled again
  * and gives the weights' gradient, and the product with the transposed weights gives the input's.
- * The 1x1 of a dense layer divides a piece into parts of pixels whose operands stay in the cache.
+ * The 1x1 of a dense layer divides a piece into parts of pixels whose operands stay in the cache
+ * (forward only for products with operands of their own).
  *
  * Products that round to bf16 read an operand in a form of its own instead of the panel.
  */

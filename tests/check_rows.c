@@ -179,10 +179,11 @@ void dn_check_moments(dn_dtype dtype, int rows, size_t n)
     DN_GUARDED_DESTROY(&x, &result);
 }
 
-/* Expects `sum`, which is `to` now, and `sums` of one channel; x is moved off the kink of the ReLU.
+/* Expects map_gradient, which is `to` now, and `sums` of one channel; x is moved off the kink of
+ * the ReLU.
  */
 static void expect_norm_relu_grad(dn_norm_grad a, int k, dn_guarded *x, const dn_guarded *to,
-                                  dn_expect *sum, dn_expect *sums)
+                                  dn_expect *map_gradient, dn_expect *sums)
 {
     double total = 0, moment = 0, total_size = 0, moment_size = 0;
     for (size_t p = 0; p < a.n; p++) {
@@ -195,7 +196,7 @@ static void expect_norm_relu_grad(dn_norm_grad a, int k, dn_guarded *x, const dn
         const double g = open * a.gradient[(size_t)k * a.gradient_ld + p];
         const double old = a.accumulate ? dn_guarded_get(to, k, at) : 0;
         const double product = g * ((double)v - a.mean[k]);
-        dn_expect_point(sum, k, p, old + a.gamma[k] * g, fabs(old) + fabs(a.gamma[k] * g));
+        dn_expect_point(map_gradient, k, p, old + a.gamma[k] * g, fabs(old) + fabs(a.gamma[k] * g));
         total += g;
         total_size += fabs(g);
         moment += product;
@@ -214,7 +215,7 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
     dn_guarded g = dn_trial_filled(rows, 0, n, padded);
     dn_guarded to = dn_trial_map(dtype, rows, padded), sums = dn_trial_matrix(1, 0, 2 * count);
     dn_guarded v = dn_trial_filled(4, 0, count, count);
-    dn_expect sum_is = dn_expect_create("norm_relu_grad: sum", rows, 0, n);
+    dn_expect gradient_is = dn_expect_create("norm_relu_grad: map_gradient", rows, 0, n);
     dn_expect sums_are = dn_expect_create("norm_relu_grad: sums", 1, 0, sums.extent);
     for (int k = 0; k < rows; k++)
         v.data[k] += v.data[k] < 0 ? -0.5f : 0.5f; /* scales with a kink that x can be moved off */
@@ -238,18 +239,18 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
                       accumulate ? "added" : "written");
     dn_guarded_fill(&to, n, seed);
     for (int k = 0; k < rows; k++)
-        expect_norm_relu_grad(args, k, &x, &to, &sum_is, &sums_are);
+        expect_norm_relu_grad(args, k, &x, &to, &gradient_is, &sums_are);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
         dn_guarded_fill(&to, n, seed);
         dn_guarded_blank(&sums);
         k->on_maps[dtype].norm_relu_grad(&args);
-        dn_expect_verify(&sum_is, k, &to);
+        dn_expect_verify(&gradient_is, k, &to);
         if (!dn_guarded_pads_intact(&to, n))
-            dn_trial_fail("norm_relu_grad: wrote into the pad of its sum");
+            dn_trial_fail("norm_relu_grad: wrote into the pad of map_gradient");
         dn_expect_verify(&sums_are, k, &sums);
     }
-    dn_expect_destroy(&sum_is);
+    dn_expect_destroy(&gradient_is);
     dn_expect_destroy(&sums_are);
     DN_GUARDED_DESTROY(&x, &g, &to, &sums, &v);
 }

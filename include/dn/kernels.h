@@ -127,12 +127,13 @@ typedef struct dn_norm_grad {
     size_t n;
     const float *gradient; /* gradient of the ReLU's output, ld gradient_ld */
     const void *x;         /* the input of the batch norm, ld x_ld elements */
-    void *sum; /* gradient of that map, ld sum_ld elements: = or += gamma * masked gradient, added
-                  in fp32 and rounded; its pad may be read, but is not written */
-    size_t gradient_ld, x_ld, sum_ld;
+    void *map_gradient;    /* the gradient of x, ld map_gradient_ld elements: = or += gamma * masked
+                              gradient, added in fp32 and rounded; its pad may be read, but is not
+                              written */
+    size_t gradient_ld, x_ld, map_gradient_ld;
     const float *scale, *shift; /* (rows) the ReLU passes gradients where scale * x + shift > 0 */
     const float *mean, *gamma;  /* (rows) */
-    int accumulate;             /* 0: `sum` is overwritten; 1: added to */
+    int accumulate;             /* 0: map_gradient is overwritten; 1: added to */
     float *sums; /* (rows, 2), out: sums of the masked gradient, and of it times (x - mean) */
 } dn_norm_grad;
 
@@ -249,9 +250,9 @@ typedef struct dn_product_kernels {
                     packed dy is columns of DN_LANES outputs, which may be packed separately */
 
     /* dgrad of a 1x1 fused with the backward pass that follows: gemm over grad->n pixels of
-     * dy(inputs, n), then norm_relu_grad of its result, in one pass over grad->sum whose memory
-     * accesses overlap with the products. It has grad->rows outputs, at most DN_PACK_OUTPUTS;
-     * grad->gradient is unused. NULL if it is not faster than the two kernels. */
+     * dy(inputs, n), then norm_relu_grad of its result, in one pass over grad->map_gradient
+     * whose memory accesses overlap with the products. It has grad->rows outputs, at most
+     * DN_PACK_OUTPUTS; grad->gradient is unused. NULL if it is not faster than the two kernels. */
     void (*dgrad_norm_relu)(const float *packed, int inputs, const float *dy, size_t dy_ld,
                             const dn_norm_grad *grad);
 

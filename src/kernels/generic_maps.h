@@ -71,7 +71,7 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
     for (int c = 0; c < a->rows; c++) {
         const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
         const float *g = a->gradient + (size_t)c * a->gradient_ld;
-        ELEMENT *to = (ELEMENT *)a->sum + (size_t)c * a->sum_ld;
+        ELEMENT *to = (ELEMENT *)a->map_gradient + (size_t)c * a->map_gradient_ld;
         double sum = 0, moment = 0;
         for (size_t p = 0; p < a->n; p++) {
             const float v = TO_FLOAT(x[p]);

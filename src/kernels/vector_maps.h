@@ -169,7 +169,7 @@ static void NAMED(norm_relu_grad)(const dn_norm_grad *a)
     for (int c = 0; c < a->rows; c++) {
         const float *g = a->gradient + (size_t)c * a->gradient_ld;
         const ELEMENT *x = (const ELEMENT *)a->x + (size_t)c * a->x_ld;
-        ELEMENT *to = (ELEMENT *)a->sum + (size_t)c * a->sum_ld;
+        ELEMENT *to = (ELEMENT *)a->map_gradient + (size_t)c * a->map_gradient_ld;
         const norm_row row = norm_row_of(a, c);
         lane_sums l = {0};
         size_t p = 0;
@@ -211,7 +211,7 @@ INLINE void NAMED(dgrad_row)(const int nv, const int whole, const vec g[TILE_VEC
 INLINE void NAMED(prefetch_tile)(const int nv, const dn_norm_grad *a, int rows, const ELEMENT *to)
 {
     const int step = DN_LINE_BYTES / (int)sizeof *to;
-    for (int i = 0; i < rows; i++, to += a->sum_ld)
+    for (int i = 0; i < rows; i++, to += a->map_gradient_ld)
         for (int v = 0; v < nv * DN_VL; v += step) {
             __builtin_prefetch(to + v, 0, 3);
             __builtin_prefetch(to + nv * DN_VL + v, 0, 2);
@@ -226,7 +226,7 @@ INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const
 {
     const int rows = a->rows - first < mr ? a->rows - first : mr;
     const ELEMENT *x = (const ELEMENT *)a->x + (size_t)first * a->x_ld + p;
-    ELEMENT *to = (ELEMENT *)a->sum + (size_t)first * a->sum_ld + p;
+    ELEMENT *to = (ELEMENT *)a->map_gradient + (size_t)first * a->map_gradient_ld + p;
     NAMED(prefetch_tile)(nv, a, rows, to);
     tile sums;
     open_tile(sums, mr, nv, 0, NULL, 0, 0);
@@ -235,7 +235,7 @@ INLINE void NAMED(dgrad_tile)(const int mr, const int nv, const int whole, const
     for (int i = 0; i < mr; i++)
         if (i < rows)
             NAMED(dgrad_row)
-    (nv, whole, sums[i], a, first + i, x + (size_t)i * a->x_ld, to + (size_t)i * a->sum_ld,
+    (nv, whole, sums[i], a, first + i, x + (size_t)i * a->x_ld, to + (size_t)i * a->map_gradient_ld,
      (int)(a->n - p), lanes);
 }
 

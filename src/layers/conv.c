@@ -49,12 +49,13 @@ static void add_sums(const dn_gemm_block *b, const float sums[2 * MOST_ROWS])
 }
 
 /* Prefetches the map's gradient; the products hide the latency. */
-static void prefetch_sums(const dn_visit *v, const dn_norm_grad *a)
+static void prefetch_map_gradient(const dn_visit *v, const dn_norm_grad *a)
 {
-    const size_t element = v->in->element, row = a->sum_ld * element, bytes = a->n * element;
+    const size_t element = v->in->element, bytes = a->n * element;
+    const size_t row = a->map_gradient_ld * element;
     for (int r = 0; r < a->rows; r++)
         for (size_t b = 0; b < bytes; b += DN_LINE_BYTES)
-            __builtin_prefetch((const char *)a->sum + (size_t)r * row + b, 1);
+            __builtin_prefetch((const char *)a->map_gradient + (size_t)r * row + b, 1);
 }
 
 /* A 1x1: by the fused kernel, without dx; otherwise so few pixels at a time that dx stays in the L1
@@ -70,7 +71,7 @@ static void dgrad_1x1(const dn_visit *v, const dn_gemm_block *b, const float *dy
         if (b->dx == NULL) {
             v->products->dgrad_norm_relu(packed, v->layer->outputs, dy, b->view->ld, &args);
         } else {
-            prefetch_sums(v, &args);
+            prefetch_map_gradient(v, &args);
             dn_gemm_dgrad(v, b, dy, packed, p, n);
             v->on_maps->norm_relu_grad(&args);
         }

@@ -183,10 +183,10 @@ static dn_status read_chunk(const struct span *span, const struct chunk *chunk, 
     const int64_t begin = at > span->first ? at : span->first;
     const int64_t count = (end < span->end ? end : span->end) - begin;
     const size_t size = (size_t)span->chunk_images * span->image; /* including padding */
-    uint8_t *const stored = malloc((size_t)chunk->bytes + size), *const whole =
-                                                                     stored + chunk->bytes;
+    uint8_t *const stored = malloc((size_t)chunk->bytes + size);
     dn_status status;
     DN_CHECK(stored, DN_ENOMEM, "%s: out of memory for a chunk", span->path);
+    uint8_t *const whole = stored + chunk->bytes;
     DN_TRY_OR_DONE(
         dn_file_read(span->file, span->path, stored, (size_t)chunk->bytes, chunk->address));
     DN_TRY_OR_DONE(unpack_chunk(span, chunk, stored, whole, size));

@@ -30,7 +30,7 @@ enum {
     PIECE_BYTES = 1 << 20 /* sent at a time, so that a slow network shows progress */
 };
 
-void dn_own_host(char host[DN_HOST_BYTES])
+void dn_own_host(dn_host host)
 {
     memset(host, 0, DN_HOST_BYTES);
     if (gethostname(host, DN_HOST_BYTES - 1) != 0)
@@ -42,7 +42,7 @@ void dn_own_host(char host[DN_HOST_BYTES])
 
 static _Noreturn void abort_job(const char *message)
 {
-    char host[DN_HOST_BYTES];
+    dn_host host;
     int rank = -1;
     dn_own_host(host);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);

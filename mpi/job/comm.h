@@ -18,6 +18,9 @@
 
 enum { DN_HOST_BYTES = 64 };
 
+/* A host's name; '_' replaces all but letters, digits, '.' and '-'. */
+typedef char dn_host[DN_HOST_BYTES];
+
 /* Exit statuses of dn_dist, on every rank that can still return one (docs/faults.md). */
 typedef enum dn_exit {
     DN_EXIT_DONE = 0,
@@ -35,9 +38,8 @@ typedef struct dn_comm {
     int machine_rank, machine_size; /* the same of this machine, even if they do not share memory */
     MPI_Comm world, node, machine;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
-    char (
-        *host)[DN_HOST_BYTES]; /* (size) names; '_' replaces all but letters, digits, '.' and '-' */
-    uint64_t *hashes;          /* (size) room for dn_comm_same_hash */
+    dn_host *host;        /* (size) */
+    uint64_t *hashes;     /* (size) room for dn_comm_same_hash */
     const struct dn_place *place;   /* where this rank runs (placement.h), once known */
     dn_activity *activity;          /* of this process; never NULL */
     struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none; not owned */
@@ -45,8 +47,8 @@ typedef struct dn_comm {
     double start;                   /* when the process started, in seconds of omp_get_wtime */
 } dn_comm;
 
-/* host = this host's name, as in dn_comm.host. Not collective. */
-void dn_own_host(char host[DN_HOST_BYTES]);
+/* host = this host's name. Not collective. */
+void dn_own_host(dn_host host);
 
 /* Evaluates an MPI call; if it fails, ends the job with one line. */
 #define DN_MPI(call) dn_comm_check((call), #call, __func__)

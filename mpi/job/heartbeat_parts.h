@@ -30,7 +30,7 @@ typedef struct dn_beat {
 
 /* The rank at the other end of a connection. */
 typedef struct dn_peer {
-    char host[DN_HOST_BYTES];
+    dn_host host;
     int is_full;         /* its socket buffer is full: nothing more is sent */
     double heard, since; /* when it was last heard; when its operation began */
     dn_beat last;        /* the last DN_BEAT_ALIVE */

@@ -18,7 +18,7 @@ typedef enum dn_pin { DN_PIN_AUTO, DN_PIN_OFF } dn_pin;
 /* The place of one rank, and what warnings need of its node. Without padding, as ranks compare and
  * send it as bytes. */
 typedef struct dn_place {
-    char host[DN_HOST_BYTES];
+    dn_host host;
     int cores, numa_nodes; /* its own, or shared ones */
     int sharers;           /* ranks that run on these cores, itself included */
     int threads;

@@ -20,7 +20,8 @@ enum {
 
 static void say(const dn_start_watch *watch, const char *what)
 {
-    char host[DN_HOST_BYTES], text[256];
+    dn_host host;
+    char text[256];
     dn_own_host(host);
     const int size =
         snprintf(text, sizeof text, "dn_dist: rank %s on host %s: %s\n", watch->rank, host, what);

@@ -119,18 +119,18 @@ static void ISA(pack)(float *packed, const dn_weight_view *weights)
 static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                       const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    ISA(gemm_loops)
-    (&(gemm_args){.outputs = outputs,
-                  .rows = count_pairs(inputs),
-                  .taps = taps->count,
-                  .packed = (const factor *)packed,
-                  .x = (const factor *)x,
-                  .shift = taps->shift,
-                  .x_ld = x_ld,
-                  .pixels = dn_round_lanes(n),
-                  .y = y,
-                  .y_ld = y_ld,
-                  .accumulate = accumulate});
+    const gemm_args args = {.outputs = outputs,
+                            .rows = count_pairs(inputs),
+                            .taps = taps->count,
+                            .packed = (const factor *)packed,
+                            .x = (const factor *)x,
+                            .shift = taps->shift,
+                            .x_ld = x_ld,
+                            .pixels = dn_round_lanes(n),
+                            .y = y,
+                            .y_ld = y_ld,
+                            .accumulate = accumulate};
+    ISA(gemm_loops)(&args);
 }
 
 /* ---- wgrad ---- */

@@ -98,18 +98,18 @@ INLINE const float *gemm_tap(tile sums, const int mr, const int nv, const gemm_a
 static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
                       const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
 {
-    ISA(gemm_loops)
-    (&(gemm_args){.outputs = outputs,
-                  .rows = inputs,
-                  .taps = taps->count,
-                  .packed = packed,
-                  .x = x,
-                  .shift = taps->shift,
-                  .x_ld = x_ld,
-                  .pixels = dn_round_lanes(n),
-                  .y = y,
-                  .y_ld = y_ld,
-                  .accumulate = accumulate});
+    const gemm_args args = {.outputs = outputs,
+                            .rows = inputs,
+                            .taps = taps->count,
+                            .packed = packed,
+                            .x = x,
+                            .shift = taps->shift,
+                            .x_ld = x_ld,
+                            .pixels = dn_round_lanes(n),
+                            .y = y,
+                            .y_ld = y_ld,
+                            .accumulate = accumulate};
+    ISA(gemm_loops)(&args);
 }
 
 /* ---- wgrad ---- */
@@ -146,14 +146,15 @@ static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, c
 {
     const size_t dw_ld = dn_round_lanes((size_t)outputs);
     for (int t = 0; t < taps->count; t++, dw += (size_t)inputs * dw_ld)
-        for (size_t p = 0; p < n; p += WGRAD_PIXELS)
-            ISA(wgrad_loops)
-    ((wgrad_args){.inputs = inputs,
-                  .dy = packed + p * DN_VL,
-                  .column_stride = dn_round_lanes(n) * DN_VL,
-                  .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
-                  .x = x + taps->shift[t] + p,
-                  .x_ld = x_ld,
-                  .dw = dw,
-                  .dw_ld = dw_ld});
+        for (size_t p = 0; p < n; p += WGRAD_PIXELS) {
+            const wgrad_args args = {.inputs = inputs,
+                                     .dy = packed + p * DN_VL,
+                                     .column_stride = dn_round_lanes(n) * DN_VL,
+                                     .pixels = n - p < WGRAD_PIXELS ? n - p : WGRAD_PIXELS,
+                                     .x = x + taps->shift[t] + p,
+                                     .x_ld = x_ld,
+                                     .dw = dw,
+                                     .dw_ld = dw_ld};
+            ISA(wgrad_loops)(args);
+        }
 }

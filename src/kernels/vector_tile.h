@@ -200,8 +200,9 @@ static double ISA(peak)(size_t rounds)
     for (int i = 0; i < MR * NV; i++)
         sums[i] = (float)i - (vec){0};
     for (size_t r = 0; r < rounds; r++) {
-        _Pragma("GCC unroll 32") for (int i = 0; i < MR * NV; i++) sums[i] =
-            multiply_add(sums[i], a, b);
+#pragma GCC unroll 32
+        for (int i = 0; i < MR * NV; i++)
+            sums[i] = multiply_add(sums[i], a, b);
     }
     vec sum = sums[0];
     for (int i = 1; i < MR * NV; i++)

@@ -16,14 +16,14 @@ enum {
     SLICE_PIXELS = 2048, /* with less than half of it, adding a slice's gradient costs more than the
                             slice gains */
     MAX_SLICES = 64,
-    SLICES_A_THREAD = 2, /* with fewer, channels are cut as well */
-    TASKS_A_THREAD = 3,  /* then into at least so many tasks */
-    TASKS_IN_BLOCK = 6,  /* so many tasks cost as much as a block, because each reads dy again */
+    SLICES_A_THREAD = 2,      /* with fewer, channels are cut as well */
+    TASKS_A_THREAD = 3,       /* then into at least so many tasks */
+    BLOCK_COST = 6,           /* time of a block in fixed costs of a task, which reads dy again */
     PREPARED_FLOATS = 4 << 20 /* with more, each range prepares its own */
 };
 
 static const double WORTH_CUTTING = 0.9; /* of the uncut time: data that is read twice has a cost */
-static const double PART_UNITS = 0.33;   /* overhead of a part in units, forward */
+static const double PART_OVERHEAD = 0.33; /* of a part in units, forward */
 
 static int divide_up(int x, int by)
 {
@@ -92,11 +92,11 @@ static int part_units(const dn_visit *v)
 {
     const int pieces = v->out->layout.pieces, units = piece_units(v);
     int best = units;
-    double longest = WORTH_CUTTING * divide_up(pieces, v->threads) * (units + PART_UNITS);
+    double longest = WORTH_CUTTING * divide_up(pieces, v->threads) * (units + PART_OVERHEAD);
     for (int parts = 2; parts <= units && !v->products->by_blas; parts++) {
         const int part = divide_up(units, parts), whole = divide_up(units, part);
         const int64_t count = (int64_t)pieces * whole, most = (count + v->threads - 1) / v->threads;
-        const double busiest = (double)most * (part + PART_UNITS);
+        const double busiest = (double)most * (part + PART_OVERHEAD);
         if (busiest < longest) {
             longest = busiest;
             best = part;
@@ -149,18 +149,19 @@ dn_task dn_task_of_range(const dn_visit *v, int range)
     return (dn_task){.first = range_begin(v, range), .end = range_begin(v, range + 1)};
 }
 
-/* The time at which all threads finish so many ranges, in sixths of a block: longer ranges come
+/* The time at which all threads finish so many ranges, in fixed costs of a task: long tasks come
  * first, and each thread takes a task when it becomes idle. */
-static int longest_of_ranges(const dn_visit *v, int blocks, int ranges)
+static int finish_time(const dn_visit *v, int blocks, int ranges)
 {
-    const int shorter = blocks / ranges * TASKS_IN_BLOCK + 1, longer = shorter + TASKS_IN_BLOCK;
-    const int longers = v->slices * (blocks % ranges), shorters = v->slices * ranges - longers;
-    const int rounds = longers / v->threads, late = longers % v->threads;
-    const int begun = rounds * longer; /* when the first threads begin with the shorter ones */
-    int end = begun + (late > 0 ? longer : 0);
-    while (late * ((end - begun - longer) / shorter) +
-               (v->threads - late) * ((end - begun) / shorter) <
-           shorters)
+    const int short_time = blocks / ranges * BLOCK_COST + 1, long_time = short_time + BLOCK_COST;
+    const int long_tasks = v->slices * (blocks % ranges);
+    const int short_tasks = v->slices * ranges - long_tasks;
+    const int rounds = long_tasks / v->threads, late_threads = long_tasks % v->threads;
+    const int first_free = rounds * long_time; /* when the other threads begin with short tasks */
+    int end = first_free + (late_threads > 0 ? long_time : 0);
+    while (late_threads * ((end - first_free - long_time) / short_time) +
+               (v->threads - late_threads) * ((end - first_free) / short_time) <
+           short_tasks)
         end++;
     return end;
 }
@@ -173,11 +174,11 @@ static int range_count(const dn_visit *v)
     const int wanted = divide_up(TASKS_A_THREAD * v->threads, v->slices);
     if (v->threads == 1 || are_enough_slices(v))
         return 1;
-    int best = wanted < blocks ? wanted : blocks, shortest = longest_of_ranges(v, blocks, best);
+    int best = wanted < blocks ? wanted : blocks, earliest = finish_time(v, blocks, best);
     for (int ranges = best + 1; ranges <= 2 * wanted && ranges <= blocks; ranges++) {
-        const int longest = longest_of_ranges(v, blocks, ranges);
-        if (longest < shortest) {
-            shortest = longest;
+        const int time = finish_time(v, blocks, ranges);
+        if (time < earliest) {
+            earliest = time;
             best = ranges;
         }
     }

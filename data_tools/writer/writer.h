@@ -2,8 +2,10 @@
  * Writes a folder of records: the code shared by the known sets of pixels (sets/records.c), folders
  * of images (folder/folder.c) and TFRecords (tfrecord/from_tfrecord.c).
  *
- * The order is: dn_writer_begin, dn_writer_plan, set mean, std and source in the manifest, both
- * dn_writer_check_*, dn_writer_write, dn_writer_end.
+ * The order is: dn_writer_begin; dn_writer_plan; if there are records already,
+ * dn_writer_check_source; dn_writer_write, or dn_writer_open and dn_writer_close around the
+ * caller's own loop over the shards; dn_writer_end. Before dn_writer_write or dn_writer_close,
+ * the caller sets mean, std and source in the manifest and calls dn_writer_check_channels.
  */
 #ifndef DN_WRITER_H
 #define DN_WRITER_H

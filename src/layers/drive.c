@@ -73,7 +73,7 @@ static void drive_pieces(const dn_visit *v, const dn_pass *pass)
             dn_norm_prepare(v, pass);
         if (v->packed) {
             dn_pack_weights(v);
-        } else { /* packing weights ends with a barrier */
+        } else { /* as at the end of dn_pack_weights */
 #pragma omp barrier
         }
         if (v->parts > 1) {

@@ -12,8 +12,8 @@
  * log2(R) rounds of one message each way if R and V/R are powers of two, else at most 2 log2(V)
  * rounds.
  *
- * For the cost in messages and bytes see comm_schedule.h. Memory: four times what one round of a
- * bucket receives, which is half a bucket to two buckets.
+ * For the cost in messages and bytes see comm_schedule.h. Memory: one round of a bucket receives
+ * half a bucket to two buckets; four times that is allocated.
  */
 #ifndef DN_ALLREDUCE_H
 #define DN_ALLREDUCE_H

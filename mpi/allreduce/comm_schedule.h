@@ -2,12 +2,12 @@
  * The communication schedule of the tree sum: which rank sends which segments of the vector to
  * which rank, and in which round.
  *
- * A vector is cut into equal segments. A subtree whose leaves lie on several ranks is summed
- * segment by segment, in one of two ways:
+ * A vector is cut into equal segments. A subtree whose leaves lie on several ranks is the sum of
+ * its two sides, and is summed segment by segment, in one of two ways:
  *
- *   halving    while a rank holds several segments of its child's sum, each side keeps its share of
+ *   halving    while a rank holds several segments of its side's sum, each side keeps its share of
  *              them, in the ratio of ranks, and is sent those of the other side;
- *   doubling   once it holds a single one, both sides exchange it and both hold the sum.
+ *   doubling   once a rank holds a single one, both sides exchange it and both hold the sum.
  *
  * Halving sends the fewest bytes, doubling takes the fewest rounds. On the way back the halving
  * transfers run in reverse: the receiver of a segment returns its final value. Doubling needs no

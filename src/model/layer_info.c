@@ -2,10 +2,10 @@
  * Description, work and time of layers; see include/dn/layer_info.h.
  *
  * Work is multiply-adds, and the elements that the fused passes read or write, each once
- * (src/layers/layer.h). The forward pass reads the input's channels and writes its own. The
- * backward pass reads its own channels and their gradient, for the deferred correction; it reads
- * the input's channels, to normalise them again, and adds to their gradient, which the last reader
- * of a map only writes.
+ * (src/layers/layer.h). The forward pass reads the layer's input channels and writes its output
+ * channels. The backward pass reads the output channels and their gradient, for the deferred
+ * correction; it reads the input channels, to normalise them again, and adds to their gradient,
+ * which the last reader of a map only writes.
  */
 #include "dn/layer_info.h"
 

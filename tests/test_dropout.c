@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "dn/rng.h"
-#include "layers/gemm.h"
+#include "layers/dropout.h"
 #include "unit.h"
 
 enum { IMAGES = 5, HEIGHT = 23, WIDTH = 31, LAYER = 3, CHANNEL = 7, SEED = 11, STEP = 9, RANK = 2 };

@@ -1,6 +1,7 @@
-/* Dropout (Srivastava et al. 2014) of a layer's outputs; see gemm.h. */
+/* See dropout.h. */
+#include "layers/dropout.h"
+
 #include "dn/rng.h"
-#include "layers/gemm.h"
 
 /* The key of a draw: step and virtual rank; with it the layer and channel, and an image or four of
  * its values. */

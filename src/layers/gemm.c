@@ -15,6 +15,7 @@
  */
 #include "layers/gemm.h"
 
+#include "layers/dropout.h"
 #include "layers/norm.h"
 
 /* Sizes of a part such that it stays in the L2 cache: of dy, which is there twice, or of an operand

@@ -116,20 +116,4 @@ dn_padded dn_gemm_output_padded(const dn_gemm_view *view);
 void dn_gemm_dgrad(const dn_visit *v, const dn_gemm_block *b, const float *dy, const float *packed,
                    size_t at, size_t n);
 
-/* ---- dropout (dropout.c) ---- */
-
-/* Returns whether the layer drops outputs; and multiplies one channel of the piece by 0 or 1 / (1 -
- * p), in the layout `padded` whose source begins `source` pixels from the piece's first. Whole
- * channels are dropped per image. */
-static inline int dn_drops(const dn_layer *l)
-{
-    return l->dropout > 0 || l->channel_dropout > 0;
-}
-
-void dn_dropout(const dn_visit *v, const dn_pass *pass, const dn_padded *padded,
-                const dn_piece *piece, ptrdiff_t source, int channel, float *row);
-
-/* The factor of an image's channel, if whole channels are dropped. */
-float dn_dropout_channel(const dn_visit *v, const dn_pass *pass, int64_t image, int channel);
-
 #endif

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "layers/dropout.h"
 #include "layers/norm.h"
 #include "layers/gemm.h"
 

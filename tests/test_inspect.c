@@ -12,14 +12,14 @@
 #include "trial_files.h"
 
 static dn_status read_shard_image(const dn_source *source, const dn_request *request,
-                                  const dn_transform *transform, dn_workspace *workspace,
+                                  const dn_transform *transform, dn_transform_memory *memory,
                                   float *image)
 {
     uint8_t pixels[IMAGE];
     (void)source;
     for (int i = 0; i < IMAGE; i++)
         pixels[i] = made_up_pixel(DN_TRAIN, request->index, i);
-    return dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, workspace, image);
+    return dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, memory, image);
 }
 
 static void check_picture(const char *path, const dn_data_info *info, const float *expected)

@@ -11,11 +11,12 @@ enum { IMAGES = 1000, CLASSES = 7 };
 
 /* The image's number, as its first value. */
 static dn_status read_number(const dn_source *source, const dn_request *request,
-                             const dn_transform *transform, dn_workspace *workspace, float *image)
+                             const dn_transform *transform, dn_transform_memory *memory,
+                             float *image)
 {
     (void)source;
     (void)transform;
-    (void)workspace;
+    (void)memory;
     *image = (float)request->index;
     return DN_OK;
 }

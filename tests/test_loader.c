@@ -37,7 +37,8 @@ static void fill_pixels(int64_t index, uint8_t pixels[FLOATS])
 }
 
 static dn_status read_made_up(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, dn_workspace *workspace, float *image)
+                              const dn_transform *transform, dn_transform_memory *memory,
+                              float *image)
 {
     made_up *m = (made_up *)source;
     uint8_t pixels[FLOATS];
@@ -47,7 +48,7 @@ static dn_status read_made_up(const dn_source *source, const dn_request *request
             dn_random(5, DN_STREAM_SYNTHETIC, 0, (uint64_t)request->position).word[0],
             2 * MICROSECONDS));
     fill_pixels(request->index, pixels);
-    DN_TRY(dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, workspace, image));
+    DN_TRY(dn_transform_pixels(transform, request, pixels, HEIGHT, WIDTH, memory, image));
     atomic_fetch_add(&m->ended, 1);
     DN_CHECK(request->index != m->bad && request->index != m->worse, DN_ECORRUPT,
              "image %d is damaged", (int)request->index);

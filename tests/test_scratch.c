@@ -84,7 +84,7 @@ static int has_part(const net_case *which, const dn_kernels *kernels, const dn_l
         if (part > 0)
             kind->scratch(&v, &c);
         else
-            dn_workspace_carve(&v, &c);
+            dn_visit_carve(&v, &c);
         has = part == KEPT ? kind->kept != NULL : abs(part) <= c.part;
     }
     dn_net_destroy(&net);

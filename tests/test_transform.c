@@ -251,7 +251,7 @@ static void test_two_resizes(void **state)
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
     dn_encoded file = {.name = "small.png"};
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     dn_buffer resizing = {0};
     uint8_t *png, first[3 * FIRST * FIRST], second[3 * SIDE * SIDE];
     float x[3 * SIDE * SIDE];
@@ -268,11 +268,11 @@ static void test_two_resizes(void **state)
     assert_int_equal(
         dn_transform_parse(&t, pixel_kernels, &info, "resize:42,center-crop:40,resize:29", 1),
         DN_OK);
-    assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x), DN_OK);
+    assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &memory, x), DN_OK);
     for (size_t i = 0; i < 3 * SIDE * SIDE; i++)
         assert_true(x[i] == t.value[i / (SIDE * SIDE)][second[i]]);
     dn_buffer_free(&resizing);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
     free(png);
 }
 
@@ -287,7 +287,7 @@ static void test_edges(void **state)
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
     dn_encoded file = {.name = "small.png"};
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     uint8_t *png;
     static float x[3 * SIDE * SIDE];
     assert_int_equal(dn_png_encode(f->pixels, FILE_HEIGHT, FILE_WIDTH, 3, &png, &file.size), DN_OK);
@@ -295,11 +295,10 @@ static void test_edges(void **state)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, lists[i], 1), DN_OK);
         for (int64_t p = 0; p < DRAWS; p++)
-            if (dn_transform_encoded(&t, &(dn_request){.position = p}, &file, &workspace, x) !=
-                DN_OK)
+            if (dn_transform_encoded(&t, &(dn_request){.position = p}, &file, &memory, x) != DN_OK)
                 fail_msg("%s: found '%s'", lists[i], dn_message());
     }
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
     free(png);
 }
 
@@ -327,7 +326,7 @@ static void test_long_image(void **state)
     enum { LENGTH = 1 << 20, SIDE = 8, GREY = 50 };
     const dn_data_info info = {.channels = 1, .std = {1}};
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     uint8_t *const pixels = malloc(LENGTH);
     assert_non_null(pixels);
     memset(pixels, GREY, LENGTH);
@@ -336,14 +335,14 @@ static void test_long_image(void **state)
     for (int upright = 0; upright < 2; upright++) {
         float x[SIDE * SIDE];
         assert_int_equal(dn_transform_pixels(&t, &(dn_request){.index = 0}, pixels,
-                                             upright ? LENGTH : 1, upright ? 1 : LENGTH, &workspace,
+                                             upright ? LENGTH : 1, upright ? 1 : LENGTH, &memory,
                                              x),
                          DN_OK);
         for (int i = 0; i < SIDE * SIDE; i++)
             assert_true(x[i] == t.value[0][GREY]);
     }
     free(pixels);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
 }
 
 /* What a crop behind a resize leaves out of pixels that a resize before made many takes no room. */
@@ -352,18 +351,18 @@ static void test_long_pixels(void **state)
     enum { LENGTH = 1 << 16, SIDE = 64, MOST_BYTES = 1 << 23 };
     const dn_data_info info = {.channels = 1, .std = {1}};
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     static float x[SIDE * SIDE];
     uint8_t *const pixels = calloc(LENGTH, 1);
     assert_non_null(pixels);
     assert_int_equal(
         dn_transform_parse(&t, pixel_kernels, &info, "resize:2,resize:64,center-crop:64", 1),
         DN_OK);
-    assert_int_equal(dn_transform_pixels(&t, &(dn_request){0}, pixels, 1, LENGTH, &workspace, x),
+    assert_int_equal(dn_transform_pixels(&t, &(dn_request){0}, pixels, 1, LENGTH, &memory, x),
                      DN_OK);
-    assert_true(workspace.resizing.size < MOST_BYTES);
+    assert_true(memory.resizing.size < MOST_BYTES);
     free(pixels);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
 }
 
 /* A short file of which a step would get gigabytes: refused by name, however often it was sampled
@@ -380,7 +379,7 @@ static void test_long_file(void **state)
     static uint8_t pixels[LENGTH];
     dn_encoded file = {.name = "long.png"};
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     uint8_t *png;
     float *const x = malloc(3 * SIDE * SIDE * sizeof *x);
     assert_non_null(x);
@@ -388,8 +387,7 @@ static void test_long_file(void **state)
     file.bytes = png;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, refused[i], 1), DN_OK);
-        assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x),
-                         DN_EINVAL);
+        assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &memory, x), DN_EINVAL);
         assert_string_equal(dn_message(),
                             "long.png: found 15360000 x 256 pixels once it is resized, expected at "
                             "most 268435456; crop right after the resize");
@@ -397,8 +395,8 @@ static void test_long_file(void **state)
     assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info,
                                         "resize:256,center-crop:224,color-jitter:0.4", 1),
                      DN_OK);
-    assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &workspace, x), DN_OK);
-    dn_workspace_free(&workspace);
+    assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &memory, x), DN_OK);
+    dn_transform_memory_free(&memory);
     free(png);
     free(x);
 }
@@ -421,14 +419,14 @@ static void test_kernels(void **state)
     const char *const isa = getenv("DN_ISA");
     char *const kept = isa ? strdup(isa) : NULL;
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     float x[CHANNELS * SIDE * SIDE];
     counted.sum_rows = count_sum;
     setenv("DN_ISA", "nonsense", 1);
     const dn_status parsed =
         dn_transform_parse(&t, &counted, &f->info, "resize:5,center-crop:5", 1);
     const dn_status status =
-        dn_transform_pixels(&t, &(dn_request){0}, f->pixels, HEIGHT, WIDTH, &workspace, x);
+        dn_transform_pixels(&t, &(dn_request){0}, f->pixels, HEIGHT, WIDTH, &memory, x);
     if (kept)
         setenv("DN_ISA", kept, 1);
     else
@@ -436,7 +434,7 @@ static void test_kernels(void **state)
     assert_true(parsed == DN_OK && status == DN_OK);
     assert_int_equal(sums, CHANNELS * (SIDE + SIDE)); /* columns, then rows */
     free(kept);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
 }
 
 /* Crops of random size stay within the image, and are those of another seed or epoch otherwise. */
@@ -445,7 +443,7 @@ static void test_random_resized_crop(void **state)
     const fixture *f = *state;
     enum { SIDE = 5 };
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     float first[3 * SIDE * SIDE], other[3 * SIDE * SIDE];
     int same = 0;
     assert_int_equal(
@@ -454,10 +452,10 @@ static void test_random_resized_crop(void **state)
         const dn_request request = {.index = i, .epoch = 1, .position = i};
         const dn_request later = {.index = i, .epoch = 2, .position = i};
         const uint8_t *const pixels = f->pixels + (ptrdiff_t)i * FLOATS;
-        dn_transform_pixels(&t, &request, pixels, HEIGHT, WIDTH, &workspace, first);
-        dn_transform_pixels(&t, &request, pixels, HEIGHT, WIDTH, &workspace, other);
+        dn_transform_pixels(&t, &request, pixels, HEIGHT, WIDTH, &memory, first);
+        dn_transform_pixels(&t, &request, pixels, HEIGHT, WIDTH, &memory, other);
         assert_memory_equal(first, other, sizeof first);
-        dn_transform_pixels(&t, &later, pixels, HEIGHT, WIDTH, &workspace, other);
+        dn_transform_pixels(&t, &later, pixels, HEIGHT, WIDTH, &memory, other);
         same += memcmp(first, other, sizeof first) == 0;
         for (int k = 0; k < 3 * SIDE * SIDE; k++) {
             const int c = k / (SIDE * SIDE);
@@ -465,7 +463,7 @@ static void test_random_resized_crop(void **state)
         }
     }
     assert_true(same < COUNT / 10);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
 }
 
 /* What a list of one step draws for image `i`, of 60 x 100 pixels. */

@@ -123,7 +123,7 @@ static void test_made_up_lists(void **state)
         "1e9", "/2", "p=", ".", "none", "size=", "x",   "fill=", "degrees=", "bilinear", "scale="};
     enum { WORDS = sizeof words / sizeof *words };
     uint8_t pixels[CHANNELS * HEIGHT * WIDTH];
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     int taken = 0, rows = 0;
     while (dn_op_row_get(rows) != NULL)
         rows++;
@@ -150,7 +150,7 @@ static void test_made_up_lists(void **state)
         assert_non_null(x);
         for (int again = 0; again < 2; again++)
             assert_int_equal(dn_transform_pixels(&t, &(dn_request){.position = (int64_t)i}, pixels,
-                                                 HEIGHT, WIDTH, &workspace,
+                                                 HEIGHT, WIDTH, &memory,
                                                  x + (size_t)again * floats),
                              DN_OK);
         for (size_t k = 0; k < floats; k++)
@@ -160,7 +160,7 @@ static void test_made_up_lists(void **state)
         taken++;
     }
     assert_true(taken > LEAST_TAKEN);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
 }
 
 static void test_normalize(void **state)

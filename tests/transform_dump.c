@@ -29,7 +29,7 @@ static dn_status dump(int argc, char **argv)
     const dn_request request = {.position = atoi(argv[3])};
     const dn_kernels *kernels;
     dn_transform t;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     dn_canvas canvas;
     dn_encoded file = {.name = argv[4]};
     uint8_t *bytes;
@@ -45,9 +45,9 @@ static dn_status dump(int argc, char **argv)
     DN_CHECK(argc <= 7 || file.size == dn_image_values(&info), DN_EINVAL,
              "%s: found %zu bytes, expected %zu", argv[4], file.size, dn_image_values(&info));
     if (argc > 7)
-        canvas = dn_canvas_of_pixels(&t, bytes, info.height, info.width, &workspace);
+        canvas = dn_canvas_of_pixels(&t, bytes, info.height, info.width, &memory);
     else
-        DN_TRY(dn_canvas_of_file(&canvas, &t, &file, &workspace));
+        DN_TRY(dn_canvas_of_file(&canvas, &t, &file, &memory));
     DN_TRY(transform(&t, &request, &canvas));
     const size_t count = (size_t)t.channels * (size_t)t.height * (size_t)t.width;
     float *const to = malloc(count * sizeof *to);
@@ -57,7 +57,7 @@ static dn_status dump(int argc, char **argv)
     fwrite(to, sizeof *to, count, stdout);
     free(to);
     free(bytes);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
     return DN_OK;
 }
 

@@ -34,7 +34,7 @@ struct inspect {
     dn_transform augment; /* if the options have one */
     dn_request *request;  /* (count): the images that are shown */
     int64_t count;
-    dn_workspace workspace;
+    dn_transform_memory memory;
 };
 
 /* ---- which images ---- */
@@ -137,10 +137,10 @@ static dn_status interleave(dn_pixels *image, int channels, int height, int widt
     return DN_OK;
 }
 
-/* *file = the bytes of an encoded image, in the workspace, or the pixels. */
+/* *file = the bytes of an encoded image, in v->memory, or the pixels. */
 static dn_status read_stored(struct inspect *v, int64_t index, dn_encoded *file)
 {
-    dn_buffer *const buffer = &v->workspace.file;
+    dn_buffer *const buffer = &v->memory.file;
     dn_status status;
     if (dn_is_encoded(&v->source.info)) {
         status = dn_shards_read_encoded(v->shards, index, buffer, &file->size);
@@ -163,9 +163,9 @@ static dn_status augment_image(struct inspect *v, const dn_request *request, con
     float *const floats = malloc(values * (sizeof *floats + 1));
     DN_CHECK(floats, DN_ENOMEM, "%s: out of memory for an image", v->folder);
     dn_status status = dn_is_encoded(info)
-                           ? dn_transform_encoded(t, request, file, &v->workspace, floats)
+                           ? dn_transform_encoded(t, request, file, &v->memory, floats)
                            : dn_transform_pixels(t, request, file->bytes, info->height, info->width,
-                                                 &v->workspace, floats);
+                                                 &v->memory, floats);
     uint8_t *const planes = (uint8_t *)(floats + values);
     for (size_t i = 0; i < values && status == DN_OK; i++)
         planes[i] = dn_transform_byte(t, (int)(i / plane), floats[i]);
@@ -309,10 +309,10 @@ static dn_status reduce(struct inspect *v, const dn_pixels *image, int side, dn_
     const int height = (int)fmax(1, (double)image->height * side / longer);
     const dn_box whole = {0, 0, image->width, image->height};
     const dn_raster from = {image->rgb.bytes, image->height, image->width, 3};
-    DN_TRY(dn_buffer_grow(&v->workspace.planes, 3 * (size_t)width * (size_t)height));
-    DN_TRY(dn_resize(dn_pixel_kernels_of(v->kernels), &v->workspace.resizing, &from, &whole, &whole,
-                     height, width, v->workspace.planes.bytes));
-    return interleave(to, 3, height, width, v->workspace.planes.bytes);
+    DN_TRY(dn_buffer_grow(&v->memory.planes, 3 * (size_t)width * (size_t)height));
+    DN_TRY(dn_resize(dn_pixel_kernels_of(v->kernels), &v->memory.resizing, &from, &whole, &whole,
+                     height, width, v->memory.planes.bytes));
+    return interleave(to, 3, height, width, v->memory.planes.bytes);
 }
 
 /* Draws the i-th image, in the middle of its cell, and its text. */
@@ -388,7 +388,7 @@ dn_status dn_records_inspect(const char *folder, const dn_records_options *optio
 {
     struct inspect v = {.folder = folder, .options = options, .split = (dn_split_id)options->split};
     const dn_status status = inspect_records(&v);
-    dn_workspace_free(&v.workspace);
+    dn_transform_memory_free(&v.memory);
     dn_shards_close(&v.shards);
     free(v.request);
     return status;

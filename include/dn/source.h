@@ -20,9 +20,10 @@
 typedef struct dn_source dn_source;
 
 /* image(channels, height, width) = the transformed image, in fp32. Called concurrently by several
- * threads, each with its own workspace. */
+ * threads, each with a memory of its own. */
 typedef dn_status dn_read_fn(const dn_source *source, const dn_request *request,
-                             const dn_transform *transform, dn_workspace *workspace, float *image);
+                             const dn_transform *transform, dn_transform_memory *memory,
+                             float *image);
 
 struct dn_source {
     dn_data_info info;

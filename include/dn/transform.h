@@ -40,14 +40,14 @@ typedef struct dn_transform {
     uint8_t middle[DN_MAX_IMAGE_CHANNELS];   /* the byte nearest to the mean */
 } dn_transform;
 
-/* Working memory of one thread. Zeroed before the first use. */
-typedef struct dn_workspace {
+/* Working memory of one thread that transforms images. Zeroed before the first use. */
+typedef struct dn_transform_memory {
     dn_buffer file, planes, spare, resizing;
     dn_pixels pixels;
-} dn_workspace;
+} dn_transform_memory;
 
-/* Frees the memory. Accepts a zeroed workspace. */
-void dn_workspace_free(dn_workspace *workspace);
+/* Frees the memory. Accepts a zeroed structure. */
+void dn_transform_memory_free(dn_transform_memory *memory);
 
 /* Usage of step `index`: its syntax with defaults, and what it does; NULL past the last. */
 const char *dn_transform_usage(int index);
@@ -62,10 +62,10 @@ dn_status dn_transform_parse(dn_transform *transform, const struct dn_pixel_kern
  * height, width) or from an encoded file. Errors: as dn_image_decode; DN_ENOMEM, DN_EINVAL (an
  * image so elongated that a step would resize it to more than DN_IMAGE_PIXELS). */
 dn_status dn_transform_pixels(const dn_transform *transform, const dn_request *request,
-                              const uint8_t *pixels, int height, int width, dn_workspace *workspace,
-                              float *to);
+                              const uint8_t *pixels, int height, int width,
+                              dn_transform_memory *memory, float *to);
 dn_status dn_transform_encoded(const dn_transform *transform, const dn_request *request,
-                               const dn_encoded *file, dn_workspace *workspace, float *to);
+                               const dn_encoded *file, dn_transform_memory *memory, float *to);
 
 /* The byte that the transform maps to x, or one near it: the inverse of the normalisation. */
 uint8_t dn_transform_byte(const dn_transform *transform, int channel, float x);

@@ -23,27 +23,28 @@ static void make_grey(uint8_t *rgb, size_t pixels)
 }
 
 static dn_status read_picture(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, dn_workspace *w, float *image)
+                              const dn_transform *transform, dn_transform_memory *memory,
+                              float *image)
 {
     dn_encoded file = {.name = ((const dn_pictures *)source)->path[request->index]};
-    DN_TRY(dn_image_load(file.name, NULL, 0, &w->file, &file.size));
-    file.bytes = w->file.bytes;
+    DN_TRY(dn_image_load(file.name, NULL, 0, &memory->file, &file.size));
+    file.bytes = memory->file.bytes;
     if (transform->channels == 3)
-        return dn_transform_encoded(transform, request, &file, w, image);
+        return dn_transform_encoded(transform, request, &file, memory, image);
     dn_image_info info;
     DN_TRY(dn_image_probe(&file, &info));
     dn_box whole = {0, 0, info.width, info.height};
-    DN_TRY(dn_image_decode(&file, &whole, 1, &w->pixels));
-    make_grey(w->pixels.rgb.bytes, (size_t)info.width * (size_t)info.height);
-    return dn_transform_pixels(transform, request, w->pixels.rgb.bytes, info.height, info.width, w,
-                               image);
+    DN_TRY(dn_image_decode(&file, &whole, 1, &memory->pixels));
+    make_grey(memory->pixels.rgb.bytes, (size_t)info.width * (size_t)info.height);
+    return dn_transform_pixels(transform, request, memory->pixels.rgb.bytes, info.height,
+                               info.width, memory, image);
 }
 
 /* A dn_read_fn that does not fail: a bad image is black and marked. */
 static dn_status read_or_blacken(const dn_source *source, const dn_request *request,
-                                 const dn_transform *t, dn_workspace *w, float *image)
+                                 const dn_transform *t, dn_transform_memory *memory, float *image)
 {
-    const dn_status status = read_picture(source, request, t, w, image);
+    const dn_status status = read_picture(source, request, t, memory, image);
     if (status != DN_OK) {
         ((const dn_pictures *)source)->bad[request->index] = 1;
         memset(image, 0,
@@ -54,14 +55,14 @@ static dn_status read_or_blacken(const dn_source *source, const dn_request *requ
 
 const char *dn_pictures_fault(const dn_pictures *p, int64_t index, const dn_transform *transform)
 {
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     float *const image = malloc((size_t)transform->channels * (size_t)transform->height *
                                 (size_t)transform->width * sizeof *image);
     const dn_request request = {.index = index};
-    if (!image || read_picture(&p->images, &request, transform, &workspace, image) == DN_OK)
+    if (!image || read_picture(&p->images, &request, transform, &memory, image) == DN_OK)
         dn_fail(DN_EIO, "%s: a rank could not read it", p->path[index]);
     free(image);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
     return dn_message();
 }
 

@@ -76,14 +76,14 @@ dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_tra
     const size_t floats =
         (size_t)transform->channels * (size_t)transform->height * (size_t)transform->width;
     float *const input = malloc(floats * sizeof *input);
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     dn_status status = DN_OK;
     int undrawn = 0;
     *worst = json_array();
     for (int i = 0; i < count && input; i++) {
         const dn_sample *const s = &samples[index[i]];
         const dn_request request = {.index = index[i], .position = index[i]};
-        status = images->read(images, &request, transform, &workspace, input);
+        status = images->read(images, &request, transform, &memory, input);
         if (status != DN_OK)
             break;
         json_t *const png = draw_input(transform, input);
@@ -96,7 +96,7 @@ dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_tra
     }
     if (undrawn > 0)
         dn_warn("out of memory for %d of %d pictures of the worst samples", undrawn, count);
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
     if (!input || (status == DN_OK && (int)json_array_size(*worst) < count))
         status = dn_fail(DN_ENOMEM, "out of memory for pictures of the worst samples");
     free(input);

@@ -4,29 +4,30 @@
 #include "job/placement.h"
 
 static dn_status read_decoded(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, dn_workspace *workspace, float *to)
+                              const dn_transform *transform, dn_transform_memory *memory, float *to)
 {
     dn_split *const split = (dn_split *)source;
     const uint8_t *const pixels = split->pixels.data;
     const size_t image = dn_image_values(&source->info);
     atomic_fetch_add_explicit(&split->stored, (long long)image, memory_order_relaxed);
     return dn_transform_pixels(transform, request, pixels + (size_t)request->index * image,
-                               source->info.height, source->info.width, workspace, to);
+                               source->info.height, source->info.width, memory, to);
 }
 
 /* A dn_read_fn that reads the image from its shard. */
 static dn_status read_encoded(const dn_source *source, const dn_request *request,
-                              const dn_transform *transform, dn_workspace *workspace, float *image)
+                              const dn_transform *transform, dn_transform_memory *memory,
+                              float *image)
 {
     dn_split *const split = (dn_split *)source;
     const dn_shards *const shards = split->shards;
     char name[PATH_MAX + 64];
     dn_encoded file = {.name = name};
-    DN_TRY(dn_shards_read_encoded(shards, request->index, &workspace->file, &file.size));
+    DN_TRY(dn_shards_read_encoded(shards, request->index, &memory->file, &file.size));
     atomic_fetch_add_explicit(&split->stored, (long long)file.size, memory_order_relaxed);
-    file.bytes = workspace->file.bytes;
+    file.bytes = memory->file.bytes;
     dn_shards_name_image(shards, request->index, name, sizeof name);
-    return dn_transform_encoded(transform, request, &file, workspace, image);
+    return dn_transform_encoded(transform, request, &file, memory, image);
 }
 
 /* The node's ranks share the index, that is chunk addresses and labels. Its first rank builds it

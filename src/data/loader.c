@@ -32,7 +32,7 @@ struct slot {
 struct reader {
     dn_loader *loader;
     pthread_t thread;
-    dn_workspace workspace;
+    dn_transform_memory memory;
 };
 
 struct dn_loader {
@@ -116,7 +116,7 @@ static dn_status read_image(struct reader *r, const struct slot *slot, int image
     const dn_request request = {
         .index = slot->index[image], .epoch = slot->epoch, .position = slot->position + image};
     slot->labels[image] = source->labels[request.index];
-    return source->read(source, &request, slot->transform, &r->workspace,
+    return source->read(source, &request, slot->transform, &r->memory,
                         slot->images + (size_t)image * l->image_floats);
 }
 
@@ -282,7 +282,7 @@ void dn_loader_destroy(dn_loader **loader)
     pthread_cond_destroy(&l->room);
     pthread_mutex_destroy(&l->lock);
     for (int i = 0; l->reader && i < l->settings.threads; i++)
-        dn_workspace_free(&l->reader[i].workspace);
+        dn_transform_memory_free(&l->reader[i].memory);
     free(l->reader);
     free(l->slot);
     free(l->index);

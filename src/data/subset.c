@@ -11,12 +11,13 @@ typedef struct class_left {
 } class_left;
 
 static dn_status read_subset(const dn_source *source, const dn_request *request,
-                             const dn_transform *transform, dn_workspace *workspace, float *image)
+                             const dn_transform *transform, dn_transform_memory *memory,
+                             float *image)
 {
     const dn_subset *s = (const dn_subset *)source;
     dn_request r = *request;
     r.index = s->index[request->index];
-    return s->whole->read(s->whole, &r, transform, workspace, image);
+    return s->whole->read(s->whole, &r, transform, memory, image);
 }
 
 static dn_status make_subset(dn_subset *s, const dn_source *whole)

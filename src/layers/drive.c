@@ -11,7 +11,7 @@
 
 /* ---- memory ---- */
 
-void dn_workspace_carve(dn_visit *v, dn_carver *c)
+void dn_visit_carve(dn_visit *v, dn_carver *c)
 {
     const dn_layer *l = v->layer;
     const int takes_weights = !v->backward || l->in >= 0; /* the images' gradient is not needed */

@@ -228,7 +228,7 @@ int dn_piece_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece 
 dn_piece dn_largest_part(const dn_visit *v);
 
 /* drive.c: carves the visit's shared memory: packed, partial, wgrad and prepared. */
-void dn_workspace_carve(dn_visit *v, dn_carver *c);
+void dn_visit_carve(dn_visit *v, dn_carver *c);
 
 /* drive.c: this thread's scratch. Inside a parallel region. */
 dn_carver dn_thread_scratch(const dn_visit *v);

@@ -150,19 +150,19 @@ static void walk_visit(dn_net *net, int time)
     dn_visit *v = &net->visits[time], *before = NULL;
     dn_carver workspace = {0};
     *v = dn_visit_at(net, time);
-    dn_workspace_carve(v, &workspace);
+    dn_visit_carve(v, &workspace);
     if (v->backward && v->in != NULL && v->in->recomputed) {
         v->before = before = &net->recomputing[v->in->written];
         *before = dn_visit_of(net, v->in->written, time);
         dn_carve_anew(&workspace);
-        dn_workspace_carve(before, &workspace);
+        dn_visit_carve(before, &workspace);
     }
     v->workspace = net->lead != net ? net->lead->visits[time].workspace
                                     : next_region(net, "workspace", workspace.most, time, time);
-    dn_workspace_carve(v, &(dn_carver){.memory = v->workspace});
+    dn_visit_carve(v, &(dn_carver){.memory = v->workspace});
     if (before != NULL) {
         before->workspace = v->workspace;
-        dn_workspace_carve(before, &(dn_carver){.memory = v->workspace});
+        dn_visit_carve(before, &(dn_carver){.memory = v->workspace});
     }
 }
 
@@ -273,5 +273,5 @@ void dn_memory_guard(const dn_net *net, const dn_visit *v)
             dn_memory_spoil((char *)net->arena + r->offset, bytes);
     }
     dn_visit copy = *v;
-    dn_workspace_carve(&copy, &(dn_carver){.memory = v->workspace, .short_part = -v->short_part});
+    dn_visit_carve(&copy, &(dn_carver){.memory = v->workspace, .short_part = -v->short_part});
 }

@@ -66,8 +66,8 @@ static dn_status apply_blur(const dn_transform_step *s, const double drawn[DN_DR
     gaussian(drawn[0], 2 * half + 1, weight);
     DN_TRY(dn_canvas_pixels(c, &pixels));
     DN_TRY(dn_canvas_room(c, (size_t)c->transform->channels * plane, &room));
-    DN_TRY(dn_buffer_grow(&c->workspace->resizing, floats * sizeof(float)));
-    float *const row = (float *)c->workspace->resizing.bytes, *const sum = row + width + 2 * half;
+    DN_TRY(dn_buffer_grow(&c->memory->resizing, floats * sizeof(float)));
+    float *const row = (float *)c->memory->resizing.bytes, *const sum = row + width + 2 * half;
     for (size_t k = 0; k < (size_t)c->transform->channels; k++)
         blur_plane(c, weight, half, pixels + k * plane, row, sum, room + k * plane);
     dn_canvas_swap(c);

@@ -5,13 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-void dn_workspace_free(dn_workspace *w)
+void dn_transform_memory_free(dn_transform_memory *memory)
 {
-    dn_buffer_free(&w->file);
-    dn_buffer_free(&w->planes);
-    dn_buffer_free(&w->spare);
-    dn_buffer_free(&w->resizing);
-    dn_buffer_free(&w->pixels.rgb);
+    dn_buffer_free(&memory->file);
+    dn_buffer_free(&memory->planes);
+    dn_buffer_free(&memory->spare);
+    dn_buffer_free(&memory->resizing);
+    dn_buffer_free(&memory->pixels.rgb);
 }
 
 /* ---- the view ---- */
@@ -24,10 +24,10 @@ static dn_pixel_view view_of_all(int height, int width)
 }
 
 static dn_canvas canvas_of(const dn_transform *transform, int height, int width,
-                           dn_workspace *workspace)
+                           dn_transform_memory *memory)
 {
     return (dn_canvas){.transform = transform,
-                       .workspace = workspace,
+                       .memory = memory,
                        .kernels = transform->kernels,
                        .height = height,
                        .width = width,
@@ -35,20 +35,20 @@ static dn_canvas canvas_of(const dn_transform *transform, int height, int width,
 }
 
 dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
-                              int width, dn_workspace *workspace)
+                              int width, dn_transform_memory *memory)
 {
-    dn_canvas c = canvas_of(transform, height, width, workspace);
+    dn_canvas c = canvas_of(transform, height, width, memory);
     c.planes = pixels;
     c.name = "pixels";
     return c;
 }
 
 dn_status dn_canvas_of_file(dn_canvas *c, const dn_transform *transform, const dn_encoded *file,
-                            dn_workspace *workspace)
+                            dn_transform_memory *memory)
 {
     dn_image_info info;
     DN_TRY(dn_image_probe(file, &info));
-    *c = canvas_of(transform, info.height, info.width, workspace);
+    *c = canvas_of(transform, info.height, info.width, memory);
     c->file = file;
     c->name = file->name;
     return DN_OK;
@@ -110,16 +110,16 @@ dn_status dn_canvas_shift(dn_canvas *c, int top, int left, int fill)
 
 dn_status dn_canvas_room(dn_canvas *c, size_t bytes, uint8_t **room)
 {
-    DN_TRY(dn_buffer_grow(&c->workspace->spare, bytes));
-    *room = c->workspace->spare.bytes;
+    DN_TRY(dn_buffer_grow(&c->memory->spare, bytes));
+    *room = c->memory->spare.bytes;
     return DN_OK;
 }
 
 void dn_canvas_swap(dn_canvas *c)
 {
-    const dn_buffer other = c->workspace->spare;
-    c->workspace->spare = c->workspace->planes;
-    c->workspace->planes = other;
+    const dn_buffer other = c->memory->spare;
+    c->memory->spare = c->memory->planes;
+    c->memory->planes = other;
     c->planes = other.bytes;
 }
 
@@ -140,17 +140,18 @@ static dn_box reach(const dn_pixel_view *v)
 static dn_status sample_file(dn_canvas *c, uint8_t *to)
 {
     const dn_pixel_view *const v = &c->view;
-    dn_workspace *const w = c->workspace;
+    dn_transform_memory *const memory = c->memory;
     const dn_box asked = reach(v);
     dn_box got = asked;
     DN_TRY(dn_image_decode(c->file, &got, fmin(v->box.height / v->height, v->box.width / v->width),
-                           &w->pixels));
+                           &memory->pixels));
     const double down = got.height / asked.height, across = got.width / asked.width;
     const dn_box box = {got.left + (v->box.left - asked.left) * across,
                         got.top + (v->box.top - asked.top) * down, v->box.width * across,
                         v->box.height * down};
-    const dn_raster from = {w->pixels.rgb.bytes, w->pixels.height, w->pixels.width, 3};
-    return dn_resize(c->kernels, &w->resizing, &from, &box, &got, v->height, v->width, to);
+    const dn_raster from = {memory->pixels.rgb.bytes, memory->pixels.height, memory->pixels.width,
+                            3};
+    return dn_resize(c->kernels, &memory->resizing, &from, &box, &got, v->height, v->width, to);
 }
 
 static dn_status sample_planes(dn_canvas *c, uint8_t *to)
@@ -159,7 +160,7 @@ static dn_status sample_planes(dn_canvas *c, uint8_t *to)
     const dn_box read = reach(v); /* little, if a resize of a long image is followed by a crop */
     const size_t stored = (size_t)c->height * (size_t)c->width;
     for (size_t k = 0; k < (size_t)c->transform->channels; k++)
-        DN_TRY(dn_resize(c->kernels, &c->workspace->resizing,
+        DN_TRY(dn_resize(c->kernels, &c->memory->resizing,
                          &(dn_raster){c->planes + k * stored, c->height, c->width, 1}, &v->box,
                          &read, v->height, v->width, to + k * dn_canvas_plane(c)));
     return DN_OK;
@@ -235,7 +236,7 @@ dn_status dn_canvas_pixels(dn_canvas *c, uint8_t **planes)
     dn_pixel_view *const v = &c->view;
     const size_t plane = dn_canvas_plane(c);
     DN_TRY(sample(c));
-    if (c->planes != c->workspace->planes.bytes || is_shifted(v) || v->hflip || v->vflip) {
+    if (c->planes != c->memory->planes.bytes || is_shifted(v) || v->hflip || v->vflip) {
         uint8_t *to;
         DN_TRY(dn_canvas_room(c, (size_t)c->transform->channels * plane, &to));
         for (int k = 0; k < c->transform->channels; k++)
@@ -245,7 +246,7 @@ dn_status dn_canvas_pixels(dn_canvas *c, uint8_t **planes)
         dn_canvas_swap(c);
         *v = view_of_all(v->height, v->width);
     }
-    *planes = c->workspace->planes.bytes;
+    *planes = c->memory->planes.bytes;
     return DN_OK;
 }
 

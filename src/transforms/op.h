@@ -46,7 +46,7 @@ typedef struct dn_erasure {
 /* An image on its way through the steps. */
 typedef struct dn_canvas {
     const dn_transform *transform;
-    dn_workspace *workspace;
+    dn_transform_memory *memory;
     const dn_pixel_kernels *kernels;
     const dn_encoded *file; /* the source: a file or, if that is NULL, ... */
     const uint8_t *planes;  /* ... planes(channels, height, width) */
@@ -58,12 +58,12 @@ typedef struct dn_canvas {
 } dn_canvas;
 
 /* A canvas of all of pixels(channels, height, width) as stored, or of a file. The pixels, the
- * workspace and the transform must outlive the canvas, which owns nothing. Errors of the latter: as
+ * memory and the transform must outlive the canvas, which owns nothing. Errors of the latter: as
  * dn_image_probe. */
 dn_canvas dn_canvas_of_pixels(const dn_transform *transform, const uint8_t *pixels, int height,
-                              int width, dn_workspace *workspace);
+                              int width, dn_transform_memory *memory);
 dn_status dn_canvas_of_file(dn_canvas *canvas, const dn_transform *transform,
-                            const dn_encoded *file, dn_workspace *workspace);
+                            const dn_encoded *file, dn_transform_memory *memory);
 
 /* Move the view: crop it at (top, left), resize it, or shift it with `fill` around. An earlier
  * resize or shift may have to be computed first. Errors: as dn_canvas_pixels. */

@@ -116,10 +116,10 @@ static dn_status run(dn_canvas *c, const dn_request *request, float *to)
 }
 
 dn_status dn_transform_pixels(const dn_transform *t, const dn_request *request,
-                              const uint8_t *pixels, int height, int width, dn_workspace *w,
-                              float *to)
+                              const uint8_t *pixels, int height, int width,
+                              dn_transform_memory *memory, float *to)
 {
-    dn_canvas c = dn_canvas_of_pixels(t, pixels, height, width, w);
+    dn_canvas c = dn_canvas_of_pixels(t, pixels, height, width, memory);
     return run(&c, request, to);
 }
 
@@ -131,9 +131,9 @@ uint8_t dn_transform_byte(const dn_transform *t, int channel, float x)
 }
 
 dn_status dn_transform_encoded(const dn_transform *t, const dn_request *request,
-                               const dn_encoded *file, dn_workspace *w, float *to)
+                               const dn_encoded *file, dn_transform_memory *memory, float *to)
 {
     dn_canvas c;
-    DN_TRY(dn_canvas_of_file(&c, t, file, w));
+    DN_TRY(dn_canvas_of_file(&c, t, file, memory));
     return run(&c, request, to);
 }

@@ -118,7 +118,7 @@ static dn_status load_images(const dn_shards *shards, const dn_source *source, u
     char name[PATH_MAX + 64];
     dn_encoded file = {.name = name};
     dn_transform transform;
-    dn_workspace workspace = {0};
+    dn_transform_memory memory = {0};
     float image[3 * SIDE * SIDE];
     dn_status status = DN_OK;
     fuzz_require(dn_transform_parse(&transform, dn_pixel_kernels_of(dn_kernels_get(0)),
@@ -127,14 +127,14 @@ static dn_status load_images(const dn_shards *shards, const dn_source *source, u
     for (int64_t i = 0; i < source->count && status == DN_OK; i++) {
         const dn_request request = {.index = i, .position = i};
         dn_shards_name_image(shards, i, name, sizeof name);
-        status = dn_shards_read_encoded(shards, i, &workspace.file, &file.size);
-        file.bytes = workspace.file.bytes;
+        status = dn_shards_read_encoded(shards, i, &memory.file, &file.size);
+        file.bytes = memory.file.bytes;
         if (status == DN_OK)
-            status = dn_transform_encoded(&transform, &request, &file, &workspace, image);
+            status = dn_transform_encoded(&transform, &request, &file, &memory, image);
         if (status == DN_OK)
             *digest = fuzz_digest(*digest, image, sizeof image);
     }
-    dn_workspace_free(&workspace);
+    dn_transform_memory_free(&memory);
     return status;
 }
 

@@ -145,9 +145,9 @@ typedef struct dn_layer_kind {
     void (*backward_part)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                           const dn_piece *piece);
     int (*part)(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
-    int cuts_pixels; /* 1: parts are any multiple of DN_LANES pixels, which are the units; dgrad and
-                        the backward pass after it are one fused kernel if there is one, otherwise
-                        they run on DN_DX_PIXELS at a time */
+    int cuts_pixels; /* 1: a 1x1, whose pixels have no neighbours. So parts are any multiple of
+                        DN_LANES pixels, the units; dgrad and the backward pass after it are one
+                        fused kernel if there is one, or run on DN_DX_PIXELS at a time */
 
     /* The form of the output's gradient that all channel blocks of a part need: carved by
      * `carve_dy`, and made of outputs [first, end) once for the tasks that share it, if it fits in

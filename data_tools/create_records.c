@@ -301,13 +301,12 @@ static dn_status run_arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    enum { STOPPED = 75 }; /* EX_TEMPFAIL of sysexits.h */
     dn_streams_open();
     dn_status status = run_arguments(argc, argv);
     if (status == DN_OK)
         status = dn_output_flush();
     if (status == DN_OK)
-        return EXIT_SUCCESS;
+        return DN_EXIT_DONE;
     fprintf(stderr, "create_records: %s\n", dn_message());
-    return status == DN_STOPPED ? STOPPED : EXIT_FAILURE;
+    return status == DN_STOPPED ? DN_EXIT_AGAIN : DN_EXIT_FAILED;
 }

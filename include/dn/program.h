@@ -4,6 +4,14 @@
 
 #include "dn/status.h"
 
+/* Exit statuses; of dn_dist, on every rank that can still return one (docs/faults.md). */
+typedef enum dn_exit {
+    DN_EXIT_DONE = 0,
+    DN_EXIT_FAILED = 1,
+    DN_EXIT_AGAIN = 75, /* stopped by a signal or the time limit: run again to continue */
+    DN_EXIT_LOST = 76   /* a rank was lost: run again, possibly without its host */
+} dn_exit;
+
 /* The project's version, "1.2.3". */
 const char *dn_version(void);
 

@@ -21,14 +21,6 @@ enum { DN_HOST_BYTES = 64 };
 /* A host's name; '_' replaces all but letters, digits, '.' and '-'. */
 typedef char dn_host[DN_HOST_BYTES];
 
-/* Exit statuses of dn_dist, on every rank that can still return one (docs/faults.md). */
-typedef enum dn_exit {
-    DN_EXIT_DONE = 0,
-    DN_EXIT_FAILED = 1,
-    DN_EXIT_AGAIN = 75, /* stopped by a signal or the time limit: run again to continue */
-    DN_EXIT_LOST = 76   /* a rank was lost: run again, possibly without its host */
-} dn_exit;
-
 struct dn_heartbeat;
 struct dn_timeline;
 

@@ -23,6 +23,7 @@
 
 #include "dn/claim.h"
 #include "dn/limits.h"
+#include "dn/program.h"
 
 static const double longest_period = 0.25; /* seconds between two heartbeats */
 

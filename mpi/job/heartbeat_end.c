@@ -20,6 +20,7 @@
 #include <linux/sockios.h>
 
 #include "dn/limits.h"
+#include "dn/program.h"
 #include "job/preempt.h"
 
 enum { RECORD_SECONDS = 2 }; /* for lost.json, whose file system may be lost as well */

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "dn/program.h"
 #include "job/comm.h"
 #include "job/preempt.h"
 

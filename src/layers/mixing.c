@@ -9,12 +9,12 @@
 
 /* A sequence of draws for one batch. */
 typedef struct draws {
-    uint64_t seed, a, next;
+    uint64_t seed, batch, next; /* next: the number of the next draw */
 } draws;
 
 static dn_random4 next_draw(draws *d)
 {
-    return dn_random(d->seed, DN_STREAM_MIXING, d->a, d->next++);
+    return dn_random(d->seed, DN_STREAM_MIXING, d->batch, d->next++);
 }
 
 /* In (0, 1). */
@@ -75,7 +75,7 @@ dn_mix dn_mix_draw(const dn_mixing *mixing, uint64_t seed, uint64_t step, uint64
 {
     if (mixing->mixup <= 0 && mixing->cutmix <= 0)
         return (dn_mix){.share = 1};
-    draws d = {.seed = seed, .a = step * 65536 + virtual_rank};
+    draws d = {.seed = seed, .batch = step * 65536 + virtual_rank};
     const int is_cut = mixing->mixup <= 0 ||
                        (mixing->cutmix > 0 && dn_random_below(next_draw(&d).word[0], 2) == 1);
     const double ratio = beta_draw(&d, is_cut ? mixing->cutmix : mixing->mixup);

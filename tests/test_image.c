@@ -65,12 +65,12 @@ static dn_status convert(dn_stored_image *image)
 {
     const dn_records_options options = {.short_side = SIDE, .quality = 100};
     dn_converter converter = {0};
-    int is_turned;
+    int has_orientation;
     dn_status status = dn_buffer_grow(&image->bytes, png.size);
     if (status == DN_OK) {
         const dn_encoded file = {image->bytes.bytes, png.size, png.name};
         memcpy(image->bytes.bytes, png.bytes, png.size);
-        status = dn_convert(&converter, &options, &file, image, &is_turned);
+        status = dn_convert(&converter, &options, &file, image, &has_orientation);
     }
     dn_converter_free(&converter);
     return status;

@@ -166,15 +166,15 @@ static dn_status turn_pixels(dn_converter *c, int orientation)
 /* ---- all of it ---- */
 
 dn_status dn_convert(dn_converter *c, const dn_records_options *options, const dn_encoded *file,
-                     dn_stored_image *image, int *is_turned)
+                     dn_stored_image *image, int *has_orientation)
 {
     dn_image_info whole = {0};
     if (options->short_side)
         DN_TRY(dn_image_probe(file, &whole));
     const int side = whole.width < whole.height ? whole.width : whole.height;
     const int shrinks = side > options->short_side, orientation = dn_exif_orientation(file);
-    *is_turned = orientation != 1;
-    const int turns = *is_turned && options->exif == DN_EXIF_APPLY;
+    *has_orientation = orientation != 1;
+    const int turns = *has_orientation && options->exif == DN_EXIF_APPLY;
     dn_box part = {0, 0, whole.width, whole.height};
     DN_TRY(dn_image_decode(file, shrinks ? &part : NULL,
                            shrinks ? (double)side / options->short_side : 1, &c->pixels));

@@ -24,10 +24,10 @@ void dn_converter_free(dn_converter *c);
  */
 void dn_conversion_describe(const dn_records_options *options, char *text, size_t size);
 
-/* Converts the file, whose bytes are in image->bytes, into *image; *is_turned = 1 if EXIF says that
- * it is displayed rotated or mirrored. DN_EINVAL and DN_ECORRUPT as of dn_image_decode; DN_ENOMEM.
- */
+/* Converts the file, whose bytes are in image->bytes, into *image; *has_orientation = 1 if EXIF
+ * says that it is displayed rotated or mirrored. DN_EINVAL and DN_ECORRUPT as of dn_image_decode;
+ * DN_ENOMEM. */
 dn_status dn_convert(dn_converter *c, const dn_records_options *options, const dn_encoded *file,
-                     dn_stored_image *image, int *is_turned);
+                     dn_stored_image *image, int *has_orientation);
 
 #endif

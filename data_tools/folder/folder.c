@@ -51,10 +51,12 @@ static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
     int64_t count[DN_SPLITS] = {0}, begin = 0;
     for (int64_t i = 0; i < f->images; i++)
         count[f->image[i].split]++;
-    for (int s = 0; s < DN_SPLITS; s++)
-        DN_CHECK(count[s] >= (s == DN_TEST || s == (int)first_split(f)) && count[s] <= UINT32_MAX,
-                 DN_EINVAL, "%s: found %" PRId64 " images for the %s split, expected 1 to %u",
-                 f->source, count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const int least = s == DN_TEST || s == (int)first_split(f) ? 1 : 0;
+        DN_CHECK(count[s] >= least && count[s] <= UINT32_MAX, DN_EINVAL,
+                 "%s: found %" PRId64 " images for the %s split, expected 1 to %u", f->source,
+                 count[s], dn_split_name((dn_split_id)s), UINT32_MAX);
+    }
     dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
     const int asked = k->writer.options->shards;
@@ -141,7 +143,7 @@ static dn_status describe_records(dn_folder_writer *k)
     for (int i = 0; i < m->shards; i++) {
         m->split[m->shard[i].split].count += m->shard[i].count;
         dn_pixel_sums_merge(&sums, &k->shard[i].sums);
-        k->turned += k->shard[i].turned;
+        k->oriented += k->shard[i].oriented;
     }
     if (!k->folder.like) /* else --like sets mean and std */
         dn_pixel_statistics(&sums, &m->info);
@@ -165,8 +167,8 @@ static void report(const dn_folder_writer *k)
     char turned[96] = "", other[PATH_MAX + 16] = "";
     if (f->other)
         snprintf(other, sizeof other, ", such as %s", f->other);
-    if (k->turned > 0)
-        snprintf(turned, sizeof turned, "; %" PRId64 " %s", k->turned,
+    if (k->oriented > 0)
+        snprintf(turned, sizeof turned, "; %" PRId64 " %s", k->oriented,
                  f->options->exif == DN_EXIF_APPLY ? "turned as EXIF says"
                                                    : "not turned as EXIF says (--exif apply does)");
     dn_info("%s: %" PRId64 " images, %" PRId64 " other files skipped%s, %" PRId64

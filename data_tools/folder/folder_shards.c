@@ -20,7 +20,7 @@
 /* Followed by the `planned` checksums of files and the `planned` flags of images. */
 struct notes {
     dn_pixel_sums sums;
-    int64_t turned;
+    int64_t oriented;
 };
 
 enum { BAD = 1, FAINT = 2 };
@@ -29,7 +29,7 @@ static dn_status note_shard(dn_folder_writer *k, int index)
 {
     const dn_folder_shard *const s = &k->shard[index];
     const dn_folder_image *const image = k->folder.image + s->begin;
-    const struct notes head = {s->sums, s->turned};
+    const struct notes head = {s->sums, s->oriented};
     const size_t size = sizeof head + (size_t)s->planned * (sizeof image->hash + 1);
     uint8_t *const bytes = malloc(size), *next = bytes + sizeof head;
     DN_CHECK(bytes, DN_ENOMEM, "%s: out of memory", k->folder.source);
@@ -67,7 +67,7 @@ static void recall_shard(dn_folder_writer *k, int index)
                     image[i].path);
     }
     s->sums = head.sums;
-    s->turned = head.turned;
+    s->oriented = head.oriented;
     s->left = 0;
 }
 
@@ -121,7 +121,7 @@ static dn_status make_image(dn_folder_writer *k, dn_folder_shard *s, int64_t i,
     dn_folder_image *const image = &k->folder.image[i];
     dn_stored_image *const stored = &s->image[i - s->begin];
     char path[PATH_MAX];
-    int is_turned;
+    int has_orientation;
     dn_encoded file = {.name = path};
     dn_pixel_sums sums = {0};
     image->hash = 0;
@@ -132,14 +132,14 @@ static dn_status make_image(dn_folder_writer *k, dn_folder_shard *s, int64_t i,
     stored->size = file.size;
     image->hash = XXH3_64bits(file.bytes, file.size);
     const int is_deep = dn_png_is_deep(&file);
-    DN_TRY(dn_convert(converter, k->folder.options, &file, stored, &is_turned));
+    DN_TRY(dn_convert(converter, k->folder.options, &file, stored, &has_orientation));
     image->is_faint = is_deep && is_faint(&converter->pixels);
     if (image->split == DN_TRAIN)
         dn_pixel_sums_add_image(&sums, &converter->pixels);
     dn_pixel_sums_merge(&s->sums, &sums);
-    if (is_turned) {
+    if (has_orientation) {
 #pragma omp atomic
-        s->turned++;
+        s->oriented++;
     }
     return DN_OK;
 }

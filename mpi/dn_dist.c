@@ -1,7 +1,7 @@
 /* dn_dist: parses the command line and runs one command. If the command needs MPI, it first
- * executes itself again with another environment where too many ranks would spin or mpirun bound
- * each to a core; then it starts MPI and the heartbeat, finds the rank's cores, and opens the
- * timeline. */
+ * re-executes itself once, to change how OpenMP waits and to undo mpirun's default binding, unless
+ * the user has chosen both; then it starts MPI and the heartbeat, finds the rank's cores, and opens
+ * the timeline. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -25,7 +25,8 @@ static int lowest(const dn_step *step, int v)
     return least < none ? least : -1;
 }
 
-/* The first virtual rank with a non-finite loss, and *loss = that loss, on all ranks. */
+/* The first virtual rank with a non-finite loss, and *loss = that loss, on all ranks; -1 if each is
+ * finite. */
 static int find_loss(const dn_step *step, double *loss)
 {
     int own = step->settings.virtual_ranks;
@@ -59,6 +60,7 @@ dn_status dn_step_check(dn_step *step, int64_t number)
         double loss;
         DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
         const int culprit = find_loss(step, &loss);
+        DN_CHECK(culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' losses is not finite");
         return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", culprit,
                        isnan(loss) ? (double)NAN : loss); /* NaN without a sign */
     }

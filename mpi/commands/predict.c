@@ -220,8 +220,8 @@ static int64_t divide_up(int64_t x, int64_t by)
     return (x + by - 1) / by;
 }
 
-/* Images of a block: whole batches, equally many for all ranks and in all blocks but the last. So no
- * rank has more images of the last block than of the others. */
+/* Images of a block: whole batches, equally many for all ranks and in all blocks but the last. So
+ * no rank has more images of the last block than of the others. */
 static int64_t plan_block(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
     const int64_t batch = dn_net_view(net).batch, round = batch * comm->size;
@@ -258,8 +258,8 @@ static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, i
     p->last = omp_get_wtime();
     DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(comm, net, &p->pictures->images, threads,
                                                    p->transform, 1, &p->preempt, keep_batch, p)));
-    dn_comm_collect_doubles(comm, &p->row->class,
-                            (size_t)(row_of(p, own.last - own.first) - p->row) * DOUBLES);
+    dn_comm_gather_doubles(comm, &p->row->class,
+                           (size_t)(row_of(p, own.last - own.first) - p->row) * DOUBLES);
     return DN_ON_RANK_0(comm, print_block(p));
 }
 

@@ -101,7 +101,7 @@ static dn_status measure_statistics(dn_run *r)
     DN_TRY_OR_DONE(dn_comm_agree(r->comm, open_batches(r, &m)));
     DN_TRY_OR_DONE(dn_comm_agree(r->comm, measure_batches(r, &m)));
     if (!m.is_group)
-        dn_comm_gather_doubles(r->comm, m.sums, (size_t)m.batches * m.width);
+        dn_comm_merge_doubles(r->comm, m.sums, (size_t)m.batches * m.width);
     for (size_t i = 0; i < m.width; i++)
         view.leaf[view.gradient_count + i] =
             (float)(dn_tree_sum(m.sums + i, m.batches, (int)m.width) / m.batches);

@@ -35,7 +35,7 @@ static int find_loss(const dn_step *step, double *loss)
             own = v;
     const int found = lowest(step, own);
     *loss = found == own ? step->losses[own - step->first] : 0;
-    dn_comm_gather_doubles(step->comm, loss, 1);
+    dn_comm_merge_doubles(step->comm, loss, 1);
     return found;
 }
 

@@ -53,9 +53,8 @@ static void tell_rescue(const dn_run *r)
     dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &sums);
 }
 
-/* The sum of class weights over a virtual rank's labels in the next step, averaged over all virtual
- * ranks, as the loss divides by that of the global batch. Every rank knows all labels and the
- * order. */
+/* What the loss of the next step divides by: the class weights of all labels of the global batch,
+ * summed, per virtual rank. Each rank computes it alone, from the labels and the order. */
 static double mean_label_weights(dn_run *r)
 {
     const dn_sequence *const s = &r->sequence;
@@ -82,9 +81,8 @@ static void warn_unrecorded(dn_status status)
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
     const double rate = dn_learning_rate(&r->rate, r->done);
-    if (r->order != NULL)
-        r->step.settings.label_weights = mean_label_weights(r);
-    DN_TRY(dn_step_run(&r->step, r->done, rate, result));
+    const double label_weights = r->order != NULL ? mean_label_weights(r) : 0;
+    DN_TRY(dn_step_run(&r->step, r->done, rate, label_weights, result));
     r->done++;
     warn_unrecorded(dn_metrics_step(r->metrics, r->done,
                                     &(dn_metrics_values){.loss = result->loss,

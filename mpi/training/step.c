@@ -77,7 +77,7 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .virtual_rank = (uint64_t)v,
                           .label_smoothing = (float)step->settings.label_smoothing,
                           .class_weights = step->settings.class_weights,
-                          .label_weights = step->settings.label_weights,
+                          .label_weights = step->label_weights,
                           .mixing = step->settings.mixing,
                           .ready = ready,
                           .user = step};
@@ -162,12 +162,14 @@ static void tell_scores(const dn_step *step, dn_step_result *result)
     result->late_wait = scores[DN_SCORE_WAIT] + scores[DN_SCORE_NEGATIVE_WAIT];
 }
 
-dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result *result)
+dn_status dn_step_run(dn_step *step, int64_t number, double rate, double label_weights,
+                      dn_step_result *result)
 {
     const double start = omp_get_wtime();
     dn_note_step(step->comm->activity, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
+    step->label_weights = label_weights;
     step->loading.status = DN_OK;
     step->data_wait = 0;
     for (int i = step->first; i < step->last; i += step->team.count)

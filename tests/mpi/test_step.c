@@ -46,7 +46,7 @@ static dn_status expect_divergence(dn_step *step, const char *what)
     char expected[80];
     dn_step_result result;
     snprintf(expected, sizeof expected, "the sum of the virtual ranks' %s is not finite", what);
-    const dn_status status = dn_step_run(step, 0, 0.1, &result);
+    const dn_status status = dn_step_run(step, 0, 0.1, 0, &result);
     DN_CHECK(status == DN_EDIVERGED && strcmp(dn_message(), expected) == 0, DN_EINVAL,
              "found status %d: %s, expected: %s", status, dn_message(), expected);
     return DN_OK;
@@ -65,7 +65,7 @@ static dn_status run_steps(const dn_comm *comm, dn_step *step, dn_net *net)
     DN_TRY(expect_divergence(step, "losses"));
     loss = NULL;
     DN_CHECK(dn_net_hash(net) == before, DN_EINVAL, "found other weights");
-    DN_TRY(dn_step_run(step, 0, 0.1, &result));
+    DN_TRY(dn_step_run(step, 0, 0.1, 0, &result));
     DN_CHECK(dn_net_hash(net) != before, DN_EINVAL, "found the same weights");
     return DN_OK;
 }
@@ -77,7 +77,7 @@ static dn_status run_late(const dn_comm *comm, dn_step *step)
     dn_step_result result = {.late_rank = -1};
     for (useconds_t d = 20000; result.late_rank != late && d < 5000000; d *= 2) {
         delay = comm->rank == late ? d : 0;
-        DN_TRY(dn_step_run(step, 0, 0.1, &result));
+        DN_TRY(dn_step_run(step, 0, 0.1, 0, &result));
     }
     delay = 0;
     DN_CHECK(result.late_rank == late, DN_EINVAL, "found rank %d late, expected %d",

@@ -29,7 +29,8 @@ typedef struct dn_reading {
     char stage[PATH_MAX]; /* folder on the node's disk to copy encoded shards to; or empty */
 } dn_reading;
 
-/* Automatic: on if a rank has more cores than threads. */
+/* Automatic: on if the cores have room for one more thread of every rank on them, and so has the
+ * CPU quota. */
 typedef enum dn_comm_thread {
     DN_COMM_THREAD_AUTO,
     DN_COMM_THREAD_ON,

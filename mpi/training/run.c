@@ -267,31 +267,40 @@ static int is_evaluated(const dn_run *r, int64_t epoch)
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
-/* `is_made_up`: a previous process of the run ended the epoch and printed its line, but was stopped
- * in its evaluation. */
-static dn_status end_epoch(dn_run *r, int is_made_up)
+/* Evaluates the weights after the epoch, if anything needs their scores; after a failure, or if
+ * stopped, there are none. */
+static dn_status score_epoch(dn_run *r, evaluation *e)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     const int is_due = is_evaluated(r, epoch);
     const int is_last = r->settings.eval_every > 0 && r->done == r->last;
+    *e = (evaluation){.count = 0};
+    if (!is_due && !is_last && !dn_rate_awaits(&r->rate, epoch))
+        return DN_OK;
+    const double start = omp_get_wtime();
+    dn_status status = evaluate_weights(r, is_due || is_last, 0, e);
+    if (status == DN_OK && r->step.optimizer.average != NULL)
+        status = evaluate_average(r, is_due || is_last, e);
+    if (status == DN_OK)
+        observe(r, epoch, is_due, e);
+    else
+        e->count = 0;
+    dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
+    return status;
+}
+
+/* `is_belated`: a previous process of the run ended the epoch and printed its line, but was stopped
+ * in its evaluation. */
+static dn_status end_epoch(dn_run *r, int is_belated)
+{
     uint64_t hash;
-    evaluation e = {.count = 0};
+    evaluation e;
     dn_failure failure = {0};
-    if (is_due || is_last || dn_rate_awaits(&r->rate, epoch)) {
-        const double start = omp_get_wtime();
-        dn_status status = evaluate_weights(r, is_due || is_last, 0, &e);
-        if (status == DN_OK && r->step.optimizer.average != NULL)
-            status = evaluate_average(r, is_due || is_last, &e);
-        if (status == DN_OK)
-            observe(r, epoch, is_due, &e);
-        else
-            e.count = 0;
-        dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
-        if (status != DN_OK && is_made_up)
-            return status == DN_STOPPED ? DN_OK : status;
-        if (status != DN_STOPPED)
-            dn_failure_keep(&failure, status);
-    }
+    const dn_status scored = score_epoch(r, &e);
+    if (scored != DN_OK && is_belated)
+        return scored == DN_STOPPED ? DN_OK : scored;
+    if (scored != DN_STOPPED)
+        dn_failure_keep(&failure, scored);
     DN_TRY(common_hash(r, &hash));
     warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
     const dn_status status = dn_failure_report(&failure);

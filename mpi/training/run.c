@@ -173,9 +173,9 @@ static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status
 
 enum { WAY_SIZE = PATH_MAX + 32 };
 
-/* Rank 0: sets aside the checkpoints of this step; way = the checkpoint from which another learning
- * rate can be tried. */
-static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
+/* Rank 0: sets aside the checkpoints of the diverged step; way = the checkpoint from which another
+ * learning rate can be tried. */
+static dn_status set_aside_diverged(dn_run *r, char way[WAY_SIZE])
 {
     dn_checkpoint_file *file;
     dn_checkpoint state;
@@ -197,7 +197,7 @@ static dn_status tell_diverged(dn_run *r)
     char way[WAY_SIZE] = "";
     dn_failure failure = {0};
     dn_failure_keep(&failure, DN_EDIVERGED);
-    if (r->comm->rank == 0 && find_way_back(r, way) != DN_OK)
+    if (r->comm->rank == 0 && set_aside_diverged(r, way) != DN_OK)
         dn_warn("%s", dn_message());
     return dn_fail(DN_EDIVERGED,
                    "%s; nothing was saved; the learning rate was %g: try a smaller --lr%s",

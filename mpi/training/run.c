@@ -47,7 +47,7 @@ dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labe
 }
 
 /* Tells the rescue the state that is not in net and optimizer. */
-static void tell_rescue(const dn_run *r)
+static void update_rescue(const dn_run *r)
 {
     const dn_epoch_sums sums = dn_metrics_epoch_sums(r->metrics);
     dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &sums);
@@ -94,7 +94,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                                          .late_rank = result->late_rank,
                                                          .late_wait = result->late_wait}));
     dn_saver_warn(r->saver);
-    tell_rescue(r);
+    update_rescue(r);
     return DN_OK;
 }
 
@@ -107,9 +107,9 @@ static dn_status common_hash(const dn_run *r, uint64_t *hash)
     return dn_comm_same_hash(r->comm, *hash, "weights");
 }
 
-/* Rank 0, before it saves: checks the folder, which may have been deleted, moved, or locked by
- * another run. */
-static dn_status keep_folder(dn_run *r)
+/* Rank 0, before it saves: makes sure that the folder is there and this run's; recreates it if it
+ * was deleted or moved. Fails if another run has taken it. */
+static dn_status renew_folder(dn_run *r)
 {
     dn_rescue *const rescue = r->step.settings.rescue;
     dn_rescue_hold(rescue);
@@ -132,7 +132,7 @@ static dn_status save(dn_run *r)
     r->state.monitor = r->monitor.state;
     r->state.epoch_sums = dn_metrics_epoch_sums(r->metrics);
     DN_TRY(common_hash(r, &r->state.hash));
-    dn_status status = r->comm->rank == 0 ? keep_folder(r) : DN_OK;
+    dn_status status = r->comm->rank == 0 ? renew_folder(r) : DN_OK;
     if (status == DN_OK)
         status = dn_saver_start(r->saver, &r->state);
     dn_failure_keep(&r->failure, status);
@@ -160,8 +160,8 @@ static dn_status save_last(dn_run *r)
 
 /* After a failure in `what` of a step: saves the state, called `kept`, and returns the failure with
  * a message that says where it is. */
-static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status status,
-                            const char *kept)
+static dn_status save_and_report(dn_run *r, const char *what, int64_t step, dn_status status,
+                                 const char *kept)
 {
     dn_failure failure = {0};
     dn_failure_keep(&failure, status);
@@ -181,7 +181,7 @@ static dn_status set_aside_diverged(dn_run *r, char way[WAY_SIZE])
     dn_checkpoint state;
     if (dn_saver_wait(r->saver) != DN_OK) /* a checkpoint of this step may be in progress */
         dn_warn("%s", dn_message());
-    DN_TRY(keep_folder(r));
+    DN_TRY(renew_folder(r));
     if (r->done > 0)
         DN_TRY(dn_run_set_aside(r->folder, r->done - 1));
     DN_TRY(dn_checkpoint_open_newest(&file, r->folder, r->done, &state));
@@ -192,7 +192,7 @@ static dn_status set_aside_diverged(dn_run *r, char way[WAY_SIZE])
 
 /* After non-finite numbers. This state diverges at any learning rate, so it is not saved, and the
  * run can resume from an earlier checkpoint. */
-static dn_status tell_diverged(dn_run *r)
+static dn_status report_divergence(dn_run *r)
 {
     char way[WAY_SIZE] = "";
     dn_failure failure = {0};
@@ -258,7 +258,7 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
                             [DN_BEST_BALANCED] = judged->balanced};
     if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric]))
         r->state.is_best = 1;
-    tell_rescue(r);
+    update_rescue(r);
 }
 
 /* 1 if --eval-every asks for the scores of this epoch. */
@@ -305,8 +305,8 @@ static dn_status end_epoch(dn_run *r, int is_belated)
     warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
     const dn_status status = dn_failure_report(&failure);
     return status == DN_OK ? DN_OK
-                           : keep_state(r, "evaluation after step", r->done, status,
-                                        "the state after the step");
+                           : save_and_report(r, "evaluation after step", r->done, status,
+                                             "the state after the step");
 }
 
 static int awaits_scores(const dn_run *r)
@@ -416,8 +416,8 @@ static dn_status run_steps(dn_run *r)
         if (status == DN_EDIVERGED)
             return dn_fail(status, "step %" PRId64 ": %s", r->done + 1, dn_message());
         if (status != DN_OK)
-            return keep_state(r, "step", r->done + 1, status,
-                              "nothing was updated, the state before the step");
+            return save_and_report(r, "step", r->done + 1, status,
+                                   "nothing was updated, the state before the step");
         const int epoch_ends = r->done % r->rate.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r, 0));
@@ -451,7 +451,7 @@ dn_status dn_run_to_end(dn_run *r)
     if (status == DN_OK)
         status = run_steps(r);
     if (status == DN_EDIVERGED)
-        status = tell_diverged(r);
+        status = report_divergence(r);
     dn_loader_destroy(&r->loader); /* another rank may have failed to create its own */
     return status == DN_OK || status == DN_STOPPED ? status : note_failure(r, status);
 }

@@ -14,7 +14,7 @@ static dn_status describe(char **text, const dn_command *command, const dn_optio
     FILE *const file = open_memstream(text, &size);
     DN_CHECK(file, DN_ENOMEM, "out of memory: cannot compare the options");
     fprintf(file, "dn_dist %s, sources %s, command %s\n", dn_version(), dn_sources, command->name);
-    dn_options_print(file, options);
+    dn_options_print_comparable(file, options);
     const int failed = ferror(file);
     DN_CHECK(fclose(file) == 0 && !failed, DN_ENOMEM, "out of memory: cannot compare the options");
     return DN_OK;

@@ -258,8 +258,8 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
 dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
 {
     dn_place own = *comm->place, *all = NULL;
-    own.virtual_ranks = dn_tree_first(virtual_ranks, comm->size, comm->rank + 1) -
-                        dn_tree_first(virtual_ranks, comm->size, comm->rank);
+    own.virtual_ranks = dn_share_begin(virtual_ranks, comm->size, comm->rank + 1) -
+                        dn_share_begin(virtual_ranks, comm->size, comm->rank);
     dn_status status = DN_OK;
     if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
         status = dn_fail(DN_ENOMEM, "out of memory for a table of %d ranks", comm->size);

@@ -38,8 +38,8 @@ static measuring plan_batches(const dn_run *r)
     const int64_t wanted = (STATISTICS_IMAGES + batch - 1) / batch;
     const int64_t most = wanted < STATISTICS_BATCHES ? wanted : STATISTICS_BATCHES;
     m.sequence.steps = m.batches = (int)(all < most ? all : most);
-    m.first = m.is_group ? 0 : dn_tree_first(m.batches, r->comm->size, r->comm->rank);
-    m.last = m.is_group ? m.batches : dn_tree_first(m.batches, r->comm->size, r->comm->rank + 1);
+    m.first = m.is_group ? 0 : dn_share_begin(m.batches, r->comm->size, r->comm->rank);
+    m.last = m.is_group ? m.batches : dn_share_begin(m.batches, r->comm->size, r->comm->rank + 1);
     return m;
 }
 

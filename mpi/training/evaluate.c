@@ -15,8 +15,8 @@ static batches batches_of(const dn_comm *comm, const dn_net *net, const dn_sourc
 {
     const int batch = dn_net_view(net).batch, count = (int)((images->count + batch - 1) / batch);
     return (batches){.count = count,
-                     .first = dn_tree_first(count, comm->size, comm->rank),
-                     .last = dn_tree_first(count, comm->size, comm->rank + 1)};
+                     .first = dn_share_begin(count, comm->size, comm->rank),
+                     .last = dn_share_begin(count, comm->size, comm->rank + 1)};
 }
 
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images)

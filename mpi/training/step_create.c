@@ -60,8 +60,8 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
 {
     const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
     *step = (dn_step){.comm = comm, .net = net, .settings = *settings};
-    step->first = dn_tree_first(v, comm->size, comm->rank);
-    step->last = dn_tree_first(v, comm->size, comm->rank + 1);
+    step->first = dn_share_begin(v, comm->size, comm->rank);
+    step->last = dn_share_begin(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, gradients = view.gradient_count;
     DN_TRY(dn_optimizer_state_create(

@@ -84,8 +84,8 @@ static void test_merge(const dn_comm *comm)
     for (int count = 1; count < 40; count += 3) {
         double x[40][2];
         memset(x, 0, sizeof x);
-        const int last = dn_tree_first(count, comm->size, comm->rank + 1);
-        for (int i = dn_tree_first(count, comm->size, comm->rank); i < last; i++)
+        const int last = dn_share_begin(count, comm->size, comm->rank + 1);
+        for (int i = dn_share_begin(count, comm->size, comm->rank); i < last; i++)
             x[i][0] = -(x[i][1] = 1.5 * i + 1);
         dn_comm_merge_doubles(comm, x[0], 2 * count);
         for (int i = 0; i < count; i++)
@@ -96,8 +96,8 @@ static void test_merge(const dn_comm *comm)
 static void test_gather(const dn_comm *comm)
 {
     for (int count = 1; count < 400000; count = 5 * count + 1) { /* more than a message takes */
-        const int first = dn_tree_first(count, comm->size, comm->rank);
-        const int own = dn_tree_first(count, comm->size, comm->rank + 1) - first;
+        const int first = dn_share_begin(count, comm->size, comm->rank);
+        const int own = dn_share_begin(count, comm->size, comm->rank + 1) - first;
         double *const x = calloc((size_t)(comm->rank == 0 ? count : own) + 1, sizeof *x);
         for (int i = 0; x && i < own; i++)
             x[i] = first + i + 1;

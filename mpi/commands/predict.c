@@ -259,7 +259,7 @@ static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, i
     DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(comm, net, &p->pictures->images, threads,
                                                    p->transform, 1, &p->preempt, keep_batch, p)));
     dn_comm_gather_doubles(comm, &p->row->class,
-                           (size_t)(row_of(p, own.last - own.first) - p->row) * DOUBLES);
+                           (size_t)(row_of(p, own.end - own.first) - p->row) * DOUBLES);
     return DN_ON_RANK_0(comm, print_block(p));
 }
 

@@ -30,7 +30,7 @@ static int lowest(const dn_step *step, int v)
 static int find_loss(const dn_step *step, double *loss)
 {
     int own = step->settings.virtual_ranks;
-    for (int v = step->last; v-- > step->first;)
+    for (int v = step->end; v-- > step->first;)
         if (!isfinite(step->losses[v - step->first]))
             own = v;
     const int found = lowest(step, own);
@@ -45,7 +45,7 @@ static int find_gradient(dn_step *step, int64_t number)
 {
     const dn_team *team = &step->team;
     int own = step->settings.virtual_ranks;
-    for (int v = step->first; v < step->last; v += team->count) {
+    for (int v = step->first; v < step->end; v += team->count) {
         dn_step_compute(step, number, v, NULL);
         for (int m = team->count; m-- > 0;)
             if (v + m < own && !dn_leaf_is_finite(team->nets[m]))

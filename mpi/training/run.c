@@ -16,9 +16,9 @@
 
 static dn_status open_loader(dn_run *r)
 {
-    const int own = r->step.last - r->step.first;
+    const int own = r->step.end - r->step.first;
     r->sequence = (dn_sequence){.first = r->step.first,
-                                .end = r->step.last,
+                                .end = r->step.end,
                                 .virtual_ranks = r->step.settings.virtual_ranks,
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
@@ -38,7 +38,7 @@ static dn_status open_loader(dn_run *r)
 dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
     const dn_run *r = user;
-    const int first = r->step.first, own = r->step.last - first;
+    const int first = r->step.first, own = r->step.end - first;
     const double before = dn_loader_waited(r->loader);
     const dn_status status =
         dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);

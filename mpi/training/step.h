@@ -30,9 +30,9 @@ typedef struct dn_step {
     const dn_comm *comm;
     dn_net *net; /* not owned */
     dn_step_settings settings;
-    int first, last; /* this rank's virtual ranks */
-    dn_team team; /* the nets that run side by side: one, or one per virtual rank of a norm group;
-                     the first is `net`, the others and the array are owned */
+    int first, end; /* this rank's virtual ranks: [first, end) */
+    dn_team team;   /* the nets that run side by side: one, or one per virtual rank of a norm group;
+                       the first is `net`, the others and the array are owned */
     dn_result *results; /* (team.count) */
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that were pushed into the tree */
@@ -42,8 +42,8 @@ typedef struct dn_step {
                           the linear layer */
     int learnt_tensors, head_tensors;
     double label_weights; /* of the present step (dn_step_run) */
-    double *losses;       /* (last - first) of this rank's virtual ranks */
-    double *scores; /* (last - first, DN_STEP_SCORES); after the reduction row 0 is the step's */
+    double *losses;       /* (end - first) of this rank's virtual ranks */
+    double *scores;     /* (end - first, DN_STEP_SCORES); after the reduction row 0 is the step's */
     dn_failure loading; /* of loading this rank's batches in the step */
     double data_wait;   /* seconds of waiting for these batches */
     dn_step_times times;

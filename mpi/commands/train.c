@@ -135,9 +135,9 @@ static void say_weights(const dn_run *r)
 /* Trains from the step at which the run was set up. */
 static dn_status train(dn_run *r, const dn_options *o, const dn_options *recorded, int64_t limit)
 {
-    if (recorded->dtype != o->dtype) /* the change of dtype was reported already */
-        r->state.kernels[0] = '\0';
-    dn_note_kernels(&r->state, r->net, o->dtype);
+    if (recorded->dtype == o->dtype) /* a change of dtype was reported already */
+        dn_warn_of_kernels(&r->state, r->net, o->dtype);
+    snprintf(r->state.kernels, sizeof r->state.kernels, "%s", dn_kernel_class(r->net, o->dtype));
     DN_TRY(check_time(r, o->time_limit));
     dn_note_operation(r->comm->activity, DN_SAVING);
     DN_TRY(DN_ON_RANK_0(r->comm, open_output(r, o, limit)));

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
-#include "dn/tree.h"
 #include "job/cores.h"
 #include "job/launcher.h"
 
@@ -253,24 +252,4 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
     hwloc_bitmap_free(f.processors);
     free(f.allowed);
     return status;
-}
-
-dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
-{
-    dn_place own = *comm->place, *all = NULL;
-    own.virtual_ranks = dn_share_begin(virtual_ranks, comm->size, comm->rank + 1) -
-                        dn_share_begin(virtual_ranks, comm->size, comm->rank);
-    dn_status status = DN_OK;
-    if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
-        status = dn_fail(DN_ENOMEM, "out of memory for a table of %d ranks", comm->size);
-    DN_TRY(dn_comm_agree(comm, status));
-    DN_COLLECTIVE(
-        comm, MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));
-    if (all == NULL)
-        return DN_OK;
-    if (table)
-        dn_place_print(stdout, all, comm->size);
-    dn_place_warn(stderr, all, comm->size);
-    free(all);
-    return DN_OK;
 }

@@ -144,7 +144,7 @@ if mkdir "$narrow" 2>/dev/null &&
         --out "$tmp/narrow" --batch-size 2 --max-steps 2 --eval-every 0 --threads 1) >"$tmp/output" 2>&1 || status=$?
     [[ $status == 1 ]] && grep -qE '^dn_dist: .*left to their cgroup' "$tmp/output" ||
         fail "a narrow cgroup: expected one line and status 1, found $status" "$tmp/output"
-    # 15000 images of 15000 classes: their logits would not fit, and are not kept.
+    # 15000 images of 15000 classes: counts of all pairs of classes would not fit, and are not kept.
     if find_python PIL; then
         cd "$tmp"
         "$python" -c 'import os

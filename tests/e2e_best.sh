@@ -193,7 +193,7 @@ END
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
     --optimizer adam --lr 0.01 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
-[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.00125'* ]] ||
+[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0025'* ]] ||
     fail "plateau, stopped: other weights" fall*/metrics.jsonl
 
 # A run that was stopped before the evaluation of its last epoch has it when it is started again.
@@ -233,7 +233,7 @@ done
 status=0
 (ulimit -f 4096 && small 1 unrecorded --epochs 3) || status=$?
 small 1 recorded --epochs 3 || fail "three epochs" recorded.log
-[[ $status == 1 && $(grep -c "^warning: unrecorded/metrics.jsonl: cannot write: File too large; training goes on" unrecorded.log) == 2 ]] ||
+[[ $status == 1 && $(grep -c "^warning: unrecorded/metrics.jsonl: cannot write: File too large; training continues" unrecorded.log) == 2 ]] ||
     fail "expected two lines that could not be written and status 1, found status $status" unrecorded.log
 small 1 unrecorded && grep -q "the run is complete" unrecorded.log || fail "a run without the end's record" unrecorded.log
 [[ $(last_hash unrecorded) == "$(last_hash recorded)" && $(tail -n 1 unrecorded/metrics.jsonl) == *'"reason": "the last step"'* &&

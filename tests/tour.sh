@@ -189,7 +189,7 @@ END
     typed 'dn_dist train --out runs/fashion-mnist-tiny --epochs 3'
 
     moment "Other options in the same folder" <<'END'
-Options that determine the weights are fixed at the start of a run.
+Options that determine the network or the order of the images are fixed at the start of a run.
 END
     typed 'dn_dist train --out runs/fashion-mnist-tiny --batch-size 64'
     typed 'mpirun -np 2 dn_dist train --out runs/fashion-mnist-tiny --epochs 4' grep dn_dist:

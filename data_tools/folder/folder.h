@@ -59,7 +59,7 @@ typedef struct dn_folder {
     dn_folder_image *image;   /* (images), by split, class and name */
     int64_t images, room;
     int64_t passed_over; /* skipped files: hidden, or not images */
-    char *other;         /* the first of them in a class folder that is not hidden, or NULL */
+    char *other;         /* the first of them that is not hidden, in a class folder; or NULL */
     dn_progress finding; /* images found, during the scan */
 } dn_folder;
 

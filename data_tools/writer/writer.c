@@ -362,7 +362,7 @@ dn_status dn_writer_remove_journal(const dn_writer *w)
     DN_TRY(dn_join_path(journal, folder, DN_JOURNAL_NAME));
     if (access(journal, F_OK) != 0)
         return DN_OK;
-    DN_TRY(dn_writer_lock(folder, 0, &lock));
+    DN_TRY(dn_writer_lock(folder, 1, &lock)); /* who has it is about to end */
     const dn_status status = check_unchanged(folder, w->existing);
     if (status == DN_OK)
         dn_journal_remove(journal);

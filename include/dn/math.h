@@ -23,7 +23,7 @@ double dn_power(double x, int64_t n); /* x^n, n >= 0; relative error below n 2^-
 double dn_log_sum_exp(const float *x, int count, double *largest);
 
 /* The rank of the label's logit, 0 if it is the largest: the number of logits(classes) that are
- * larger, or equal with a lower index. `classes` if the label's logit is not finite. */
+ * larger, or equal with a lower index; at least `classes` if the label's logit is not finite. */
 int dn_label_rank(const float *logits, int classes, int label);
 
 #endif

@@ -220,8 +220,8 @@ static int64_t divide_up(int64_t x, int64_t by)
     return (x + by - 1) / by;
 }
 
-/* Images of a block: whole batches, equally many for all ranks and in all blocks but the last. So
- * no rank has more images of the last block than of the others. */
+/* Images of a block: whole batches, as many for each rank and in each block but the last. So no
+ * rank has more images of the last block than of the others. */
 static int64_t plan_block(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
     const int64_t batch = dn_net_view(net).batch, round = batch * comm->size;
@@ -302,8 +302,8 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;
     p.block = plan_block(comm, net, &p);
     const double kept = (double)kept_images(comm, net, &p) * row_bytes(&p);
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.by_batch = kept},
-                                   "the results of a block of images"));
+    DN_TRY_OR_DONE(
+        dn_check_memory(comm, net, (dn_bytes){.fixed = kept}, "the results of a block of images"));
     DN_TRY_OR_DONE(predict_all(comm, net, &p));
 done:
     free(p.row);

@@ -67,7 +67,7 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
         dn_net_forward_eval(net, count, NULL);
         scored(user, &(dn_scored){first, count, (int)(n % crops), view.logits});
         show_progress(&progress, n + 1 - begin, end - begin);
-        const int reason = preempt ? dn_preempt_reason(preempt) : 0;
+        const int reason = preempt && n + 1 < end ? dn_preempt_reason(preempt) : 0;
         if (reason != 0)
             status =
                 dn_fail(DN_STOPPED, "the evaluation was stopped by %s", dn_preempt_name(reason));

@@ -74,7 +74,7 @@ static double mean_label_weights(dn_run *r)
 static void warn_unrecorded(dn_status status)
 {
     if (status != DN_OK)
-        dn_warn("%s; training goes on", dn_message());
+        dn_warn("%s; training continues", dn_message());
 }
 
 /* Runs, prints and records the next step (dn_step_run in step.c). */

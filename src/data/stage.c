@@ -326,7 +326,10 @@ void dn_stage_stop(dn_stage **stage)
     pthread_join(s->thread, NULL);
     for (int i = 0; i < s->shards->split->shards; i++)
         atomic_store(&s->shards->copied[i], 0);
+    dn_failure run = {0}; /* whose message a leftover's must not replace */
+    dn_failure_keep(&run, DN_EIO);
     if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
         remove_copies(s->shards->stage);
+    dn_failure_report(&run);
     destroy_stage(stage);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <xxhash.h>
 
@@ -23,18 +24,39 @@
 
 /* Checks that the file's bytes match the checksum at their end, which is followed by a zero byte.
  */
+static dn_status check_has_seal(const char *path, const char *found, int64_t content)
+{
+    DN_CHECK(content > 0 && memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0, DN_ECORRUPT,
+             "%s: found no checksum at the end, expected a whole checkpoint (cut short?)", path);
+    return DN_OK;
+}
+
 static dn_status check_seal(const char *path, const uint8_t *bytes, size_t size)
 {
     const size_t content = size < DN_SEAL_BYTES ? 0 : size - DN_SEAL_BYTES;
     const char *const found = (const char *)bytes + content;
     char expected[DN_SEAL_BYTES + 1];
-    DN_CHECK(content > 0 && memcmp(found, DN_SEAL, strlen(DN_SEAL)) == 0, DN_ECORRUPT,
-             "%s: found no checksum at the end, expected a whole checkpoint (cut short?)", path);
+    DN_TRY(check_has_seal(path, found, (int64_t)content));
     snprintf(expected, sizeof expected, DN_SEAL "%016" PRIx64, XXH3_64bits(bytes, content));
     DN_CHECK(strcmp(found, expected) == 0, DN_ECORRUPT,
              "%s: found bytes of checksum %s, expected %s (damaged)", path,
              expected + strlen(DN_SEAL), found + strlen(DN_SEAL));
     return DN_OK;
+}
+
+/* Looks for the seal first: the file may be another HDF5 file, too large to be loaded. */
+static dn_status load_sealed(const char *path, uint8_t **bytes, size_t *size)
+{
+    char seal[DN_SEAL_BYTES] = {0};
+    int64_t length;
+    int file;
+    DN_TRY(dn_file_open(path, &file, &length));
+    const int64_t content = length - DN_SEAL_BYTES;
+    dn_status status = content > 0 ? dn_file_read(file, path, seal, sizeof seal, content) : DN_OK;
+    close(file);
+    if (status == DN_OK)
+        status = check_has_seal(path, seal, content);
+    return status == DN_OK ? dn_file_load(path, bytes, size) : status;
 }
 
 /* ---- in the child ---- */
@@ -214,7 +236,7 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
     size_t size;
     DN_CHECK(f, DN_ENOMEM, "%s: out of memory", path);
     snprintf(f->path, sizeof f->path, "%s", path);
-    dn_status status = dn_file_load(path, &f->bytes, &size);
+    dn_status status = load_sealed(path, &f->bytes, &size);
     if (status == DN_OK)
         status = check_seal(f->path, f->bytes, size);
     if (status == DN_OK) {

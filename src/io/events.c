@@ -121,6 +121,8 @@ dn_status dn_events_create(dn_events **events, const char *folder, int64_t done)
     dn_status status = open_file(e, folder);
     if (status == DN_OK)
         status = append_head(e, done);
+    if (status != DN_OK && e->file)
+        unlink(e->path);
     if (status != DN_OK)
         dn_events_destroy(events);
     return status;

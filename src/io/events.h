@@ -21,8 +21,8 @@ typedef struct dn_events dn_events;
  * dn_events_destroy. Errors, also of dn_events_add: DN_EIO (names the file and the reason). */
 dn_status dn_events_create(dn_events **events, const char *folder, int64_t done);
 
-/* Writes the numeric members of an object of the kind, as in docs/report.md, to the file without
- * buffering. An epoch's "test_top1" becomes the scalar "test/top1", "lr" becomes "lr", others
+/* Writes the numeric members of an object of the kind, as in docs/report.md, to the file and
+ * flushes it. An epoch's "test_top1" becomes the scalar "test/top1", "lr" becomes "lr", others
  * "KIND/MEMBER". */
 dn_status dn_events_add(dn_events *events, int64_t step, const char *kind, json_t *object);
 

@@ -1,7 +1,7 @@
 /* dn_dist: parses the command line and runs one command. If the command needs MPI, it first
- * executes itself again with another environment where too many ranks would spin or mpirun bound
- * each to a core; then it starts MPI and the heartbeat, finds the rank's cores, and opens the
- * timeline. */
+ * re-executes itself once, to change how OpenMP waits and to undo mpirun's default binding, unless
+ * the user has chosen both; then it starts MPI and the heartbeat, finds the rank's cores, and opens
+ * the timeline. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,7 +169,7 @@ static dn_status print_options(dn_options *o)
         DN_TRY(dn_options_folder(o, folder, sizeof folder));
         strcpy(o->out, folder);
     }
-    dn_options_list(stdout, o);
+    dn_options_print(stdout, o);
     return DN_OK;
 }
 
@@ -192,6 +192,14 @@ static int run_alone(const dn_command *command, dn_options *options, dn_status s
     return status == DN_OK ? DN_EXIT_DONE : DN_EXIT_FAILED;
 }
 
+/* Under a launcher an error needs MPI, as other ranks may have none. */
+static int needs_no_mpi(const dn_command *command, const dn_options *options, dn_status status)
+{
+    if (options->print || (command != NULL && command->bit & DN_COMMAND_ALONE))
+        return 1;
+    return status == DN_OK ? options->help || options->version : !dn_is_launched();
+}
+
 int main(int argc, char **argv)
 {
     dn_comm comm;
@@ -203,14 +211,16 @@ int main(int argc, char **argv)
     dn_status status = find_command(&command, argv[1 + is_help_of]);
     if (command && !is_help_of)
         status = dn_options_parse(&options, command, argc - 2, (const char *const *)argv + 2);
+    else if (argc > 1 && strcmp(argv[1], "--version") == 0)
+        options.version = 1;
     else
-        options.help = !(options.version = argc > 1 && strcmp(argv[1], "--version") == 0);
-    const int is_alone = command && command->bit & DN_COMMAND_ALONE;
-    if (is_alone || options.print || (status == DN_OK && (options.help || options.version)))
+        options.help = 1;
+    if (needs_no_mpi(command, &options, status))
         return run_alone(command, &options, status);
     dn_preempt_keep_hangup();
     dn_place_restart(argv, options.threads);
-    if (options.command == DN_COMMAND_TRAIN) /* a signal may come while MPI starts */
+    if (command != NULL &&
+        command->bit == DN_COMMAND_TRAIN) /* a signal may come while MPI starts */
         dn_preempt_catch();
     dn_start_watch_begin(&watch, dn_launched_rank(), START_DEADLINES * options.deadline);
     dn_comm_init(&comm, &argc, &argv);

@@ -32,6 +32,7 @@ refused "'trian', expected train, eval, predict, export, report, top, info, benc
 refused "did you mean 'eval'" evaluate
 refused "did you mean '--version'" --versoin
 refused "did you mean 'train'" help trian
+OMPI_MCA_pml=none refused "found the command 'trian'" trian # where MPI does not start
 refused "--resume $tmp: found no checkpoint-STEP.h5, expected the folder of a run" train "${small[@]}" --resume "$tmp"
 refused "--class-weights: found 3, expected 10, one a class of FASHION_MNIST" \
     train "${small[@]}" --out run --class-weights 1,2,3

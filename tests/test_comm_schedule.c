@@ -42,8 +42,8 @@ static void fill(state *s)
         dn_tree *tree = NULL;
         const dn_subtree *subtree;
         float leaf[1];
-        assert_int_equal(dn_tree_create(&tree, s->v, dn_tree_first(s->v, s->ranks, r),
-                                        dn_tree_first(s->v, s->ranks, r + 1), leaf, 1, 0),
+        assert_int_equal(dn_tree_create(&tree, s->v, dn_share_begin(s->v, s->ranks, r),
+                                        dn_share_begin(s->v, s->ranks, r + 1), leaf, 1, 0),
                          DN_OK);
         s->slots[r] = dn_tree_subtrees(tree, &subtree);
         assert_true(s->slots[r] <= MAX_SLOTS);

@@ -70,13 +70,13 @@ static void test_ranges(void **state)
 {
     for (int v = 1; v <= MAX_V; v++) {
         for (int ranks = 1; ranks <= v; ranks++) {
-            assert_int_equal(dn_tree_first(v, ranks, 0), 0);
-            assert_int_equal(dn_tree_first(v, ranks, ranks), v);
+            assert_int_equal(dn_share_begin(v, ranks, 0), 0);
+            assert_int_equal(dn_share_begin(v, ranks, ranks), v);
             for (int r = 0; r < ranks; r++)
-                assert_true(dn_tree_first(v, ranks, r) < dn_tree_first(v, ranks, r + 1));
+                assert_true(dn_share_begin(v, ranks, r) < dn_share_begin(v, ranks, r + 1));
         }
     }
-    assert_int_equal(dn_tree_first(1 << 20, 1 << 16, (1 << 16) - 1), (1 << 20) - 16);
+    assert_int_equal(dn_share_begin(1 << 20, 1 << 16, (1 << 16) - 1), (1 << 20) - 16);
 }
 
 static void test_sum(void **state)

@@ -23,8 +23,9 @@ int dn_tree_split(int lo, int hi);
 /* The tree's sum of `count` doubles, `stride` apart. */
 double dn_tree_sum(const double *leaf, int count, int stride);
 
-/* First virtual rank (or batch) of rank `rank` of `ranks`: rank r owns [V*r/R, V*(r+1)/R). */
-int dn_tree_first(int virtual_ranks, int ranks, int rank);
+/* The first of `items` (virtual ranks, batches, ...) of rank `rank` of `ranks`: rank r owns
+ * [items*r/ranks, items*(r+1)/ranks). */
+int dn_share_begin(int items, int ranks, int rank);
 
 /* sum(count) = sum + other, by all threads. All vector additions of the tree use it. */
 void dn_tree_add(float *sum, const float *other, size_t count);

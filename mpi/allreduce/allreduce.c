@@ -1,5 +1,6 @@
 /*
- * The order in which buckets start, and the thread that advances them; see allreduce.h.
+ * Buckets: how the vector is cut into them, the order in which they start, and the thread that
+ * advances them; and the sum of rows. See allreduce.h.
  *
  * All ranks cut the vector into the same buckets and start them in ascending order. So the first
  * bucket that some rank has not finished is in flight or can start on every rank, and waiting for a
@@ -34,6 +35,7 @@ enum {
 };
 
 struct dn_allreduce {
+    const dn_comm *comm;       /* not owned */
     const dn_subtree *subtree; /* (subtrees) this rank's */
     int subtrees;
     dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, if in use */
@@ -65,7 +67,7 @@ static int advance_buckets(dn_allreduce *a)
         if (flight->bucket != NULL && (oldest == NULL || flight->bucket < oldest->bucket))
             oldest = flight;
     }
-    dn_note_partner(a->rows.comm->activity, oldest != NULL ? dn_inflight_partner(oldest) : -1);
+    dn_note_partner(a->comm->activity, oldest != NULL ? dn_inflight_partner(oldest) : -1);
     return a->started == a->buckets && oldest == NULL;
 }
 
@@ -106,13 +108,13 @@ void dn_allreduce_ready(dn_allreduce *a, size_t end)
 
 void dn_allreduce_finish(dn_allreduce *a)
 {
-    dn_note_wait(a->rows.comm->activity, 1);
+    dn_note_wait(a->comm->activity, 1);
     if (a->has_thread)
         wait_for(&a->end);
     else
         while (!advance_buckets(a))
             ;
-    dn_note_wait(a->rows.comm->activity, 0);
+    dn_note_wait(a->comm->activity, 0);
     a->started = 0;
     atomic_store_explicit(&a->ready, 0, memory_order_relaxed);
 }
@@ -159,10 +161,10 @@ void dn_allreduce_rows(dn_allreduce *a, double *rows, size_t width, dn_add_fn *a
         fold_rows(row, s->hi - s->lo, width, add);
         a->rows.vectors[i] = row;
     }
-    dn_note_wait(a->rows.comm->activity, 1);
+    dn_note_wait(a->comm->activity, 1);
     dn_inflight_start(&a->rows, &bucket);
     dn_inflight_finish(&a->rows);
-    dn_note_wait(a->rows.comm->activity, 0);
+    dn_note_wait(a->comm->activity, 0);
     memmove(rows, row, width * sizeof *rows);
 }
 
@@ -212,23 +214,23 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
 }
 
 /* *schedule = this rank's schedule for `segments` segments, planned at its first use. */
-static dn_status find_schedule(dn_allreduce *a, const dn_comm *comm, int virtual_ranks,
-                               int segments, const dn_comm_schedule **schedule)
+static dn_status find_schedule(dn_allreduce *a, int virtual_ranks, int segments,
+                               const dn_comm_schedule **schedule)
 {
     dn_comm_schedule *s = &a->schedule[__builtin_ctz((unsigned)segments)];
     *schedule = s;
     return s->segments > 0
                ? DN_OK
-               : dn_comm_schedule_create(s, virtual_ranks, comm->size, comm->rank, segments);
+               : dn_comm_schedule_create(s, virtual_ranks, a->comm->size, a->comm->rank, segments);
 }
 
-static dn_status create_flights(dn_allreduce *a, const dn_comm *comm, size_t widest)
+static dn_status create_flights(dn_allreduce *a, size_t widest)
 {
     const dn_elements doubles = {.size = sizeof(double), .sent_size = sizeof(double)};
     const dn_bucket rows = bucket_of_rows(a, widest, &doubles);
-    DN_TRY(dn_inflight_create(&a->rows, comm, &rows, 1));
+    DN_TRY(dn_inflight_create(&a->rows, a->comm, &rows, 1));
     for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
-        DN_TRY(dn_inflight_create(&a->flight[i], comm, a->bucket, a->buckets));
+        DN_TRY(dn_inflight_create(&a->flight[i], a->comm, a->bucket, a->buckets));
         for (int slot = 0; slot < a->subtrees; slot++)
             a->flight[i].vectors[slot] = a->subtree[slot].sum;
     }
@@ -258,13 +260,14 @@ dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm, const 
              INT_MAX / 2);
     dn_allreduce *a = calloc(1, sizeof *a);
     DN_CHECK(a != NULL, DN_ENOMEM, "sum across ranks: out of memory");
+    a->comm = comm;
     a->subtrees = dn_tree_subtrees(tree, &a->subtree);
     dn_status status;
     DN_TRY_OR_DONE(dn_allreduce_cut(settings, comm->size, &a->bucket, &a->buckets));
     for (dn_bucket *b = a->bucket; b < a->bucket + a->buckets; b++)
-        DN_TRY_OR_DONE(find_schedule(a, comm, v, b->segments, &b->schedule));
-    DN_TRY_OR_DONE(find_schedule(a, comm, v, 1, &schedule)); /* of the rows */
-    DN_TRY_OR_DONE(create_flights(a, comm, settings->widest));
+        DN_TRY_OR_DONE(find_schedule(a, v, b->segments, &b->schedule));
+    DN_TRY_OR_DONE(find_schedule(a, v, 1, &schedule)); /* of the rows */
+    DN_TRY_OR_DONE(create_flights(a, settings->widest));
     if (settings->comm_thread && comm->size > 1)
         DN_TRY_OR_DONE(start_comm_thread(a));
     *result = a;

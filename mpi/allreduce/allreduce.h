@@ -42,7 +42,7 @@ typedef struct dn_bucket {
 } dn_bucket;
 
 typedef struct dn_allreduce_settings {
-    int virtual_ranks; /* >= comm->size; rank r has the leaves [dn_tree_first(V, R, r), ...) */
+    int virtual_ranks; /* >= comm->size; rank r has the leaves [dn_share_begin(V, R, r), ...) */
     size_t count;      /* floats of the vector */
     size_t gradients;  /* [0, gradients) are gradients, the rest statistics; no bucket spans both */
     size_t bucket;     /* floats of a bucket, > 0; capped at an eighth of the gradients */

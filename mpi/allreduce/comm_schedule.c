@@ -135,11 +135,11 @@ static node plan_subtree(planner *p)
 /* Plans the sum of the node [lo, hi) for the walk's segment. */
 static node plan_tree(planner *p, int lo, int hi)
 {
-    while (dn_tree_first(p->virtual_ranks, p->ranks, p->rank + 1) <= lo) {
+    while (dn_share_begin(p->virtual_ranks, p->ranks, p->rank + 1) <= lo) {
         p->rank++;
         p->slot = 0;
     }
-    if (hi <= dn_tree_first(p->virtual_ranks, p->ranks, p->rank + 1))
+    if (hi <= dn_share_begin(p->virtual_ranks, p->ranks, p->rank + 1))
         return plan_subtree(p);
     const int middle = dn_tree_split(lo, hi);
     const node left = plan_tree(p, lo, middle), right = plan_tree(p, middle, hi);

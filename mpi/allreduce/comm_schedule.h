@@ -64,9 +64,9 @@ enum { DN_ALL_RANKS = -1, DN_SCHEDULES = 32 /* of one job: one for each number o
  * of two, from 1 to a few a rank. */
 int dn_comm_schedule_segments(size_t count, int ranks);
 
-/* Plans for `ranks` ranks, of which rank r has the leaves [dn_tree_first(V, R, r), dn_tree_first(V,
- * R, r + 1)) of V = virtual_ranks >= ranks. Keeps the transfers that `rank` takes part in, or all
- * for DN_ALL_RANKS. DN_ENOMEM. The caller destroys it, even after a failure. */
+/* Plans for `ranks` ranks, of which rank r has the leaves [dn_share_begin(V, R, r),
+ * dn_share_begin(V, R, r + 1)) of V = virtual_ranks >= ranks. Keeps the transfers that `rank` takes
+ * part in, or all for DN_ALL_RANKS. DN_ENOMEM. The caller destroys it, even after a failure. */
 dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks, int ranks,
                                   int rank, int segments);
 void dn_comm_schedule_destroy(dn_comm_schedule *schedule);

@@ -14,7 +14,7 @@ static dn_status describe(char **text, const dn_command *command, const dn_optio
     FILE *const file = open_memstream(text, &size);
     DN_CHECK(file, DN_ENOMEM, "out of memory: cannot compare the options");
     fprintf(file, "dn_dist %s, sources %s, command %s\n", dn_version(), dn_sources, command->name);
-    dn_options_print(file, options);
+    dn_options_print_comparable(file, options);
     const int failed = ferror(file);
     DN_CHECK(fclose(file) == 0 && !failed, DN_ENOMEM, "out of memory: cannot compare the options");
     return DN_OK;
@@ -99,10 +99,15 @@ static const char *isa_of(const char *class, int dtype)
     return isa;
 }
 
-void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype)
+const char *dn_kernel_class(const dn_net *net, int dtype)
 {
     const dn_kernels *const kernels = dn_net_view(net).kernels;
-    const char *const class = class_of(kernels, &kernels->products[dtype]);
+    return class_of(kernels, &kernels->products[dtype]);
+}
+
+void dn_warn_of_kernels(const dn_checkpoint *state, const dn_net *net, int dtype)
+{
+    const char *const class = dn_kernel_class(net, dtype);
     const char *const isa = isa_of(state->kernels, dtype);
     if (state->kernels[0] != '\0' && strcmp(state->kernels, class) != 0)
         dn_warn(
@@ -110,5 +115,4 @@ void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype)
             "those of a run left alone; %s%s%s",
             state->path, state->kernels, class, isa ? "--isa " : "this host has no such kernels",
             isa ? isa : "", isa ? " keeps them" : "");
-    snprintf(state->kernels, sizeof state->kernels, "%s", class);
 }

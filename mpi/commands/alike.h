@@ -17,7 +17,7 @@ extern const char dn_sources[17];
 
 /* DN_EINVAL on all ranks if the version or sources of dn_dist, the command, an operand or an option
  * on some rank differ from rank 0's; the message names the difference and the rank. Options that
- * may differ between ranks (dn_options_print) are not compared. Collective. */
+ * may differ between ranks (dn_options_print_comparable) are not compared. Collective. */
 dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
                           const dn_options *options);
 
@@ -25,9 +25,12 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
  * message names an --isa that all ranks have. Collective. */
 dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype);
 
-/* state->kernels = the class of kernels (dn/kernels.h) whose bits the net's kernels compute, for
- * the next checkpoints. Warns if the checkpoint in `state` was trained by another class, and names
+/* The class of kernels (dn/kernels.h) whose bits the net's kernels compute, as checkpoints record
+ * it. Not collective. */
+const char *dn_kernel_class(const dn_net *net, int dtype);
+
+/* Warns if the checkpoint `state` was trained by kernels of another class than the net's, and names
  * the --isa that keeps that class. Not collective. */
-void dn_note_kernels(dn_checkpoint *state, const dn_net *net, int dtype);
+void dn_warn_of_kernels(const dn_checkpoint *state, const dn_net *net, int dtype);
 
 #endif

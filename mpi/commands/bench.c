@@ -71,7 +71,7 @@ static dn_status time_steps(bench *b)
         DN_COLLECTIVE(b->comm, MPI_Barrier(b->comm->world));
         const double start = MPI_Wtime();
         dn_step_result result;
-        DN_TRY(dn_step_run(&b->step, i, 0.01, &result));
+        DN_TRY(dn_step_run(&b->step, i, 0.01, 0, &result));
         if (i >= warmup)
             b->seconds[i - warmup] = MPI_Wtime() - start;
     }

@@ -25,7 +25,7 @@ typedef struct reader {
     int32_t *labels;
 } reader;
 
-/* What a rank has read, as doubles for dn_comm_collect_doubles. */
+/* What a rank has read, as doubles for dn_comm_merge_doubles. */
 typedef struct figures {
     double images, bytes, seconds;
 } figures;
@@ -126,7 +126,7 @@ dn_status dn_bench_reader(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_comm_agree(
         comm, f ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for %d ranks", comm->size)));
     DN_TRY_OR_DONE(time_reading(&r, comm, o, &f[comm->rank]));
-    dn_comm_gather_doubles(comm, &f->images, (size_t)comm->size * sizeof *f / sizeof(double));
+    dn_comm_merge_doubles(comm, &f->images, (size_t)comm->size * sizeof *f / sizeof(double));
     status = DN_ON_RANK_0(comm, report(&r, comm, o, f));
 done:
     free(f);

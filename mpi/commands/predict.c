@@ -258,8 +258,8 @@ static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, i
     p->last = omp_get_wtime();
     DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(comm, net, &p->pictures->images, threads,
                                                    p->transform, 1, &p->preempt, keep_batch, p)));
-    dn_comm_collect_doubles(comm, &p->row->class,
-                            (size_t)(row_of(p, own.last - own.first) - p->row) * DOUBLES);
+    dn_comm_gather_doubles(comm, &p->row->class,
+                           (size_t)(row_of(p, own.end - own.first) - p->row) * DOUBLES);
     return DN_ON_RANK_0(comm, print_block(p));
 }
 

@@ -36,19 +36,19 @@ static dn_bytes beside_net(const dn_run *r)
     return bytes;
 }
 
-/* Sets up data, net, step and weights on all ranks. *limit is as for try_train; *before = the
+/* Sets up data, net, step and weights on all ranks. *limit is as for try_train; *recorded = the
  * options at the checkpoint. */
-static dn_status set_up(dn_run *r, dn_options *o, int64_t *limit, dn_options *before)
+static dn_status set_up(dn_run *r, dn_options *o, int64_t *limit, dn_options *recorded)
 {
     DN_TRY(dn_preempt_open(&r->preempt, o->time_limit, r->comm->start));
-    DN_TRY(dn_train_find_start(r, o, *limit, before));
+    DN_TRY(dn_train_find_start(r, o, *limit, recorded));
     DN_TRY(dn_options_check_reads(o));
     dn_info("%s on the data in %s, ranks: %d, output to %s", o->model, o->data, r->comm->size,
             r->folder);
     dn_heartbeat_record(r->comm, r->folder);
     DN_TRY(dn_train_open_data(r, o));
     DN_TRY(dn_comm_agree(r->comm, dn_train_build(r, o)));
-    dn_train_say_rates(r, before);
+    dn_train_say_rates(r, recorded);
     DN_TRY(dn_same_kernels(r->comm, r->net, o->dtype));
     DN_TRY(dn_check_memory(
         r->comm, r->net, beside_net(r),
@@ -134,11 +134,11 @@ static void say_weights(const dn_run *r)
 }
 
 /* Trains from the step at which the run was set up. */
-static dn_status train(dn_run *r, const dn_options *o, const dn_options *before, int64_t limit)
+static dn_status train(dn_run *r, const dn_options *o, const dn_options *recorded, int64_t limit)
 {
-    if (before->dtype != o->dtype) /* the change of dtype was reported already */
-        r->state.kernels[0] = '\0';
-    dn_note_kernels(&r->state, r->net, o->dtype);
+    if (recorded->dtype == o->dtype) /* a change of dtype was reported already */
+        dn_warn_of_kernels(&r->state, r->net, o->dtype);
+    snprintf(r->state.kernels, sizeof r->state.kernels, "%s", dn_kernel_class(r->net, o->dtype));
     DN_TRY(check_time(r, o->time_limit));
     dn_note_operation(r->comm->activity, DN_SAVING);
     DN_TRY(DN_ON_RANK_0(r->comm, open_output(r, o, limit)));
@@ -178,12 +178,12 @@ static void complete_metrics(const dn_run *r)
 
 /* Nothing is left to train. That is a success if the options are those of the run, or an early stop
  * ended it; with other options it is an error. */
-static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *before)
+static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *recorded)
 {
     const int is_last = r->done == r->last;
     const char *const longer =
         is_last ? "--epochs or --max-steps make" : "another --early-stop makes";
-    dn_options then = *before;
+    dn_options then = *recorded;
     if (!is_last)
         then.run.early_stop = o->run.early_stop;
     const char *const other = dn_options_other(o, &then);
@@ -225,11 +225,11 @@ static void close_run(dn_run *r)
 static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *limit)
 {
     dn_run r = {.comm = comm, .saved = -1};
-    dn_options before = *options;
-    dn_status status = set_up(&r, options, limit, &before);
+    dn_options recorded = *options;
+    dn_status status = set_up(&r, options, limit, &recorded);
     if (status == DN_OK)
-        status = is_complete(&r) ? dn_comm_agree(comm, tell_complete(&r, options, &before))
-                                 : train(&r, options, &before, *limit);
+        status = is_complete(&r) ? dn_comm_agree(comm, tell_complete(&r, options, &recorded))
+                                 : train(&r, options, &recorded, *limit);
     close_run(&r);
     return status;
 }

@@ -199,11 +199,11 @@ static dn_status rate_head(const dn_options *o, double *rate)
     return DN_OK;
 }
 
-void dn_train_say_rates(const dn_run *r, const dn_options *before)
+void dn_train_say_rates(const dn_run *r, const dn_options *recorded)
 {
     dn_rate rate;
     const int64_t step = r->state.step;
-    if (r->state.path[0] == '\0' || dn_options_rate(before, r->step.settings.virtual_ranks,
+    if (r->state.path[0] == '\0' || dn_options_rate(recorded, r->step.settings.virtual_ranks,
                                                     r->rate.steps_per_epoch, &rate) != DN_OK)
         return;
     if (rate.schedule == r->rate.schedule)

@@ -8,10 +8,11 @@
 
 /* Finds the run's folder, which rank 0 then locks, and the checkpoint to resume from (in this
  * folder, one of a step below `limit`): sets run->state, and on rank 0 run->from. Options that were
- * not given are taken from the checkpoint; *before = the options with all values of the checkpoint.
- * A run that starts takes its model from --init-from. Returns DN_EINVAL or errors of reading the
- * file. Collective. */
-dn_status dn_train_find_start(dn_run *run, dn_options *options, int64_t limit, dn_options *before);
+ * not given are taken from the checkpoint; *recorded = the options with all values of the
+ * checkpoint. A run that starts takes its model from --init-from. Returns DN_EINVAL or errors of
+ * reading the file. Collective. */
+dn_status dn_train_find_start(dn_run *run, dn_options *options, int64_t limit,
+                              dn_options *recorded);
 
 /* Loads the weights to resume or start from, and the optimizer's state, on all ranks. If the
  * folder's newest checkpoint is whole but cannot be loaded, *limit = its step, and the caller sets
@@ -29,6 +30,6 @@ dn_status dn_train_build(dn_run *run, dn_options *options);
 
 /* If a run resumes with another schedule, says what the learning rate was and what it is now. Not
  * collective. */
-void dn_train_say_rates(const dn_run *run, const dn_options *before);
+void dn_train_say_rates(const dn_run *run, const dn_options *recorded);
 
 #endif

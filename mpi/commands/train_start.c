@@ -67,7 +67,7 @@ static dn_status take_folder(const dn_run *r, dn_options *o)
     return DN_OK;
 }
 
-dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_options *before)
+dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_options *recorded)
 {
     const int is_named = o->out[0] || o->recipe[0]; /* the folder, whatever the model */
     DN_TRY(is_named ? DN_OK : take_model(r, o));
@@ -79,8 +79,8 @@ dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_option
     if (o->init_from[0] != '\0')
         dn_warn("--init-from %s: ignored, as the run resumes from %s (--resume none starts anew)",
                 o->init_from, r->state.path);
-    before->given = 0;
-    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(before, &r->state)));
+    recorded->given = 0;
+    DN_TRY(dn_comm_agree(r->comm, dn_options_resume(recorded, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
     DN_TRY(take_folder(r, o));
     /* The folder may be named after the model, which is known only now. */

@@ -26,7 +26,7 @@
 
 enum {
     MESSAGE_BYTES = 1024,
-    COLLECT_TAG = 1,
+    GATHER_TAG = 1,
     PIECE_BYTES = 1 << 20 /* sent at a time, so that a slow network shows progress */
 };
 
@@ -179,7 +179,7 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes)
     }
 }
 
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count)
+void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count)
 {
     const size_t most = PIECE_BYTES / sizeof *x;
     for (size_t begin = 0; begin < count; begin += most) {
@@ -198,14 +198,14 @@ static void hand_over(const dn_comm *comm, int partner, void *data, size_t bytes
         if (comm->rank == 0)
             DN_WAIT_FOR(
                 comm, partner,
-                MPI_Recv(at, part, MPI_BYTE, partner, COLLECT_TAG, comm->world, MPI_STATUS_IGNORE));
+                MPI_Recv(at, part, MPI_BYTE, partner, GATHER_TAG, comm->world, MPI_STATUS_IGNORE));
         else
             DN_WAIT_FOR(comm, partner,
-                        MPI_Send(at, part, MPI_BYTE, partner, COLLECT_TAG, comm->world));
+                        MPI_Send(at, part, MPI_BYTE, partner, GATHER_TAG, comm->world));
     }
 }
 
-void dn_comm_collect_doubles(const dn_comm *comm, double *x, size_t count)
+void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count)
 {
     uint64_t handed = count;
     double *end = x + count;

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
-#include "dn/tree.h"
 #include "job/cores.h"
 #include "job/launcher.h"
 
@@ -46,12 +45,12 @@ static void widen(cpu_set_t all)
 }
 
 /* The number of processors of the node's ranks together, which is more than this one's if its
- * launcher bound it. If nobody chose that binding it is lifted, and *is_widened = 1. */
-static int node_processors(int *is_widened)
+ * launcher bound it. If nobody chose that binding it is lifted, and *is_lifted = 1. */
+static int node_processors(int *is_lifted)
 {
     cpu_set_t own, all, now;
     memset(&all, 0xff, sizeof all);
-    *is_widened = 0;
+    *is_lifted = 0;
     if (sched_getaffinity(0, sizeof own, &own) != 0)
         return CPU_COUNT(&all);
     sched_setaffinity(0, sizeof all, &all); /* limited by its cgroup */
@@ -60,7 +59,7 @@ static int node_processors(int *is_widened)
     sched_setaffinity(0, sizeof own, &own);
     if (dn_is_bound_by_default() && part == 0)
         widen(all);
-    *is_widened = sched_getaffinity(0, sizeof now, &now) == 0 && !CPU_EQUAL(&own, &now);
+    *is_lifted = sched_getaffinity(0, sizeof now, &now) == 0 && !CPU_EQUAL(&own, &now);
     return part > 0 ? part : CPU_COUNT(&all);
 }
 
@@ -77,16 +76,18 @@ static int is_crowded(int processors, int threads)
 
 void dn_place_restart(char **argv, int threads)
 {
-    int again; /* because OpenMP reads its variables and counts processors before main */
+    int is_lifted;
     const int asked = getenv("OMP_WAIT_POLICY") != NULL || getenv("GOMP_SPINCOUNT") != NULL;
-    if (is_crowded(node_processors(&again), threads)) {
+    if (is_crowded(node_processors(&is_lifted), threads)) {
         setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
         setenv("OMP_WAIT_POLICY", "passive", 0);
     } else if (!asked) {
         setenv("GOMP_SPINCOUNT", SPINS, 0);
     }
-    if (again || !asked)
-        execv("/proc/self/exe", argv); /* if this fails, spinning is merely slow */
+    /* OpenMP has read its variables and counted processors before main. If this fails, spinning is
+     * merely slow. */
+    if (is_lifted || !asked)
+        execv("/proc/self/exe", argv);
 }
 
 /* ---- the cores of a rank ---- */
@@ -251,24 +252,4 @@ dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_
     hwloc_bitmap_free(f.processors);
     free(f.allowed);
     return status;
-}
-
-dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
-{
-    dn_place own = *comm->place, *all = NULL;
-    own.virtual_ranks = dn_tree_first(virtual_ranks, comm->size, comm->rank + 1) -
-                        dn_tree_first(virtual_ranks, comm->size, comm->rank);
-    dn_status status = DN_OK;
-    if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
-        status = dn_fail(DN_ENOMEM, "out of memory for a table of %d ranks", comm->size);
-    DN_TRY(dn_comm_agree(comm, status));
-    DN_COLLECTIVE(
-        comm, MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));
-    if (all == NULL)
-        return DN_OK;
-    if (table)
-        dn_place_print(stdout, all, comm->size);
-    dn_place_warn(stderr, all, comm->size);
-    free(all);
-    return DN_OK;
 }

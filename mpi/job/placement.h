@@ -31,12 +31,12 @@ typedef struct dn_place {
 } dn_place;
 
 /*
- * To be called first in main. Idle threads are to spin for less than a millisecond. If ranks times
- * threads (`threads`, else OMP_NUM_THREADS, else the default) exceed the node's processors or the
- * CPU quota, as far as mpirun or srun tell, waiting ranks and threads are to yield at once. The
- * user's OMP_WAIT_POLICY and GOMP_SPINCOUNT have precedence. If mpirun bound this rank only by its
- * default, lifts that binding. As OpenMP reads all this before main, the program then executes
- * itself again (execv). Not collective.
+ * Call it before the first OpenMP region and before dn_comm_init. Makes idle threads spin for less
+ * than a millisecond; makes waiting ranks and threads yield at once if ranks times threads
+ * (`threads`, else OMP_NUM_THREADS, else the default) exceed the node's processors or the CPU
+ * quota, as far as mpirun or srun tell. The user's OMP_WAIT_POLICY and GOMP_SPINCOUNT have
+ * precedence. If mpirun bound this rank only by its default, lifts that binding. OpenMP reads all
+ * this before main, so the program then re-executes itself (execv). Not collective.
  */
 void dn_place_restart(char **argv, int threads);
 

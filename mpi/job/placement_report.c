@@ -1,7 +1,10 @@
-/* Prints the table of places and the warnings; see placement.h. */
+/* Collects the places of all ranks, and prints the table and the warnings; see placement.h. */
 #include "job/placement.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "dn/tree.h"
 
 enum { RANGE_BYTES = 24 };
 
@@ -126,4 +129,24 @@ void dn_place_warn(FILE *file, const dn_place *places, int ranks)
                 ": a CPU quota of %.2f processors holds back %d x %d threads; raise it (cgroup "
                 "cpu.max, docker --cpus), or use fewer\n",
                 p->quota / 100.0, p->quota_ranks, p->threads);
+}
+
+dn_status dn_place_report(const dn_comm *comm, int virtual_ranks, int table)
+{
+    dn_place own = *comm->place, *all = NULL;
+    own.virtual_ranks = dn_share_begin(virtual_ranks, comm->size, comm->rank + 1) -
+                        dn_share_begin(virtual_ranks, comm->size, comm->rank);
+    dn_status status = DN_OK;
+    if (comm->rank == 0 && (all = malloc((size_t)comm->size * sizeof *all)) == NULL)
+        status = dn_fail(DN_ENOMEM, "out of memory for a table of %d ranks", comm->size);
+    DN_TRY(dn_comm_agree(comm, status));
+    DN_COLLECTIVE(
+        comm, MPI_Gather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, 0, comm->world));
+    if (all == NULL)
+        return DN_OK;
+    if (table)
+        dn_place_print(stdout, all, comm->size);
+    dn_place_warn(stderr, all, comm->size);
+    free(all);
+    return DN_OK;
 }

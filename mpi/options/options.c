@@ -335,8 +335,7 @@ void dn_options_help(FILE *file, const dn_command *command)
             "     transition-dropout=0\n");
 }
 
-/* Marks options that were not given, as a checkpoint may set them later. */
-void dn_options_print(FILE *file, const dn_options *options)
+void dn_options_print_comparable(FILE *file, const dn_options *options)
 {
     char value[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
@@ -350,7 +349,7 @@ void dn_options_print(FILE *file, const dn_options *options)
         fprintf(file, "%s\n", options->words[i]);
 }
 
-void dn_options_list(FILE *file, const dn_options *options)
+void dn_options_print(FILE *file, const dn_options *options)
 {
     char value[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {

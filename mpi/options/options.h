@@ -154,12 +154,13 @@ dn_status dn_options_check_reads(const dn_options *options);
 /* Prints a description of the command, and its options with their defaults. */
 void dn_options_help(FILE *file, const dn_command *command);
 
-/* Prints the command's options and operands, one per line, without options that may differ between
- * the ranks of a job: paths of a node's own files, and those that affect time only. */
-void dn_options_print(FILE *file, const dn_options *options);
+/* Prints what must be the same on all ranks of a job: the command's options and operands, one per
+ * line, with a mark on options that were not given, as a checkpoint may set them later. Leaves out
+ * options that may differ: paths of a node's own files, and those that affect time only. */
+void dn_options_print_comparable(FILE *file, const dn_options *options);
 
 /* Prints the command's options as lines "name = value". */
-void dn_options_list(FILE *file, const dn_options *options);
+void dn_options_print(FILE *file, const dn_options *options);
 
 /* 1 if the user gave the option, named without its dashes. */
 int dn_options_given(const dn_options *options, const char *name);

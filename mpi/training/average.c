@@ -38,8 +38,8 @@ static measuring plan_batches(const dn_run *r)
     const int64_t wanted = (STATISTICS_IMAGES + batch - 1) / batch;
     const int64_t most = wanted < STATISTICS_BATCHES ? wanted : STATISTICS_BATCHES;
     m.sequence.steps = m.batches = (int)(all < most ? all : most);
-    m.first = m.is_group ? 0 : dn_tree_first(m.batches, r->comm->size, r->comm->rank);
-    m.last = m.is_group ? m.batches : dn_tree_first(m.batches, r->comm->size, r->comm->rank + 1);
+    m.first = m.is_group ? 0 : dn_share_begin(m.batches, r->comm->size, r->comm->rank);
+    m.last = m.is_group ? m.batches : dn_share_begin(m.batches, r->comm->size, r->comm->rank + 1);
     return m;
 }
 
@@ -101,7 +101,7 @@ static dn_status measure_statistics(dn_run *r)
     DN_TRY_OR_DONE(dn_comm_agree(r->comm, open_batches(r, &m)));
     DN_TRY_OR_DONE(dn_comm_agree(r->comm, measure_batches(r, &m)));
     if (!m.is_group)
-        dn_comm_gather_doubles(r->comm, m.sums, (size_t)m.batches * m.width);
+        dn_comm_merge_doubles(r->comm, m.sums, (size_t)m.batches * m.width);
     for (size_t i = 0; i < m.width; i++)
         view.leaf[view.gradient_count + i] =
             (float)(dn_tree_sum(m.sums + i, m.batches, (int)m.width) / m.batches);

@@ -25,16 +25,17 @@ static int lowest(const dn_step *step, int v)
     return least < none ? least : -1;
 }
 
-/* The first virtual rank with a non-finite loss, and *loss = that loss, on all ranks. */
+/* The first virtual rank with a non-finite loss, and *loss = that loss, on all ranks; -1 if each is
+ * finite. */
 static int find_loss(const dn_step *step, double *loss)
 {
     int own = step->settings.virtual_ranks;
-    for (int v = step->last; v-- > step->first;)
+    for (int v = step->end; v-- > step->first;)
         if (!isfinite(step->losses[v - step->first]))
             own = v;
     const int found = lowest(step, own);
     *loss = found == own ? step->losses[own - step->first] : 0;
-    dn_comm_gather_doubles(step->comm, loss, 1);
+    dn_comm_merge_doubles(step->comm, loss, 1);
     return found;
 }
 
@@ -44,7 +45,7 @@ static int find_gradient(dn_step *step, int64_t number)
 {
     const dn_team *team = &step->team;
     int own = step->settings.virtual_ranks;
-    for (int v = step->first; v < step->last; v += team->count) {
+    for (int v = step->first; v < step->end; v += team->count) {
         dn_step_compute(step, number, v, NULL);
         for (int m = team->count; m-- > 0;)
             if (v + m < own && !dn_leaf_is_finite(team->nets[m]))
@@ -59,6 +60,7 @@ dn_status dn_step_check(dn_step *step, int64_t number)
         double loss;
         DN_TRY(dn_comm_agree(step->comm, dn_failure_report(&step->loading)));
         const int culprit = find_loss(step, &loss);
+        DN_CHECK(culprit >= 0, DN_EDIVERGED, "the sum of the virtual ranks' losses is not finite");
         return dn_fail(DN_EDIVERGED, "the loss of virtual rank %d is %g", culprit,
                        isnan(loss) ? (double)NAN : loss); /* NaN without a sign */
     }

@@ -8,24 +8,24 @@
 #include "dn/tree.h"
 
 typedef struct batches {
-    int count, first, last; /* this rank's are [first, last) */
+    int count, first, end; /* this rank's are [first, end) */
 } batches;
 
 static batches batches_of(const dn_comm *comm, const dn_net *net, const dn_source *images)
 {
     const int batch = dn_net_view(net).batch, count = (int)((images->count + batch - 1) / batch);
     return (batches){.count = count,
-                     .first = dn_tree_first(count, comm->size, comm->rank),
-                     .last = dn_tree_first(count, comm->size, comm->rank + 1)};
+                     .first = dn_share_begin(count, comm->size, comm->rank),
+                     .end = dn_share_begin(count, comm->size, comm->rank + 1)};
 }
 
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images)
 {
     const batches own = batches_of(comm, net, images);
-    const int64_t batch = dn_net_view(net).batch, end = own.last * batch;
+    const int64_t batch = dn_net_view(net).batch, end = own.end * batch;
     dn_part_of_images part = {.first = own.first * batch,
-                              .last = end < images->count ? end : images->count};
-    part.kept = (size_t)(comm->rank == 0 ? images->count : part.last - part.first);
+                              .end = end < images->count ? end : images->count};
+    part.kept = (size_t)(comm->rank == 0 ? images->count : part.end - part.first);
     return part;
 }
 
@@ -43,7 +43,7 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
 {
     const dn_view view = dn_net_view(net);
     const batches own = batches_of(comm, net, images);
-    const int64_t begin = (int64_t)own.first * crops, end = (int64_t)own.last * crops;
+    const int64_t begin = (int64_t)own.first * crops, end = (int64_t)own.end * crops;
     const dn_loader_settings settings = {
         .source = images,
         .sequence = {.end = 1, .virtual_ranks = 1, .batch = view.batch, .steps = own.count},

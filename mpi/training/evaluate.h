@@ -20,9 +20,9 @@ typedef struct dn_scored {
 
 typedef void dn_scored_fn(void *user, const dn_scored *batch);
 
-/* This rank's images [first, last), whose batches follow those of the previous rank. */
+/* This rank's images [first, end), whose batches follow those of the previous rank. */
 typedef struct dn_part_of_images {
-    int64_t first, last;
+    int64_t first, end;
     size_t kept; /* number of images whose results this rank keeps: on rank 0 all */
 } dn_part_of_images;
 

@@ -16,9 +16,9 @@
 
 static dn_status open_loader(dn_run *r)
 {
-    const int own = r->step.last - r->step.first;
+    const int own = r->step.end - r->step.first;
     r->sequence = (dn_sequence){.first = r->step.first,
-                                .end = r->step.last,
+                                .end = r->step.end,
                                 .virtual_ranks = r->step.settings.virtual_ranks,
                                 .batch = dn_net_view(r->net).batch,
                                 .steps = r->rate.steps_per_epoch};
@@ -38,7 +38,7 @@ static dn_status open_loader(dn_run *r)
 dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
 {
     const dn_run *r = user;
-    const int first = r->step.first, own = r->step.last - first;
+    const int first = r->step.first, own = r->step.end - first;
     const double before = dn_loader_waited(r->loader);
     const dn_status status =
         dn_loader_load(r->loader, r->done * own + virtual_rank - first, images, labels);
@@ -47,15 +47,14 @@ dn_status dn_run_load(void *user, int virtual_rank, float *images, int32_t *labe
 }
 
 /* Tells the rescue the state that is not in net and optimizer. */
-static void tell_rescue(const dn_run *r)
+static void update_rescue(const dn_run *r)
 {
     const dn_epoch_sums sums = dn_metrics_epoch_sums(r->metrics);
     dn_rescue_observed(r->step.settings.rescue, &r->rate.state, &r->monitor.state, &sums);
 }
 
-/* The sum of class weights over a virtual rank's labels in the next step, averaged over all virtual
- * ranks, as the loss divides by that of the global batch. Every rank knows all labels and the
- * order. */
+/* What the loss of the next step divides by: the class weights of all labels of the global batch,
+ * summed, per virtual rank. Each rank computes it alone, from the labels and the order. */
 static double mean_label_weights(dn_run *r)
 {
     const dn_sequence *const s = &r->sequence;
@@ -82,9 +81,8 @@ static void warn_unrecorded(dn_status status)
 static dn_status train_step(dn_run *r, dn_step_result *result)
 {
     const double rate = dn_learning_rate(&r->rate, r->done);
-    if (r->order != NULL)
-        r->step.settings.label_weights = mean_label_weights(r);
-    DN_TRY(dn_step_run(&r->step, r->done, rate, result));
+    const double label_weights = r->order != NULL ? mean_label_weights(r) : 0;
+    DN_TRY(dn_step_run(&r->step, r->done, rate, label_weights, result));
     r->done++;
     warn_unrecorded(dn_metrics_step(r->metrics, r->done,
                                     &(dn_metrics_values){.loss = result->loss,
@@ -96,7 +94,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
                                                          .late_rank = result->late_rank,
                                                          .late_wait = result->late_wait}));
     dn_saver_warn(r->saver);
-    tell_rescue(r);
+    update_rescue(r);
     return DN_OK;
 }
 
@@ -109,9 +107,9 @@ static dn_status common_hash(const dn_run *r, uint64_t *hash)
     return dn_comm_same_hash(r->comm, *hash, "weights");
 }
 
-/* Rank 0, before it saves: checks the folder, which may have been deleted, moved, or locked by
- * another run. */
-static dn_status keep_folder(dn_run *r)
+/* Rank 0, before it saves: makes sure that the folder is there and this run's; recreates it if it
+ * was deleted or moved. Fails if another run has taken it. */
+static dn_status renew_folder(dn_run *r)
 {
     dn_rescue *const rescue = r->step.settings.rescue;
     dn_rescue_hold(rescue);
@@ -134,7 +132,7 @@ static dn_status save(dn_run *r)
     r->state.monitor = r->monitor.state;
     r->state.epoch_sums = dn_metrics_epoch_sums(r->metrics);
     DN_TRY(common_hash(r, &r->state.hash));
-    dn_status status = r->comm->rank == 0 ? keep_folder(r) : DN_OK;
+    dn_status status = r->comm->rank == 0 ? renew_folder(r) : DN_OK;
     if (status == DN_OK)
         status = dn_saver_start(r->saver, &r->state);
     dn_failure_keep(&r->failure, status);
@@ -162,8 +160,8 @@ static dn_status save_last(dn_run *r)
 
 /* After a failure in `what` of a step: saves the state, called `kept`, and returns the failure with
  * a message that says where it is. */
-static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status status,
-                            const char *kept)
+static dn_status save_and_report(dn_run *r, const char *what, int64_t step, dn_status status,
+                                 const char *kept)
 {
     dn_failure failure = {0};
     dn_failure_keep(&failure, status);
@@ -175,15 +173,15 @@ static dn_status keep_state(dn_run *r, const char *what, int64_t step, dn_status
 
 enum { WAY_SIZE = PATH_MAX + 32 };
 
-/* Rank 0: sets aside the checkpoints of this step; way = the checkpoint from which another learning
- * rate can be tried. */
-static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
+/* Rank 0: sets aside the checkpoints of the diverged step; way = the checkpoint from which another
+ * learning rate can be tried. */
+static dn_status set_aside_diverged(dn_run *r, char way[WAY_SIZE])
 {
     dn_checkpoint_file *file;
     dn_checkpoint state;
     if (dn_saver_wait(r->saver) != DN_OK) /* a checkpoint of this step may be in progress */
         dn_warn("%s", dn_message());
-    DN_TRY(keep_folder(r));
+    DN_TRY(renew_folder(r));
     if (r->done > 0)
         DN_TRY(dn_run_set_aside(r->folder, r->done - 1));
     DN_TRY(dn_checkpoint_open_newest(&file, r->folder, r->done, &state));
@@ -194,12 +192,12 @@ static dn_status find_way_back(dn_run *r, char way[WAY_SIZE])
 
 /* After non-finite numbers. This state diverges at any learning rate, so it is not saved, and the
  * run can resume from an earlier checkpoint. */
-static dn_status tell_diverged(dn_run *r)
+static dn_status report_divergence(dn_run *r)
 {
     char way[WAY_SIZE] = "";
     dn_failure failure = {0};
     dn_failure_keep(&failure, DN_EDIVERGED);
-    if (r->comm->rank == 0 && find_way_back(r, way) != DN_OK)
+    if (r->comm->rank == 0 && set_aside_diverged(r, way) != DN_OK)
         dn_warn("%s", dn_message());
     return dn_fail(DN_EDIVERGED,
                    "%s; nothing was saved; the learning rate was %g: try a smaller --lr%s",
@@ -260,7 +258,7 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
                             [DN_BEST_BALANCED] = judged->balanced};
     if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric]))
         r->state.is_best = 1;
-    tell_rescue(r);
+    update_rescue(r);
 }
 
 /* 1 if --eval-every asks for the scores of this epoch. */
@@ -269,37 +267,46 @@ static int is_evaluated(const dn_run *r, int64_t epoch)
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
-/* `is_made_up`: a previous process of the run ended the epoch and printed its line, but was stopped
- * in its evaluation. */
-static dn_status end_epoch(dn_run *r, int is_made_up)
+/* Evaluates the weights after the epoch, if anything needs their scores; after a failure, or if
+ * stopped, there are none. */
+static dn_status score_epoch(dn_run *r, evaluation *e)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     const int is_due = is_evaluated(r, epoch);
     const int is_last = r->settings.eval_every > 0 && r->done == r->last;
+    *e = (evaluation){.count = 0};
+    if (!is_due && !is_last && !dn_rate_awaits(&r->rate, epoch))
+        return DN_OK;
+    const double start = omp_get_wtime();
+    dn_status status = evaluate_weights(r, is_due || is_last, 0, e);
+    if (status == DN_OK && r->step.optimizer.average != NULL)
+        status = evaluate_average(r, is_due || is_last, e);
+    if (status == DN_OK)
+        observe(r, epoch, is_due, e);
+    else
+        e->count = 0;
+    dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
+    return status;
+}
+
+/* `is_belated`: a previous process of the run ended the epoch and printed its line, but was stopped
+ * in its evaluation. */
+static dn_status end_epoch(dn_run *r, int is_belated)
+{
     uint64_t hash;
-    evaluation e = {.count = 0};
+    evaluation e;
     dn_failure failure = {0};
-    if (is_due || is_last || dn_rate_awaits(&r->rate, epoch)) {
-        const double start = omp_get_wtime();
-        dn_status status = evaluate_weights(r, is_due || is_last, 0, &e);
-        if (status == DN_OK && r->step.optimizer.average != NULL)
-            status = evaluate_average(r, is_due || is_last, &e);
-        if (status == DN_OK)
-            observe(r, epoch, is_due, &e);
-        else
-            e.count = 0;
-        dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
-        if (status != DN_OK && is_made_up)
-            return status == DN_STOPPED ? DN_OK : status;
-        if (status != DN_STOPPED)
-            dn_failure_keep(&failure, status);
-    }
+    const dn_status scored = score_epoch(r, &e);
+    if (scored != DN_OK && is_belated)
+        return scored == DN_STOPPED ? DN_OK : scored;
+    if (scored != DN_STOPPED)
+        dn_failure_keep(&failure, scored);
     DN_TRY(common_hash(r, &hash));
     warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
     const dn_status status = dn_failure_report(&failure);
     return status == DN_OK ? DN_OK
-                           : keep_state(r, "evaluation after step", r->done, status,
-                                        "the state after the step");
+                           : save_and_report(r, "evaluation after step", r->done, status,
+                                             "the state after the step");
 }
 
 static int awaits_scores(const dn_run *r)
@@ -409,8 +416,8 @@ static dn_status run_steps(dn_run *r)
         if (status == DN_EDIVERGED)
             return dn_fail(status, "step %" PRId64 ": %s", r->done + 1, dn_message());
         if (status != DN_OK)
-            return keep_state(r, "step", r->done + 1, status,
-                              "nothing was updated, the state before the step");
+            return save_and_report(r, "step", r->done + 1, status,
+                                   "nothing was updated, the state before the step");
         const int epoch_ends = r->done % r->rate.steps_per_epoch == 0;
         if (epoch_ends)
             DN_TRY(end_epoch(r, 0));
@@ -444,7 +451,7 @@ dn_status dn_run_to_end(dn_run *r)
     if (status == DN_OK)
         status = run_steps(r);
     if (status == DN_EDIVERGED)
-        status = tell_diverged(r);
+        status = report_divergence(r);
     dn_loader_destroy(&r->loader); /* another rank may have failed to create its own */
     return status == DN_OK || status == DN_STOPPED ? status : note_failure(r, status);
 }

@@ -1,5 +1,6 @@
 /*
- * A training run: the state that train.c sets up, and the loop from its first step to its end.
+ * A training run: the state that mpi/commands/train*.c set up, and the loop from its first step to
+ * its end.
  *
  * The position of a run is one number, the steps done: the epoch and the position in its order
  * follow from it, and with the schedule's state the learning rate.

@@ -136,7 +136,7 @@ dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source 
         status = dn_evaluate_batches(comm, net, images, io_threads, transforms, crops, preempt,
                                      sample_batch, &s);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_collect_doubles(comm, &samples->loss, (size_t)(own.last - own.first) * SAMPLE);
+    dn_comm_gather_doubles(comm, &samples->loss, (size_t)(own.end - own.first) * SAMPLE);
     status = DN_ON_RANK_0(comm, sum_scores(samples, images, view.batch, scores));
 done:
     free(s.sum);

@@ -29,7 +29,8 @@ typedef struct dn_reading {
     char stage[PATH_MAX]; /* folder on the node's disk to copy encoded shards to; or empty */
 } dn_reading;
 
-/* Automatic: on if a rank has more cores than threads. */
+/* Automatic: on if the cores have room for one more thread of every rank on them, and so has the
+ * CPU quota. */
 typedef enum dn_comm_thread {
     DN_COMM_THREAD_AUTO,
     DN_COMM_THREAD_ON,
@@ -50,9 +51,7 @@ typedef struct dn_step_settings {
     double label_smoothing;
     dn_mixing mixing;           /* within each virtual rank's batch */
     const float *class_weights; /* (classes) of the loss, or NULL; not owned */
-    double label_weights; /* of the next step: sum of class weights of a virtual rank's labels,
-                             averaged over all; 0: each virtual rank divides by its own */
-    int optimizer;        /* index for dn_optimizer_get */
+    int optimizer;              /* index for dn_optimizer_get */
     dn_optimizer_settings rule; /* of the optimizer, without the learning rate */
     double head_rate;           /* learning rate of the linear layer as a multiple of the others' */
     double clip_norm; /* maximum norm of the mean gradient, as of PyTorch's clip_grad_norm_; 0: no

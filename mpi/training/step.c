@@ -47,7 +47,7 @@ static void add_leaf(dn_step *step, int m, int v)
     const size_t count = lead.leaf_count;
     if (m > 0)
         memcpy(lead.leaf, dn_net_view(step->team.nets[m]).leaf, count * sizeof(float));
-    if (v < step->last - 1)
+    if (v < step->end - 1)
         dn_tree_push(step->tree, 0, count);
     else if (step->pushed < count)
         send_gradients(step, count);
@@ -77,7 +77,7 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .virtual_rank = (uint64_t)v,
                           .label_smoothing = (float)step->settings.label_smoothing,
                           .class_weights = step->settings.class_weights,
-                          .label_weights = step->settings.label_weights,
+                          .label_weights = step->label_weights,
                           .mixing = step->settings.mixing,
                           .ready = ready,
                           .user = step};
@@ -97,7 +97,7 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
 static void run_team(dn_step *step, int64_t number, int v)
 {
     const dn_team *team = &step->team;
-    const int is_sent = v == step->last - 1 && team->exchange == NULL;
+    const int is_sent = v == step->end - 1 && team->exchange == NULL;
     dn_step_compute(step, number, v, is_sent ? send_gradients : NULL);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);
@@ -135,7 +135,7 @@ static int agree_on_step(dn_step *step, double start, double computed, double re
     dn_preempt *stop = step->settings.preempt;
     if (stop)
         stop->longest_step = fmax(stop->longest_step, reduced - start);
-    for (int row = 0; row < step->last - step->first; row++) {
+    for (int row = 0; row < step->end - step->first; row++) {
         double *scores = step->scores + (ptrdiff_t)row * DN_STEP_SCORES;
         scores[DN_SCORE_WAIT] = reduced - computed;
         scores[DN_SCORE_NEGATIVE_WAIT] = computed - reduced;
@@ -162,15 +162,17 @@ static void tell_scores(const dn_step *step, dn_step_result *result)
     result->late_wait = scores[DN_SCORE_WAIT] + scores[DN_SCORE_NEGATIVE_WAIT];
 }
 
-dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result *result)
+dn_status dn_step_run(dn_step *step, int64_t number, double rate, double label_weights,
+                      dn_step_result *result)
 {
     const double start = omp_get_wtime();
     dn_note_step(step->comm->activity, number + 1);
     dn_tree_reset(step->tree);
     step->pushed = 0;
+    step->label_weights = label_weights;
     step->loading.status = DN_OK;
     step->data_wait = 0;
-    for (int i = step->first; i < step->last; i += step->team.count)
+    for (int i = step->first; i < step->end; i += step->team.count)
         run_team(step, number, i);
     const double computed = omp_get_wtime();
     dn_note_operation(step->comm->activity, DN_SUMMING);

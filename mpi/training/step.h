@@ -30,9 +30,9 @@ typedef struct dn_step {
     const dn_comm *comm;
     dn_net *net; /* not owned */
     dn_step_settings settings;
-    int first, last; /* this rank's virtual ranks */
-    dn_team team; /* the nets that run side by side: one, or one per virtual rank of a norm group;
-                     the first is `net`, the others and the array are owned */
+    int first, end; /* this rank's virtual ranks: [first, end) */
+    dn_team team;   /* the nets that run side by side: one, or one per virtual rank of a norm group;
+                       the first is `net`, the others and the array are owned */
     dn_result *results; /* (team.count) */
     dn_tree *tree;
     size_t pushed; /* floats of the last leaf that were pushed into the tree */
@@ -41,8 +41,9 @@ typedef struct dn_step {
     dn_tensor *learnt; /* (learnt_tensors) parameters that are not frozen, first the head_tensors of
                           the linear layer */
     int learnt_tensors, head_tensors;
-    double *losses; /* (last - first) of this rank's virtual ranks */
-    double *scores; /* (last - first, DN_STEP_SCORES); after the reduction row 0 is the step's */
+    double label_weights; /* of the present step (dn_step_run) */
+    double *losses;       /* (end - first) of this rank's virtual ranks */
+    double *scores;     /* (end - first, DN_STEP_SCORES); after the reduction row 0 is the step's */
     dn_failure loading; /* of loading this rank's batches in the step */
     double data_wait;   /* seconds of waiting for these batches */
     dn_step_times times;
@@ -76,9 +77,12 @@ typedef struct dn_step_result {
     int preempted;    /* reason why the job should end after this step (preempt.h), or 0 */
 } dn_step_result;
 
-/* Runs step `number` (from 0) at learning rate `rate`. Returns the same status on all ranks:
- * DN_EDIVERGED if a loss or the gradient is not finite, or the error of `load` on some rank; then
- * nothing was updated. Collective. */
-dn_status dn_step_run(dn_step *step, int64_t number, double rate, dn_step_result *result);
+/* Runs step `number` (from 0) at learning rate `rate`. `label_weights`: with class weights, the sum
+ * of those of a virtual rank's labels, averaged over all virtual ranks; 0: each virtual rank
+ * divides its loss by its own sum. Returns the same status on all ranks: DN_EDIVERGED if a loss or
+ * the gradient is not finite, or the error of `load` on some rank; then nothing was updated.
+ * Collective. */
+dn_status dn_step_run(dn_step *step, int64_t number, double rate, double label_weights,
+                      dn_step_result *result);
 
 #endif

@@ -30,7 +30,7 @@ static void sum_statistics(void *user, double *rows, size_t width)
 static dn_status make_team(dn_step *step)
 {
     const int is_group = dn_net_view(step->net).norm_group > 1;
-    const int count = is_group ? step->last - step->first : 1;
+    const int count = is_group ? step->end - step->first : 1;
     dn_net **const nets = calloc((size_t)count, sizeof *nets);
     step->team = (dn_team){.nets = nets, .user = step};
     step->results = calloc((size_t)count, sizeof *step->results);
@@ -60,21 +60,21 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
 {
     const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
     *step = (dn_step){.comm = comm, .net = net, .settings = *settings};
-    step->first = dn_tree_first(v, comm->size, comm->rank);
-    step->last = dn_tree_first(v, comm->size, comm->rank + 1);
+    step->first = dn_share_begin(v, comm->size, comm->rank);
+    step->end = dn_share_begin(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, gradients = view.gradient_count;
     DN_TRY(dn_optimizer_state_create(
         &step->optimizer, dn_optimizer_get(view.kernels, settings->optimizer), view.parameter_count,
         settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
     DN_TRY(dn_step_find_learnt(step));
-    const int own = step->last - step->first;
+    const int own = step->end - step->first;
     step->losses = calloc((size_t)own, sizeof *step->losses);
     step->scores = calloc((size_t)own * DN_STEP_SCORES, sizeof *step->scores);
     DN_CHECK(step->losses != NULL && step->scores != NULL, DN_ENOMEM,
              "out of memory for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
-    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->last, view.leaf, count,
+    DN_TRY(dn_tree_create(&step->tree, v, step->first, step->end, view.leaf, count,
                           bf16 ? gradients : 0));
     const size_t statistics = count - gradients; /* two per channel of every map */
     return dn_allreduce_create(

@@ -34,8 +34,8 @@ int dn_leaf_is_finite(const dn_net *net);
 
 /* Checks the losses and the summed gradient by the step's scores, which have been reduced: all
  * ranks return the same, even if one has other sums than the rest, as after a memory error.
- * DN_EDIVERGED names the first virtual rank with a non-finite loss or gradient, or none if only the
- * sum of the gradients is not finite. Also returns the error of `load` on some rank. Collective. */
+ * DN_EDIVERGED names the first virtual rank with a non-finite loss or gradient, or none if only
+ * their sum is not finite. Also returns the error of `load` on some rank. Collective. */
 dn_status dn_step_check(dn_step *step, int64_t number);
 
 /* Updates parameters, optimizer, averaged weights and running statistics from the summed leaf.

@@ -49,9 +49,9 @@ double dn_tree_sum(const double *leaf, int count, int stride)
            dn_tree_sum(leaf + (ptrdiff_t)middle * stride, count - middle, stride);
 }
 
-int dn_tree_first(int virtual_ranks, int ranks, int rank)
+int dn_share_begin(int items, int ranks, int rank)
 {
-    return (int)((int64_t)virtual_ranks * rank / ranks);
+    return (int)((int64_t)items * rank / ranks);
 }
 
 void dn_tree_add(float *sum, const float *other, size_t count)

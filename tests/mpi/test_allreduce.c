@@ -76,8 +76,8 @@ static void push_in_parts(dn_tree *tree, dn_allreduce *allreduce, size_t count, 
 static dn_status run_sums(dn_tree *tree, dn_allreduce *allreduce, const dn_comm *comm, int v,
                           float *leaf, const float *expected, size_t count)
 {
-    const int first = dn_tree_first(v, comm->size, comm->rank);
-    const int last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const int first = dn_share_begin(v, comm->size, comm->rank);
+    const int last = dn_share_begin(v, comm->size, comm->rank + 1);
     unsigned random = (unsigned)(comm->rank * 7919 + v);
     dn_status status = DN_OK;
     for (int step = 0; step < 3; step++) {
@@ -98,8 +98,8 @@ static dn_status run_sums(dn_tree *tree, dn_allreduce *allreduce, const dn_comm 
 static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
 {
     const int v = settings.virtual_ranks;
-    const int first = dn_tree_first(v, comm->size, comm->rank);
-    const int last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const int first = dn_share_begin(v, comm->size, comm->rank);
+    const int last = dn_share_begin(v, comm->size, comm->rank + 1);
     const size_t count = settings.count, rounded = settings.bf16 ? settings.gradients : 0;
     float *leaf = malloc(count * sizeof *leaf), *expected = malloc(count * sizeof *expected);
     dn_tree *tree = NULL;
@@ -166,8 +166,8 @@ static void merge_rows(void *sum, const void *other, size_t count)
 /* Sums twice, so that the second meets the memory of the first. */
 static dn_status check_small_sum(const dn_comm *comm, int v)
 {
-    const int first = dn_tree_first(v, comm->size, comm->rank);
-    const int last = dn_tree_first(v, comm->size, comm->rank + 1);
+    const int first = dn_share_begin(v, comm->size, comm->rank);
+    const int last = dn_share_begin(v, comm->size, comm->rank + 1);
     double all[MOST_LEAVES * WIDTH], rows[MOST_LEAVES * WIDTH], expected[WIDTH];
     float leaf;
     dn_tree *tree = NULL;

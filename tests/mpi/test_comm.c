@@ -79,32 +79,32 @@ static void test_same_hash(const dn_comm *comm)
            "the rank that differs is named");
 }
 
-static void test_gather(const dn_comm *comm)
+static void test_merge(const dn_comm *comm)
 {
     for (int count = 1; count < 40; count += 3) {
         double x[40][2];
         memset(x, 0, sizeof x);
-        const int last = dn_tree_first(count, comm->size, comm->rank + 1);
-        for (int i = dn_tree_first(count, comm->size, comm->rank); i < last; i++)
+        const int last = dn_share_begin(count, comm->size, comm->rank + 1);
+        for (int i = dn_share_begin(count, comm->size, comm->rank); i < last; i++)
             x[i][0] = -(x[i][1] = 1.5 * i + 1);
-        dn_comm_gather_doubles(comm, x[0], 2 * count);
+        dn_comm_merge_doubles(comm, x[0], 2 * count);
         for (int i = 0; i < count; i++)
-            expect(comm, x[i][1] == 1.5 * i + 1 && x[i][0] == -x[i][1], "gathered values");
+            expect(comm, x[i][1] == 1.5 * i + 1 && x[i][0] == -x[i][1], "merged values");
     }
 }
 
-static void test_collect(const dn_comm *comm)
+static void test_gather(const dn_comm *comm)
 {
     for (int count = 1; count < 400000; count = 5 * count + 1) { /* more than a message takes */
-        const int first = dn_tree_first(count, comm->size, comm->rank);
-        const int own = dn_tree_first(count, comm->size, comm->rank + 1) - first;
+        const int first = dn_share_begin(count, comm->size, comm->rank);
+        const int own = dn_share_begin(count, comm->size, comm->rank + 1) - first;
         double *const x = calloc((size_t)(comm->rank == 0 ? count : own) + 1, sizeof *x);
         for (int i = 0; x && i < own; i++)
             x[i] = first + i + 1;
-        dn_comm_collect_doubles(comm, x, (size_t)own);
+        dn_comm_gather_doubles(comm, x, (size_t)own);
         for (int i = 0; x && i < count && comm->rank == 0; i++)
             if (x[i] != i + 1)
-                expect(comm, 0, "collected values");
+                expect(comm, 0, "gathered values");
         free(x);
     }
 }
@@ -206,8 +206,8 @@ int main(int argc, char **argv)
     dn_comm_init(&comm, &argc, &argv);
     test_agree(&comm);
     test_same_hash(&comm);
+    test_merge(&comm);
     test_gather(&comm);
-    test_collect(&comm);
     test_broadcast(&comm);
     test_shared(&comm);
     test_heartbeat_without_ipv4(&comm);

@@ -1,7 +1,7 @@
 /*
- * The training step on any number of ranks under mpirun: if one rank alone has a non-finite sum,
- * all return the same status; and all know which rank was late. Prints one line; the exit status is
- * 1 on failure.
+ * The training step on any number of ranks under mpirun: if one rank alone has a non-finite sum of
+ * gradients or losses, all return the same status; and all know which rank was late. Prints one
+ * line; the exit status is 1 on failure.
  */
 #include <math.h>
 #include <stdio.h>
@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "job/placement.h"
-#include "training/step.h"
+#include "training/step_parts.h"
 
 static dn_net *broken;   /* whose sum is to be spoiled */
+static double *loss;     /* a virtual rank's addend, to be spoiled */
 static useconds_t delay; /* of this rank's batches, microseconds */
 
 void __real_dn_allreduce_finish(dn_allreduce *a);
@@ -23,6 +24,8 @@ void __wrap_dn_allreduce_finish(dn_allreduce *a)
     __real_dn_allreduce_finish(a);
     if (broken != NULL)
         dn_net_view(broken).leaf[0] = (float)NAN;
+    if (loss != NULL)
+        *loss = INFINITY;
 }
 
 static dn_status load(void *user, int virtual_rank, float *images, int32_t *labels, double *waited)
@@ -38,18 +41,31 @@ static dn_status load(void *user, int virtual_rank, float *images, int32_t *labe
     return DN_OK;
 }
 
-/* Steps with and without the fault; a message says what went wrong. */
+static dn_status expect_divergence(dn_step *step, const char *what)
+{
+    char expected[80];
+    dn_step_result result;
+    snprintf(expected, sizeof expected, "the sum of the virtual ranks' %s is not finite", what);
+    const dn_status status = dn_step_run(step, 0, 0.1, 0, &result);
+    DN_CHECK(status == DN_EDIVERGED && strcmp(dn_message(), expected) == 0, DN_EINVAL,
+             "found status %d: %s, expected: %s", status, dn_message(), expected);
+    return DN_OK;
+}
+
+/* Steps with and without the faults; a message says what went wrong. */
 static dn_status run_steps(const dn_comm *comm, dn_step *step, dn_net *net)
 {
     dn_step_result result;
     const uint64_t before = dn_net_hash(net);
-    broken = comm->rank == comm->size - 1 ? net : NULL;
-    const dn_status status = dn_step_run(step, 0, 0.1, &result);
-    DN_CHECK(status == DN_EDIVERGED && strncmp(dn_message(), "the sum", 7) == 0, DN_EINVAL,
-             "found status %d: %s", status, dn_message());
-    DN_CHECK(dn_net_hash(net) == before, DN_EINVAL, "found other weights");
+    const int is_last = comm->rank == comm->size - 1;
+    broken = is_last ? net : NULL;
+    DN_TRY(expect_divergence(step, "gradients"));
     broken = NULL;
-    DN_TRY(dn_step_run(step, 0, 0.1, &result));
+    loss = is_last ? &step->scores[DN_SCORE_LOSS] : NULL;
+    DN_TRY(expect_divergence(step, "losses"));
+    loss = NULL;
+    DN_CHECK(dn_net_hash(net) == before, DN_EINVAL, "found other weights");
+    DN_TRY(dn_step_run(step, 0, 0.1, 0, &result));
     DN_CHECK(dn_net_hash(net) != before, DN_EINVAL, "found the same weights");
     return DN_OK;
 }
@@ -61,7 +77,7 @@ static dn_status run_late(const dn_comm *comm, dn_step *step)
     dn_step_result result = {.late_rank = -1};
     for (useconds_t d = 20000; result.late_rank != late && d < 5000000; d *= 2) {
         delay = comm->rank == late ? d : 0;
-        DN_TRY(dn_step_run(step, 0, 0.1, &result));
+        DN_TRY(dn_step_run(step, 0, 0.1, 0, &result));
     }
     delay = 0;
     DN_CHECK(result.late_rank == late, DN_EINVAL, "found rank %d late, expected %d",

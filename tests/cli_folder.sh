@@ -271,7 +271,7 @@ cut KILL parts 00003 || true
 works "${many[@]}" --out parts --shards 50 --short-side 90
 grep -q "continuing" out err && fail "shards of another --short-side are taken" out err
 for delay in 0.05 0.1 0.2 0.4 0.8; do
-    (timeout -s KILL "$delay" "$records" "${many[@]}" --out random --shards 50 \
+    (timeout --foreground -s KILL "$delay" "$records" "${many[@]}" --out random --shards 50 \
         --short-side 100 || true) >/dev/null 2>&1
 done
 many random

@@ -173,7 +173,7 @@ static void report(const dn_folder_writer *k)
                                                    : "not turned as EXIF says (--exif apply does)");
     dn_info("%s: %" PRId64 " images, %" PRId64 " other files skipped%s, %" PRId64
             " bad images left out%s",
-            f->source, kept, f->passed_over, other, f->images - kept, turned);
+            f->source, kept, f->skipped, other, f->images - kept, turned);
 }
 
 /* ---- all of it ---- */

@@ -58,7 +58,7 @@ typedef struct dn_folder {
     int is_drawn;             /* the test split is drawn from the train split's folder */
     dn_folder_image *image;   /* (images), by split, class and name */
     int64_t images, room;
-    int64_t passed_over; /* skipped files: hidden, or not images */
+    int64_t skipped;     /* files: hidden, or not images */
     char *other;         /* the first of them that is not hidden, in a class folder; or NULL */
     dn_progress finding; /* images found, during the scan */
 } dn_folder;

@@ -27,7 +27,7 @@ static dn_status find_classes(dn_folder *f, const char *folder)
 {
     char **names;
     int classes;
-    const dn_status status = dn_folder_names(folder, &names, &classes, &f->passed_over);
+    const dn_status status = dn_folder_names(folder, &names, &classes, &f->skipped);
     if (status == DN_OK)
         return dn_folder_set_classes(f, folder, names, classes);
     dn_folder_free_names(names, classes);
@@ -116,7 +116,7 @@ static dn_status visit_entry(struct class_folder *c, FTSENT *entry)
     default: /* pipes, devices, folders that contain themselves */
         break;
     }
-    f->passed_over++;
+    f->skipped++;
     return DN_OK;
 }
 
@@ -157,11 +157,11 @@ static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split,
 {
     char path[PATH_MAX];
     struct class_folder c = {.f = f, .split = split, .label = label};
-    const int64_t images = f->images, others = f->passed_over;
+    const int64_t images = f->images, others = f->skipped;
     DN_TRY(dn_join_path(path, folder, f->class_names[label]));
     dn_status status = walk_class(&c, path);
     if (status == DN_OK)
-        status = check_found(&c, path, f->images - images, f->passed_over - others);
+        status = check_found(&c, path, f->images - images, f->skipped - others);
     if (!f->other)
         f->other = c.other;
     else
@@ -223,7 +223,7 @@ dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id spl
     char **names;
     int count;
     DN_TRY(check_out(f, folder));
-    dn_status status = dn_folder_names(folder, &names, &count, &f->passed_over);
+    dn_status status = dn_folder_names(folder, &names, &count, &f->skipped);
     for (int i = 0; status == DN_OK && i < count; i++) {
         const int label = dn_folder_find_name(names[i], f->class_names, f->classes);
         if (label >= 0)
@@ -307,7 +307,7 @@ static dn_status scan_like(dn_folder *f)
     int count;
     DN_TRY(check_out(f, f->source));
     DN_TRY(copy_classes(f));
-    dn_status status = dn_folder_names(f->source, &names, &count, &f->passed_over);
+    dn_status status = dn_folder_names(f->source, &names, &count, &f->skipped);
     if (status == DN_OK)
         status = check_known(f, names, count);
     for (int c = 0; status == DN_OK && c < f->classes; c++)

@@ -67,7 +67,7 @@ static dn_status visit_train_image(void *user, const char *name, int64_t at, int
     dn_folder *const f = s->folder;
     char path[PATH_MAX];
     if (basename(name)[0] == '.') {
-        f->passed_over++;
+        f->skipped++;
         return DN_OK;
     }
     DN_CHECK(snprintf(path, PATH_MAX, "%s/%s.tar/%s", s->tar, f->class_names[s->label], name) <
@@ -82,7 +82,7 @@ static dn_status visit_val_image(void *user, const char *name, int64_t at, int64
     char path[PATH_MAX];
     dn_listed_image *const t = dn_listed_images_find(&s->list, basename(name));
     if (!t) {
-        s->folder->passed_over++;
+        s->folder->skipped++;
         return DN_OK;
     }
     t->is_found = 1;
@@ -99,7 +99,7 @@ static dn_status visit_inner(void *user, const char *name, int64_t at, int64_t s
     struct scan *const s = user;
     const char *const word = basename(name);
     if (!dn_ends_in(word, ".tar") || word[0] == '.') {
-        s->folder->passed_over++;
+        s->folder->skipped++;
         return DN_OK;
     }
     if (s->inners == s->room) {

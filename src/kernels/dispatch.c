@@ -3,9 +3,11 @@
  * the processor support, up to the first one missing. Feature bits decide, not the model number,
  * which virtual machines report wrongly.
  *
- *     generic    avx2    avx512    avx512_bf16            amx_bf16
- *                                  avx512 with the bf16   the same with those
- *                                  products of `dot`      of `amx`
+ *     generic    avx2    avx512    avx512_bf16           amx_bf16
+ *                                  `vbmi` with the bf16  the same with those
+ *                                  products of `dot`     of `amx`
+ *
+ * `vbmi` is avx512 with faster permutations (AVX512_VBMI).
  */
 #include "tables.h"
 
@@ -39,7 +41,8 @@ static void add_table(const dn_kernels *table)
 static int has_bf16_products(void)
 {
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+    return __builtin_cpu_supports("avx512vbmi") && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+           (a >> 5 & 1);
 }
 
 static int has_amx_bf16(void)
@@ -69,11 +72,11 @@ static void find_x86_tables(void)
     add_table(&dn_kernels_avx512);
     if (!has_bf16_products())
         return;
-    found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "avx512_bf16", &dn_products_dot);
+    found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_vbmi, "avx512_bf16", &dn_products_dot);
     add_table(&found.avx512_bf16);
     if (!has_amx_bf16() || !tiles_permitted())
         return;
-    found.amx_bf16 = dn_kernels_overlay(&dn_kernels_avx512, "amx_bf16", &dn_products_amx);
+    found.amx_bf16 = dn_kernels_overlay(&dn_kernels_vbmi, "amx_bf16", &dn_products_amx);
     add_table(&found.amx_bf16);
 }
 #endif

@@ -11,6 +11,7 @@
 extern const dn_kernels dn_kernels_generic;
 extern const dn_kernels dn_kernels_avx2;
 extern const dn_kernels dn_kernels_avx512;
+extern const dn_kernels dn_kernels_vbmi; /* avx512, compiled for AVX512_VBMI */
 
 /* Products that round their operands to bf16: as dot products of pairs (avx512_bf16), and in AMX
  * tiles. */

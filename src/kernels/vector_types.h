@@ -71,19 +71,31 @@ typedef uint16_t half_words_in_memory
 /* Words with h as upper halves and zero lower halves; and the upper halves of words. Written as
  * vector types, gcc 12 compiles them to four and three shuffles. */
 #if DN_VL == 16 && defined(__AVX512BW__)
+/* Half i of the result is half of[i] of v, or 0 for even i if `only_odd`. Intel's processors
+ * permute bytes in one operation, but halves in two. */
+INLINE __m512i permute_halves(const int only_odd, halves of, __m512i v)
+{
+#ifdef __AVX512VBMI__
+    const __m512i bytes = (__m512i)(of * 0x202 + 0x100);
+    return only_odd ? _mm512_maskz_permutexvar_epi8(0xcccccccccccccccc, bytes, v)
+                    : _mm512_permutexvar_epi8(bytes, v);
+#else
+    return only_odd ? _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)of, v)
+                    : _mm512_permutexvar_epi16((__m512i)of, v);
+#endif
+}
+
 INLINE words from_upper(half_words h)
 {
     const halves half_of = {0, 0, 1, 1, 2,  2,  3,  3,  4,  4,  5,  5,  6,  6,  7,  7,
                             8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15};
-    const __m512i all = _mm512_castsi256_si512((__m256i)h);
-    return (words)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, (__m512i)half_of, all);
+    return (words)permute_halves(1, half_of, _mm512_castsi256_si512((__m256i)h));
 }
 
 INLINE half_words upper_of(words w)
 {
     const halves odd = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31};
-    const __m512i upper = _mm512_permutexvar_epi16((__m512i)odd, (__m512i)w);
-    return (half_words)_mm512_castsi512_si256(upper);
+    return (half_words)_mm512_castsi512_si256(permute_halves(0, odd, (__m512i)w));
 }
 #elif DN_VL == 8 && defined(__AVX2__)
 INLINE words from_upper(half_words h)

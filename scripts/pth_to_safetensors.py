@@ -4,6 +4,7 @@
     pth_to_safetensors.py IN.pth OUT.safetensors          needs torch
 """
 import json
+import re
 import struct
 import sys
 
@@ -17,12 +18,16 @@ try:
     state = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
 except OSError as error:
     sys.exit(f"pth_to_safetensors.py: {error}")
-except Exception:  # whose kind is another of each torch, of what is damaged
+except Exception as error:  # whose kind is another of each torch, of what is damaged
     sys.exit(f"pth_to_safetensors.py: {sys.argv[1]}: found no plain tensors but a pickled model or a damaged file, "
-             "expected what torch.save(model.state_dict(), FILE) writes")
-state = state.get("state_dict", state.get("model", state))  # as training scripts save it
-state = {name.removeprefix("_orig_mod.").removeprefix("module."):
-         tensor.float() if tensor.dtype == torch.float64 else tensor for name, tensor in state.items()}
+             f"expected what torch.save(model.state_dict(), FILE) writes (torch {torch.__version__}: "
+             f"{str(error).splitlines()[0].split('a trusted source. ')[-1]})")
+for key in ("model_state_dict", "state_dict", "model"):  # as training scripts save it
+    state = state.get(key, state)
+# Wrappers put their own names before torchvision's: module., densenet121., model.
+state = {re.sub(r"^.*?(?=features\.|classifier\.)", "", name).replace("classifier.0.", "classifier."):
+         tensor.float() if tensor.dtype == torch.float64 else tensor
+         for name, tensor in state.items() if torch.is_tensor(tensor)}
 header, body, end = {"__metadata__": {"format": "pt"}}, [], 0
 for name, tensor in sorted(state.items(), key=lambda x: (-x[1].element_size(), x[0])):
     data = tensor.detach().flatten().contiguous().view(torch.uint8).numpy().tobytes()

@@ -48,6 +48,8 @@ for s in e["worst"]:
     assert picture.size == (28, 28) and picture.mode == "L" and max(picture.getdata()) > 50, s
     assert s["label"] != s["predicted"]
 END
+works report "a<b" --no-pictures --out bare.html
+grep -q '"worst":' page.html && ! grep -q '"worst":' bare.html || fail "report --no-pictures"
 
 # What judges a run, by which the best epoch is found, and the data sets beside each other
 runs() { # FOLDER BEST DATA SCORES...: an epoch a word

@@ -82,8 +82,16 @@ refused "a.pth: found a zip file*pth_to_safetensors" "${run[@]}" --out bad --ini
 "$python" -c 'import torch; torch.save(torch.nn.Linear(2, 2), "model.pth")'
 "$python" "$repo/scripts/pth_to_safetensors.py" model.pth model.safetensors 2>err &&
     fail "pth_to_safetensors.py of a pickled model"
-grep -qx "pth_to_safetensors.py: model.pth: found no plain tensors but a pickled model .*expected what torch.save(model.state_dict(), FILE) writes" err &&
+grep -qx "pth_to_safetensors.py: model.pth: found no plain tensors but a pickled model .*expected what torch.save(model.state_dict(), FILE) writes (torch .*" err &&
     [[ $(wc -l <err) == 1 ]] || fail "a pickled model" err
+# names that wrappers put before torchvision's
+"$python" -c 'import torch
+names = "module.densenet121.features.norm0.weight", "model.classifier.0.bias", "classifier.weight"
+torch.save({"epoch": 3, "model_state_dict": {name: torch.ones(2) for name in names} | {"steps": 3}}, "b.pth")'
+"$python" "$repo/scripts/pth_to_safetensors.py" b.pth b.safetensors 2>err &&
+    [[ $(head -c 999 b.safetensors | grep -oaE '"[a-z]+[.][^"]+"' | sort | tr '\n' ' ') == \
+        '"classifier.bias" "classifier.weight" "features.norm0.weight" ' ]] ||
+    fail "the names of wrappers" err
 refused "--init-from: none.safetensors: cannot read: No such file*pth_to_safetensors" \
     "${run[@]}" --out bad --init-from none.safetensors
 [[ ! -e bad ]] || fail "a refused start left $(ls -d bad bad/*)"
@@ -369,6 +377,10 @@ frozen 1 frozen --max-steps 6 || fail "a frozen run" frozen.log
 frozen 3 ranks --max-steps 3 && frozen 2 ranks --max-steps 6 || fail "a frozen run, stopped" ranks.log
 [[ $(last_hash frozen) == "$(last_hash ranks)" ]] || fail "--freeze: other weights on other ranks"
 [[ $(last_hash frozen) != "$(last_hash plain)" ]] || fail "--freeze: without effect"
+# a frozen run whose last steps train all
+frozen 1 thaws --max-steps 3 && train 1 thaws --freeze none --lr-head 0.3 --max-steps 6 --threads 1 ||
+    fail "--freeze none" thaws.log
+[[ $(last_hash thaws) != "$(last_hash frozen)" ]] || fail "--freeze none: without effect"
 train 1 one-rate --max-steps 6 --freeze features.conv0,features.denseblock1 --threads 1 || fail "a frozen run" one-rate.log
 [[ $(last_hash frozen) != "$(last_hash one-rate)" ]] || fail "--lr-head: without effect"
 train 1 start --max-steps 1 --lr 0 --threads 1 || fail "a run" start.log

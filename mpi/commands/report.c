@@ -16,15 +16,15 @@ static int is_unreadable(dn_status status)
 static const char page_start[] =
     "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<title>dn_dist report";
 
-/* Loads the runs of folders(count) in order. */
-static dn_status load_runs(char **runs, const char *const *folders, int count, int *loaded)
+/* Loads the runs of the command line's folders in order. */
+static dn_status load_runs(char **runs, const dn_options *o, int *loaded)
 {
     *loaded = 0;
-    for (int i = 0; i < count; i++) {
-        const dn_status status = dn_report_load(&runs[*loaded], folders[i]);
+    for (int i = 0; i < o->word_count; i++) {
+        const dn_status status = dn_report_load(&runs[*loaded], o->words[i], o->pictures);
         if (status == DN_OK)
             ++*loaded;
-        else if (is_unreadable(status) && count > 1) /* as for "runs/" and a star */
+        else if (is_unreadable(status) && o->word_count > 1) /* as for "runs/" and a star */
             dn_warn("%s; left out", dn_message());
         else
             return status;
@@ -42,7 +42,7 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
     DN_TRY(dn_file_check_kind(options->page, "page of 'dn_dist report'", 0, page_start));
     char **const runs = calloc((size_t)count, sizeof *runs);
     DN_CHECK(runs, DN_ENOMEM, "report: out of memory");
-    dn_status status = load_runs(runs, options->words, count, &loaded);
+    dn_status status = load_runs(runs, options, &loaded);
     if (status == DN_OK)
         status = dn_report_write(options->page, runs, loaded);
     if (status == DN_OK)

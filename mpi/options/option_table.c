@@ -193,6 +193,7 @@ const dn_option dn_option_table[] = {
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "folder of checkpoints and metrics; default runs/<recipe> or runs/<model>"},
     {"out", "Run", REPORT, TEXT(page, "FILE"), "report.html", DN_FREE, "the HTML page"},
+    {"pictures", "Run", REPORT, SWITCH(pictures), "1", DN_FREE, "show the worst samples of an evaluation"},
     {"once", "Run", DN_COMMAND_TOP, SWITCH(once), "0", DN_FREE,
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,

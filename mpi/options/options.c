@@ -143,12 +143,12 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
         o->tag != DN_FIXED, DN_EINVAL,
         "--%s: found %s, expected %s as in the checkpoint (or another --out, or --resume none)",
         o->name, ours, theirs);
-    if (o->tag == DN_BEGINS)
+    if (o->tag != DN_BEGINS)
+        dn_warn("--%s: the checkpoint has %s, the run continues with %s", o->name, theirs, ours);
+    else if (given->typed & given_bit(o))
         dn_warn("--%s %s: ignored, as the run resumes from a checkpoint that began with %s "
                 "(--resume none starts anew)",
                 o->name, ours, theirs);
-    else
-        dn_warn("--%s: the checkpoint has %s, the run continues with %s", o->name, theirs, ours);
     return DN_OK;
 }
 

@@ -91,6 +91,7 @@ typedef struct dn_options {
     char shuffle[32];   /* full, or window:N */
     char augment[512], eval_transform[512], normalize[256]; /* dn/transform.h, or auto */
     char page[DN_PATH_SIZE];                                /* of report */
+    int pictures;                                           /* of report */
     char out[DN_PATH_SIZE];                                 /* empty: dn_options_folder decides */
     char resume[DN_PATH_SIZE]; /* auto, none, a file or a run's folder */
     char init_from[DN_PATH_SIZE], checkpoint[DN_PATH_SIZE], config[DN_PATH_SIZE]; /* or empty */

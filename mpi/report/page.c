@@ -117,7 +117,7 @@ static dn_status copy_records(dn_records *records, int64_t most, json_t *head, F
 }
 
 /* Adds the evaluation that `dn_dist eval RUN` wrote into the run's folder. */
-static dn_status add_evaluation(json_t *head, const char *folder)
+static dn_status add_evaluation(json_t *head, const char *folder, int with_pictures)
 {
     char path[PATH_MAX];
     json_error_t error;
@@ -138,12 +138,15 @@ static dn_status add_evaluation(json_t *head, const char *folder)
         json_decref(evaluation);
         return dn_fail(DN_ECORRUPT, "%s: found no JSON object: %s", path, found);
     }
+    if (!with_pictures)
+        json_object_del(evaluation, "worst");
     json_object_set_new(head, "evaluation", evaluation);
     return DN_OK;
 }
 
 /* Writes the run as an object. `head` has its name. */
-static dn_status write_run(dn_records *records, const char *folder, json_t *head, FILE *to)
+static dn_status write_run(dn_records *records, const char *folder, int with_pictures, json_t *head,
+                           FILE *to)
 {
     enum {
         MOST_LINES = 2000
@@ -153,7 +156,7 @@ static dn_status write_run(dn_records *records, const char *folder, json_t *head
     DN_CHECK(head, DN_EINVAL, "%s: expected a name in UTF-8", folder);
     fputs("{\"records\":[", to);
     DN_TRY(copy_records(records, 1 + lines / MOST_LINES, head, to));
-    DN_TRY(add_evaluation(head, folder));
+    DN_TRY(add_evaluation(head, folder, with_pictures));
     fputs("],", to);
     const int failed = json_dump_callback(head, append_json, to, flags | JSON_EMBED) != 0;
     fputs("}", to);
@@ -161,7 +164,7 @@ static dn_status write_run(dn_records *records, const char *folder, json_t *head
     return DN_OK;
 }
 
-dn_status dn_report_load(char **run, const char *folder)
+dn_status dn_report_load(char **run, const char *folder, int with_pictures)
 {
     size_t size;
     *run = NULL;
@@ -169,7 +172,7 @@ dn_status dn_report_load(char **run, const char *folder)
     DN_CHECK(to, DN_ENOMEM, "%s: out of memory", folder);
     json_t *const head = json_pack("{s:s+, s:{}}", "name", "", folder, "config");
     dn_records records = {0};
-    dn_status status = write_run(&records, folder, head, to);
+    dn_status status = write_run(&records, folder, with_pictures, head, to);
     dn_records_close(&records);
     json_decref(head);
     const int failed = ferror(to);

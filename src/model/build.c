@@ -225,6 +225,8 @@ static int learns(const dn_layer *l)
 static dn_status freeze_all(dn_net *net)
 {
     const char *at = net->options.freeze ? net->options.freeze : "";
+    if (strcmp(at, "none") == 0) /* what a resumed run froze learns again */
+        at = "";
     while (*at) {
         const int length = (int)strcspn(at, ",");
         DN_TRY(freeze(net, at, length));

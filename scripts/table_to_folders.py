@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Sorts images into the folders that `create_records FOLDER` reads, by a table of their labels.
+
+    table_to_folders.py labels.csv images/ sorted/ --group patient --val 0.1 --test 0.2
+    create_records FOLDER --source sorted --out data/mine
+
+The table has a header. Each row names an image (a path below the folder of images) and its label. Images
+of one group, such as those of a patient, come into one split. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
+"""
+import argparse
+import csv
+import os
+import random
+import sys
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", help="CSV file with a header, UTF-8")
+    parser.add_argument("images", help="folder of the images")
+    parser.add_argument("out", help="folder to make")
+    parser.add_argument("--file", default="file", metavar="COLUMN", help="column of the file's name [file]")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of the label [label]")
+    parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")
+    parser.add_argument("--val", type=float, default=0, metavar="P", help="fraction of groups for validation [0]")
+    parser.add_argument("--test", type=float, default=0, metavar="P", help="fraction of groups for the test [0]")
+    parser.add_argument("--folds", type=int, metavar="K", help="K folders OUT/0, OUT/1, ... instead, whose test "
+                        "splits have each group once; not with --test")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the draw of groups [1]")
+    o = parser.parse_args()
+    if not (0 <= o.val and 0 <= o.test and o.val + o.test < 1):
+        parser.error("--val, --test: found fractions that leave no training images, expected a sum below 1")
+    if o.folds is not None and (o.folds < 2 or o.test):
+        parser.error("--folds: expected 2 or more, without --test")
+    return o
+
+
+def rows_of(o):
+    """(path, label, group) of each row. Ends the program with a line at the first one that is unusable."""
+    with open(o.table, newline="", encoding="utf-8-sig") as table:
+        reader = csv.DictReader(table)
+        wanted = [o.file, o.label] + ([o.group] if o.group else [])
+        for column in wanted:
+            if column not in (reader.fieldnames or []):
+                sys.exit(f"{o.table}: found the columns {', '.join(reader.fieldnames or [])}, expected {column}")
+        rows = []
+        for row in reader:
+            where = f"{o.table}, line {reader.line_num}"
+            if not all(row[column] for column in wanted):
+                sys.exit(f"{where}: found an empty field, expected {', '.join(wanted)}")
+            if "/" in row[o.label] or row[o.label].startswith("."):
+                sys.exit(f"{where}: found the label '{row[o.label]}', expected the name of a folder")
+            path = os.path.join(o.images, row[o.file])
+            if not os.path.isfile(path):
+                sys.exit(f"{where}: found no file {path}")
+            rows.append((path, row[o.label], row[o.group] if o.group else path))
+    if not rows:
+        sys.exit(f"{o.table}: found no rows")
+    return rows
+
+
+def link(rows, split_of, out):
+    counts = {}
+    for number, (path, label, group) in enumerate(rows):
+        folder = os.path.join(out, split_of[group], label)
+        os.makedirs(folder, exist_ok=True)
+        os.symlink(os.path.abspath(path), os.path.join(folder, f"{number:06}-{os.path.basename(path)}"))
+        counts.setdefault(split_of[group], []).append(group)
+    print(f"{out}:", ", ".join(f"{split} {len(of)} images of {len(set(of))} groups" for split, of in counts.items()))
+
+
+def main():
+    o = options()
+    rows = rows_of(o)
+    if os.path.exists(o.out):
+        sys.exit(f"{o.out}: exists already, expected a new folder")
+    groups = sorted({group for _, _, group in rows})
+    random.Random(o.seed).shuffle(groups)
+    n = len(groups)
+    for fold in range(o.folds or 1):
+        first, end = (n * fold // o.folds, n * (fold + 1) // o.folds) if o.folds else (0, round(o.test * n))
+        others = groups[:first] + groups[end:]
+        validation = round(o.val * n)
+        split_of = dict.fromkeys(groups[first:end], "test") | dict.fromkeys(others[:validation], "val")
+        split_of |= dict.fromkeys(others[validation:], "train")
+        link(rows, split_of, os.path.join(o.out, str(fold)) if o.folds else o.out)
+
+
+main()

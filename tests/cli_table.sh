@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# scripts/table_to_folders.py: class folders from a table, whose groups stay in one split.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$tmp"
+
+sort_images() { python3 "$repo/scripts/table_to_folders.py" "$@" >out 2>err; }
+no_images() {
+    sort_images "${@:2}" && fail "$*: expected a failure"
+    [[ $(wc -l <err) == 1 && $(<err) == *$1* && ! -e bad ]] || fail "${*:2}: expected one line with '$1'" err
+}
+# groups_of FOLDER: its groups, in order.
+groups_of() { find "$1" -type l -printf '%f\n' | cut -d- -f2 | sort -u; }
+
+# 40 images of 12 groups, three labels
+mkdir -p pictures/deep
+echo "image,who,finding" >table.csv
+for i in {1..40}; do
+    file=deep/$((i % 12))-$i.png
+    touch "pictures/$file"
+    echo "$file,$((i % 12)),finding $((i % 3))" >>table.csv
+done
+columns=(--file image --label finding)
+sort_images table.csv pictures sorted "${columns[@]}" --group who --val 0.25 --test 0.25 || fail "a table" err
+[[ $(find sorted -type l | wc -l) == 40 && $(cat out) == "sorted: "*" of 3 groups"*" of 3 groups"* ]] ||
+    fail "a table: expected 40 links, 3 groups in val and in test" out
+[[ $(readlink -f sorted/*/*/*-5-17.png) == "$tmp/pictures/deep/5-17.png" ]] || fail "a link"
+[[ -z $(for split in train val test; do groups_of sorted/$split; done | sort | uniq -d) ]] ||
+    fail "a group in two splits"
+sort_images table.csv pictures again "${columns[@]}" --group who --val 0.25 --test 0.25 || fail "again" err
+diff -r <(cd sorted && find . | sort) <(cd again && find . | sort) || fail "the same command draws the same"
+
+sort_images table.csv pictures folds "${columns[@]}" --group who --folds 5 || fail "folds" err
+for fold in {0..4}; do
+    [[ $(find folds/$fold -type l | wc -l) == 40 ]] || fail "fold $fold: expected 40 links"
+    comm -12 <(groups_of folds/$fold/train) <(groups_of folds/$fold/test) >both
+    [[ ! -s both ]] || fail "fold $fold: a group in two splits" both
+done
+[[ $(find folds/*/test -type l -printf '%f\n' | sort -u | wc -l) == 40 ]] ||
+    fail "folds: expected each image in one test split"
+
+no_images "sorted: exists already" table.csv pictures sorted "${columns[@]}"
+no_images "found the columns image, who, finding, expected file" table.csv pictures bad
+no_images "line 2: found no file none/deep/1-1.png" table.csv none bad "${columns[@]}"
+printf 'file,label\ndeep/1-1.png,a/b\n' >slash.csv
+no_images "line 2: found the label 'a/b'" slash.csv pictures bad
+printf 'file,label\ndeep/1-1.png\n' >short.csv
+no_images "line 2: found an empty field" short.csv pictures bad
+finish

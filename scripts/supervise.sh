@@ -167,9 +167,9 @@ leave_out() {
 }
 
 # True if another attempt makes sense after `status`; at the start `before` was the newest
-# checkpoint, `taken` the lock, `had` the number of hosts.
+# checkpoint, `taken` the lock, `had` the number of hosts. MPICH's mpirun ends with a killed rank's 9.
 may_pass() {
-    ((status == 76 || status >= 128 || ${#hosts[@]} < had)) ||
+    ((status == 76 || status == 9 || status >= 128 || ${#hosts[@]} < had)) ||
         [[ $(newest) != "$before" && $(claim) != "$taken" ]]
 }
 

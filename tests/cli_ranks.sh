@@ -16,10 +16,16 @@ spins() {
 info=("$build/dn_dist" info --model fashion-mnist-tiny)
 spins 20000 SLURM_STEP_NUM_NODES=2 "${info[@]}"
 spins 0 SLURM_STEP_NUM_NODES=1 "${info[@]}"
+spins 0 MPI_LOCALNRANKS=2 "${info[@]}" # MPICH
 spins 0 SLURM_STEP_NUM_NODES=2 "${info[@]}" --threads 2
 spins 0 SLURM_STEP_NUM_NODES=2 OMP_NUM_THREADS=2 "${info[@]}"
 spins 30000000000 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 spins 7 SLURM_STEP_NUM_NODES=1 GOMP_SPINCOUNT=7 "${info[@]}"
+
+# --- a rank that the launcher of another MPI library started ---
+
+PMI_RANK=1 limited "${info[@]}" >out 2>err && fail "a foreign launcher's rank 1 works" out
+grep -q "its launcher gave it another rank" err || fail "a foreign launcher's rank 1" err
 
 # --- ranks --------------------------------------------------------------------------------------
 

@@ -113,7 +113,7 @@ void dn_allreduce_finish(dn_allreduce *a)
         wait_for(&a->end);
     else
         while (!advance_buckets(a))
-            ;
+            sched_yield();
     dn_note_wait(a->comm->activity, 0);
     a->started = 0;
     atomic_store_explicit(&a->ready, 0, memory_order_relaxed);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <omp.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,14 +213,9 @@ int dn_inflight_partner(const dn_inflight *flight)
 
 void dn_inflight_finish(dn_inflight *flight)
 {
-    while (flight->bucket != NULL) {
-        while (flight->complete < flight->requests) {
-            dn_note_partner(flight->comm->activity, dn_inflight_partner(flight));
-            DN_MPI(MPI_Wait(&flight->request[flight->complete], MPI_STATUS_IGNORE));
-            complete_request(flight);
-        }
-        apply_round(flight);
-        go_on(flight);
+    for (dn_inflight_advance(flight); flight->bucket != NULL; dn_inflight_advance(flight)) {
+        dn_note_partner(flight->comm->activity, dn_inflight_partner(flight));
+        sched_yield();
     }
 }
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
+#include "job/launcher.h"
 #include "job/share.h"
 #include "job/transports.h"
 
@@ -58,6 +59,7 @@ void dn_comm_check(int code, const char *call, const char *function)
         return;
     char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
     int length;
+    sleep(1); /* if a rank was lost, the heartbeat ends this process, with a better message */
     MPI_Error_string(code, reason, &length);
     snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
     abort_job(message);
@@ -104,6 +106,9 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
         abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
+    if (comm->size == 1 && dn_is_launched() && strcmp(dn_launched_rank(), "0") != 0)
+        abort_job("its launcher gave it another rank: expected the mpirun, or srun's --mpi, of the "
+                  "MPI library that dn_dist was built with");
     find_node(comm);
     comm->host = calloc(comm->size, sizeof *comm->host);
     comm->hashes = calloc(comm->size, sizeof *comm->hashes);

@@ -45,7 +45,9 @@ static int env_number(const char *variable)
 
 int dn_launched_ranks(void)
 {
-    const int ranks = env_number("OMPI_COMM_WORLD_LOCAL_SIZE");
+    int ranks = env_number("OMPI_COMM_WORLD_LOCAL_SIZE");
+    if (ranks == 0)
+        ranks = env_number("MPI_LOCALNRANKS"); /* MPICH */
     const int nodes = env_number("SLURM_STEP_NUM_NODES");
     if (ranks > 0 || nodes <= 0)
         return ranks;

@@ -1,6 +1,6 @@
 /*
- * Which launcher started this process (mpirun of Open MPI 4 or 5, srun, another or none), from the
- * environment and /proc; needs no MPI. Not collective.
+ * Which launcher started this process (mpirun of Open MPI 4 or 5 or of MPICH, srun, another or
+ * none), from the environment and /proc; needs no MPI. Not collective.
  */
 #ifndef DN_LAUNCHER_H
 #define DN_LAUNCHER_H

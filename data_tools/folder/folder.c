@@ -37,12 +37,12 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
 }
 
 /* The number of shards of the first split. */
-static int choose_shards(const dn_folder *f, int64_t images)
+static int choose_shards(const dn_folder_writer *k, int64_t images)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < images; i++)
-        bytes += f->image[i].size;
-    return dn_writer_default_shards(1, bytes, images);
+        bytes += k->folder.image[i].size;
+    return dn_writer_shards(&k->writer, 1, bytes, images);
 }
 
 static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
@@ -59,9 +59,8 @@ static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
     }
     dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
-    const int asked = k->writer.options->shards;
     DN_TRY(dn_writer_plan(&k->writer, &with_classes, (const char *const *)f->class_names, count,
-                          asked ? asked : choose_shards(f, count[first_split(f)])));
+                          choose_shards(k, count[first_split(f)])));
     const dn_manifest *const m = k->writer.manifest;
     k->shard = calloc((size_t)m->shards, sizeof *k->shard);
     DN_CHECK(k->shard, DN_ENOMEM, "%s: out of memory", f->source);

@@ -132,13 +132,6 @@ static uint64_t hash_source(const struct make *k)
     return hash;
 }
 
-/* The number of shards of the train split: --shards or a default. */
-static int count_pixel_shards(const struct make *k, int64_t images)
-{
-    const int asked = k->writer.options->shards;
-    return asked ? asked : dn_writer_default_shards(0, 0, images);
-}
-
 static dn_status plan_records(struct make *k, int classes)
 {
     dn_data_info info = k->set->info;
@@ -146,7 +139,7 @@ static dn_status plan_records(struct make *k, int classes)
     dn_pixel_sums sums = {0};
     info.classes = classes;
     DN_TRY(dn_writer_plan(&k->writer, &info, k->class_names, count,
-                          count_pixel_shards(k, count[DN_TRAIN])));
+                          dn_writer_shards(&k->writer, 0, 0, count[DN_TRAIN])));
     dn_manifest *const m = k->writer.manifest;
     dn_pixel_sums_add(&sums, &m->info, k->split[DN_TRAIN].pixels, count[DN_TRAIN]);
     dn_pixel_statistics(&sums, &m->info);
@@ -193,7 +186,8 @@ static dn_status make_records(struct make *k, int *made)
     const dn_manifest *const existing = k->writer.existing;
     const int complete =
         existing &&
-        dn_writer_is_complete(&k->writer, count_pixel_shards(k, existing->split[DN_TRAIN].count));
+        dn_writer_is_complete(&k->writer,
+                              dn_writer_shards(&k->writer, 0, 0, existing->split[DN_TRAIN].count));
     const dn_status found = dn_raw_set_find(k->set, options, source);
     if (found == DN_ENOENT && complete && is_all(k))
         return dn_writer_remove_journal(&k->writer);

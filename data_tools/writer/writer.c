@@ -133,9 +133,11 @@ static void plan_shard(const dn_writer *writer, dn_manifest_shard *shard)
              shard->index, split->shards);
 }
 
-int dn_writer_default_shards(int is_encoded, int64_t bytes, int64_t images)
+int dn_writer_shards(const dn_writer *w, int is_encoded, int64_t bytes, int64_t images)
 {
     enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4 };
+    if (w->options->shards)
+        return w->options->shards;
     const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
     int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
     shards = shards > least ? shards : least;

@@ -73,8 +73,10 @@ accepted "mixed: 66 images, 7 other files skipped, such as mixed/b/looks.jpg, 0 
 grep -q "mixed/b/looks.jpg: its content is neither JPEG nor PNG; skipped" out ||
     fail "a name that promises an image" out
 check data/mixed mixed
-accepted "already complete" FOLDER --source mixed
-accepted "already complete" FOLDER --source mixed --level 9
+accepted "already complete" mixed
+accepted "already complete" FOLDER --source mixed/ --level 9
+refused "--source: found it beside the folder mixed/" mixed/ --source mixed
+refused "--png: found an option of other commands, expected one of 'create_records mixed --help'" mixed --png x.png
 for out in mixed/records ./mixed//b/../records/more; do
     refused "--out: found $out in mixed, whose folders are classes; name one outside" FOLDER --source mixed --out $out
 done

@@ -321,9 +321,8 @@ static dn_status scan_imagenet(dn_folder *f)
 
 const dn_raw_set dn_raw_tiny_imagenet = {
     .info = {.dataset = "TINY_IMAGENET", .channels = 3, .classes = 200},
-    .use = DN_FOR_IMAGES,
+    .use = DN_FOR_IMAGES | DN_FOR_DOWNLOAD,
     .prefix = "tiny_imagenet",
-    .folder = "data/tiny_imagenet",
     .count = {100000, 10000},
     .form = {{.name = "unpacked", .subfolder = "tiny-imagenet-200", .probe = "wnids.txt"}},
     .hint = "get it with --download, or get http://cs231n.stanford.edu/tiny-imagenet-200.zip (md5 "
@@ -336,9 +335,8 @@ const dn_raw_set dn_raw_tiny_imagenet = {
 
 const dn_raw_set dn_raw_imagenet = {
     .info = {.dataset = "IMAGENET", .channels = 3, .classes = DN_IMAGENET_CLASSES},
-    .use = DN_FOR_IMAGES | DN_FOR_VAL_LABELS,
+    .use = DN_FOR_IMAGES | DN_FOR_VAL_LABELS | DN_FOR_DOWNLOAD,
     .prefix = "imagenet",
-    .folder = "data/imagenet",
     .count = {1281167, 50000},
     .form = {{.name = "tar files", .subfolder = "imagenet", .probe = "ILSVRC2012_img_train.tar"},
              {.name = "folders", .subfolder = "imagenet", .probe = "train/"}},

@@ -12,7 +12,6 @@
 
 #include <xxhash.h>
 
-#include "folder/folder.h"
 #include "writer/writer.h"
 #include "writer/pixel_sums.h"
 #include "writer/selection.h"
@@ -217,18 +216,4 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
     free(k.class_names);
     dn_writer_end(&k.writer);
     return status;
-}
-
-dn_status dn_records_make_encoded(const dn_raw_set *set, const dn_records_options *options,
-                                  char out[PATH_MAX], int *made)
-{
-    char source[PATH_MAX];
-    *made = 0;
-    DN_TRY(dn_raw_set_find(set, options, source));
-    const dn_folder_set images = {.info = set->info,
-                                  .prefix = set->prefix,
-                                  .source = source,
-                                  .folder = set->folder,
-                                  .scan = set->scan};
-    return dn_folder_make(&images, options, out, made);
 }

@@ -384,10 +384,8 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     struct make_set k = {.writer = {.options = &asked}, .set = {.options = options}};
     *made = 0;
     dn_status status = dn_record_list(&k.set, files, file);
-    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
-                                    : snprintf(out, PATH_MAX, "data/%s", k.set.name);
-    if (status == DN_OK && length >= PATH_MAX)
-        status = dn_fail(DN_EINVAL, "--out: the path is too long");
+    if (status == DN_OK)
+        status = dn_writer_out(options, k.set.name, out);
     if (status == DN_OK)
         status = check_out(&k.set, out);
     if (status == DN_OK)

@@ -40,6 +40,14 @@ dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
     return dn_failure_report(&failure);
 }
 
+dn_status dn_writer_out(const dn_records_options *options, const char *prefix, char out[PATH_MAX])
+{
+    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
+                                    : snprintf(out, PATH_MAX, "data/%s", prefix);
+    DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
+    return DN_OK;
+}
+
 dn_status dn_writer_begin(dn_writer *w, const char *dataset)
 {
     const char *const folder = w->options->out;

@@ -45,6 +45,9 @@ typedef struct dn_writer {
     dn_progress progress; /* of images */
 } dn_writer;
 
+/* out = the folder of the records: --out, or data/ and the prefix. DN_EINVAL. */
+dn_status dn_writer_out(const dn_records_options *options, const char *prefix, char out[PATH_MAX]);
+
 /* Reads the manifest of existing records. DN_EINVAL if they are of another data set, DN_ECORRUPT if
  * dataset.json is damaged or another program's. */
 dn_status dn_writer_begin(dn_writer *w, const char *dataset);

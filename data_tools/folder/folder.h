@@ -87,6 +87,9 @@ dn_status dn_folder_warn_of_doubles(const dn_folder *f);
 dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
 void dn_folder_free_names(char **names, int count);
 
+/* *has = 1 if there is a folder in `path`. Errors as of dn_folder_names. */
+dn_status dn_folder_has_folders(const char *path, int *has);
+
 /* The index of `name` in names(count), which are sorted by code point, or -1. */
 int dn_folder_find_name(const char *name, char **names, int count);
 

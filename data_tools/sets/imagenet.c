@@ -244,29 +244,21 @@ static dn_status load_truth(struct scan *s)
     return status;
 }
 
-/* 1 if there is any folder in `path`. */
-static int has_folders(const char *path)
-{
-    char **names;
-    int count;
-    int64_t others = 0;
-    const dn_status status = dn_folder_names(path, &names, &count, &others);
-    dn_folder_free_names(names, count);
-    return status == DN_OK && count > 0;
-}
-
 static dn_status scan_val(struct scan *s)
 {
     dn_folder *const f = s->folder;
     const layout *const l = s->layout;
     char path[PATH_MAX];
+    int has_classes = 0;
     const char *const asked = f->options->val_labels;
     const int is_tar = !is_below(f, "val", path),
               is_listed = is_below(f, l->list, s->list.path) && is_below(f, l->val_images, path);
     DN_CHECK(!is_tar || is_below(f, l->val_tar, path), DN_ENOENT,
              "%s: found no validation images in val%s%s; --val-fraction takes them from train",
              f->source, l->val_tar ? " nor in " : "", l->val_tar ? l->val_tar : "");
-    if (!is_tar && !is_listed && !asked && is_below(f, "val", path) && has_folders(path))
+    if (!is_tar && !is_listed && !asked && is_below(f, "val", path))
+        DN_TRY(dn_folder_has_folders(path, &has_classes));
+    if (has_classes)
         return dn_folder_scan_other(f, path, DN_TEST);
     if (asked)
         DN_CHECK(snprintf(s->list.path, PATH_MAX, "%s", asked) < PATH_MAX, DN_EINVAL,

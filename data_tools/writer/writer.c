@@ -295,9 +295,8 @@ static uint64_t journal_key(const dn_writer *writer, uint64_t source)
 static int64_t images_left(const dn_writer *w)
 {
     int64_t images = 0;
-    size_t size;
     for (int i = 0; i < w->manifest->shards; i++)
-        if (!dn_journal_find(&w->journal, &w->manifest->shard[i], &size))
+        if (!dn_journal_find(&w->journal, &w->manifest->shard[i], NULL))
             images += w->manifest->shard[i].count;
     return images;
 }
@@ -390,8 +389,7 @@ struct job {
 static dn_status make_shard_if_missing(void *context, dn_manifest_shard *shard)
 {
     const struct job *const job = context;
-    size_t size;
-    if (dn_journal_find(&job->writer->journal, shard, &size))
+    if (dn_journal_find(&job->writer->journal, shard, NULL))
         return DN_OK;
     DN_TRY(dn_writer_check_stop(job->writer));
     DN_TRY(job->run(job->context, shard));

@@ -9,10 +9,6 @@ records=$build/$program
 
 check() { limited "$python" "$here/folder.py" check "$@" >out 2>&1 || fail "check $*" out; }
 
-# images OUT SPLIT: how many.
-images() { "$python" -c 'import json, sys
-print(json.load(open(sys.argv[1] + "/dataset.json"))["splits"][sys.argv[2]]["count"])' "$@"; }
-
 "$python" "$here/folder.py" make "$tmp" || fail "the folders could not be made"
 
 # Options
@@ -94,13 +90,11 @@ refused "two/mixed-train-00002-of-00004.h5: image +([0-9]) at byte +([0-9]) is d
 accepted "written" FOLDER --source mixed --out seed --seed 2
 cmp -s data/mixed/mixed-test-00000-of-00001.h5 seed/mixed-test-00000-of-00001.h5 &&
     fail "--seed 2 draws as seed 1"
-accepted "written" FOLDER --source mixed --out half --val-fraction 0.5 --classes B,b
-[[ $(images half train) == 20 && $(images half test) == 21 ]] || fail "--val-fraction 0.5" out
+accepted "train 20 in 1 shards, test 21 in 2" FOLDER --source mixed --out half --val-fraction 0.5 --classes B,b
 accepted "2 classes" FOLDER --source mixed --out comma --classes 'b,a\, b'
 grep -q '"a, b"' comma/dataset.json || fail "--classes: a name with a comma"
 refused 'found no class "a" in mixed' FOLDER --source mixed --out comma2 --classes 'b,a, b'
-accepted "3 classes" FOLDER --source mixed --out few --classes "B,b,Été" --limit 3
-[[ $(($(images few train) + $(images few test))) == 9 ]] || fail "--limit 3" out
+accepted "train 8 in 1 shards, test 1 in 1" FOLDER --source mixed --out few --classes "B,b,Été" --limit 3
 
 # Another source
 cp -r mixed/b more
@@ -136,7 +130,6 @@ grep -q "^warning: splits: 1 of 3 classes have no image in the test split, and s
     grep -q "^warning: splits: 2 of 3 classes have no image in the val split, .*; the first is x$" out ||
     fail "classes that no split judges" out
 accepted "already complete" FOLDER --source splits --out v
-[[ $(images v test) == 6 && $(images v val) == 5 ]] || fail "the counts of test and val" v/dataset.json
 works verify v
 works info v
 grep -qE "^images +15 +6 +5$" out && grep -qE "^  z +5 +1 +5$" out || fail "info of three splits" out

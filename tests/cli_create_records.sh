@@ -34,7 +34,7 @@ options_of() { # WORD...: what its --help lists
 [[ $(options_of SVHN -h) == "--source "*" --extra --download "* ]] || fail "SVHN -h" out
 [[ $(options_of svhn -h) != *--on-bad-image* ]] || fail "svhn -h" out
 [[ $(options_of FOLDER --help) == *" --on-bad-image "* ]] || fail "FOLDER --help" out
-grep -q "^Usage: create_records FOLDER \[options\]" out || fail "FOLDER --help" out
+says "^Usage: create_records FOLDER \[options\]" "FOLDER --help"
 refused "did you mean 'verify'?" verfy --help
 refused "did you mean 'verify'?" help verfy
 [[ $(limited "$build/create_records" help info) == "$(limited "$build/create_records" info --help)" ]] || fail "help info"
@@ -117,8 +117,7 @@ for line in "get      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz" \
 done
 flock --shared data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
     fail "two at once in one folder: accepted" out
-grep -q "data/cifar10: another create_records is making records there" out ||
-    fail "two at once in one folder" out
+says "data/cifar10: another create_records is making records there" "two at once in one folder"
 
 # Another source, even if only one byte differs, is refused with nothing changed
 black_cifar other
@@ -135,12 +134,6 @@ accepted "everything verified" verify data/cifar10
 put data/cifar10/cifar10-train.tfrecord-00002-of-00004 100000 '\x0b'
 refused "cifar10-train.tfrecord-00002-of-00004: record" verify data/cifar10
 rm -rf elsewhere
-
-if find_python h5py numpy && command -v zstd >/dev/null; then
-    limited "$python" "$here/read_shard.py" data/cifar10 >out 2>&1 || fail "read_shard.py" out
-else
-    untried "an independent reader, for lack of python3-h5py or zstd"
-fi
 
 # Disks
 if mkdir disk && mount -t tmpfs -o size=9m tmpfs disk 2>/dev/null; then
@@ -173,6 +166,11 @@ if [[ -d $package ]]; then
         FASHION_MNIST --source fashion
     accepted "train 60000 in 2 shards, test 10000 in 1; mean 0.2860, std 0.3530" \
         FASHION_MNIST --out records --shards 2
+    if find_python h5py numpy && command -v zstd >/dev/null; then
+        limited "$python" "$here/read_shard.py" records >out 2>&1 || fail "read_shard.py" out
+    else
+        untried "an independent reader, for lack of python3-h5py or zstd"
+    fi
     if command -v script >/dev/null; then # the last to go on a narrow terminal
         for level in 6 10 15 19; do # until it takes long enough to be told
             rm -rf narrow

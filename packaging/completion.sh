@@ -5,9 +5,9 @@
 set -euo pipefail
 shell=$1 program=$2 name=$(basename "$2")
 
-# The first words: lines "  WORD  text" below "commands:" or "NAME", and "NAME WORD DIR" of the usage.
+# The first words: lines "  WORD  text" below "commands:" or "NAME", and "NAME WORD" of the usage.
 words=$("$program" --help | awk -v name="$name" '
-    $1 == name && $2 ~ /^[a-z-]+$/ && $3 ~ /^[A-Z]/ { print $2 }
+    $1 == name && $2 ~ /^[a-z]/ { print $2 }
     /^(commands:|NAME)/ { listing = 1; next }
     /^$/ { listing = 0 }
     listing && /^  [^ ]/ { print $1 }' | sort -u | xargs)

@@ -101,6 +101,7 @@ completes "runs runs.ini" dn_dist predict --json ru
 completes "a file" dn_dist eval --checkpoint a
 completes "--help --version" dn_dist models ""
 completes verify create_records ver
+completes list create_records li
 completes runs create_records ru
 completes runs create_records verify ru
 completes "runs runs.ini" create_records from-tfrecord ru

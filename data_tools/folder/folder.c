@@ -217,23 +217,19 @@ static dn_status compare_existing(dn_folder_writer *k, int *complete)
     return DN_OK;
 }
 
-static dn_status find_images(const dn_raw_set *set, dn_folder *f)
-{
-    dn_progress_begin(&f->finding, "looking for images:", "images", 0);
-    const dn_status status = set->scan(f);
-    dn_progress_end(&f->finding);
-    return status;
-}
-
 static dn_status make_records(dn_folder_writer *k, const dn_raw_set *set, const dn_data_info *info,
                               int *made)
 {
+    dn_folder *const f = &k->folder;
     uint64_t listing;
     int complete;
     dn_status status;
     DN_TRY(dn_writer_begin(&k->writer, info->dataset));
-    DN_TRY(find_images(set, &k->folder));
-    DN_TRY(dn_folder_list(&k->folder, &listing));
+    dn_progress_begin(&f->finding, "looking for images:", "images", 0);
+    status = set->scan(f);
+    dn_progress_end(&f->finding);
+    DN_TRY(status);
+    DN_TRY(dn_folder_list(f, &listing));
     DN_TRY(plan_folder(k, info));
     DN_TRY(compare_existing(k, &complete));
     if (complete)

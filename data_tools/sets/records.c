@@ -42,7 +42,8 @@ static void keep_images(dn_raw_split *split, size_t size, const int *label, int6
     split->count = kept;
 }
 
-/* Keeps the classes of --classes. */
+/* Keeps the classes of --classes: names(*classes), in the set's order, which the new labels index.
+ */
 static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                             int *classes)
@@ -93,21 +94,6 @@ static dn_status draw_split(const dn_raw_set *set, const dn_records_options *opt
                 "%" PRId64 " test images are left out",
                 source, test->count, left_out);
     return status;
-}
-
-/* Keeps the selected images of both splits; with --val-fraction the test split is drawn from the
- * train split. names(*classes) = the remaining class names in the set's order, which the labels
- * index. DN_EINVAL if a split is empty. */
-static dn_status select_images(const dn_raw_set *set, const dn_records_options *options,
-                               const char *source, dn_raw_split split[DN_SPLITS],
-                               const char **names, int *classes)
-{
-    DN_TRY(keep_asked(set, options, source, split, names, classes));
-    if (options->val_fraction > 0)
-        DN_TRY(draw_split(set, options, source, split, *classes));
-    DN_CHECK(split[DN_TEST].count > 0, DN_EINVAL,
-             "%s: found no image for the test split, expected at least one", source);
-    return DN_OK;
 }
 
 /* ---- from the raw data set to shards ---- */
@@ -192,7 +178,11 @@ static dn_status make_records(struct make *k, int *made)
         return dn_writer_remove_journal(&k->writer);
     DN_TRY(found);
     DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
-    DN_TRY(select_images(k->set, options, source, k->split, k->class_names, &classes));
+    DN_TRY(keep_asked(k->set, options, source, k->split, k->class_names, &classes));
+    if (options->val_fraction > 0)
+        DN_TRY(draw_split(k->set, options, source, k->split, classes));
+    DN_CHECK(k->split[DN_TEST].count > 0, DN_EINVAL,
+             "%s: found no image for the test split, expected at least one", source);
     DN_TRY(plan_records(k, classes));
     DN_TRY(dn_writer_check_channels(&k->writer, source));
     DN_TRY(dn_writer_check_source(&k->writer, source));

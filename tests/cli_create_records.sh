@@ -42,16 +42,10 @@ accepted "create_records from-tfrecord FILES...|DIR  make records" help
 accepted "create_records " --version
 refused "found no data set's name; see --help" --jobs 1
 refused 'found "STL", expected a folder or one of CIFAR10, CIFAR100, MNIST, FASHION_MNIST, SVHN,' STL
-refused "--frobnicate: found an unknown option, expected one of 'create_records --help'" CIFAR10 --frobnicate
 refused "--sorce: found an unknown option, expected one of 'create_records --help'; did you mean '--source'?" CIFAR10 --sorce=x
-refused "--val: found an unknown option, expected one of 'create_records --help'; did you mean '--val-" CIFAR10 --val 0.1
-refused "-level: found an unknown option, expected one of 'create_records --help'; did you mean '--level'?" CIFAR10 -level 3
 refused "FOLDER, list, info, inspect, verify, from-tfrecord, to-tfrecord; did you mean 'CIFAR10'?" CIFAR-10
 refused "did you mean 'verify'?" verfy data
-refused "--out: found '', expected DIR" CIFAR10 --out ''
 refused "takes one folder" verify ''
-refused "--val-fraction: found 'a_b', expected a number between 0 and 1" CIFAR10 --val_fraction=a_b
-refused "--shards: found '4x', expected a whole number from 1 to 99999" CIFAR10 --shards 4x
 refused "--json: found 'maybe', expected true|yes|on|1 or false|no|off|0" info data --json=maybe
 refused "takes one folder" verify
 refused "found more words" CIFAR10 extra

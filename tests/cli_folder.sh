@@ -22,8 +22,6 @@ done
 mkdir pictures && limited "$records" FOLDER --source pictures) >out 2>&1 && fail "a path that is too long: accepted"
 says "^create_records: pictures: cannot read: File name too long$" "a path that is too long"
 rm -r 000*
-refused "--val-fraction: found '1'" FOLDER --source mixed --val-fraction 1
-refused "--limit: found '0'" FOLDER --source mixed --limit 0
 refused "--on-bad-image: found 'go'" FOLDER --source mixed --on-bad-image go
 refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
 refused "--on-bad-image: found an option of other commands, expected one of 'create_records CIFAR10 --help'" CIFAR10 --on-bad-image skip
@@ -174,7 +172,6 @@ converted() {
         fail "converted $out $*" out
 }
 refused "--quality: found it without --short-side or --exif apply" FOLDER --source sizes --quality 90
-refused "--short-side: found '0', expected a whole number from 1 to 65500" FOLDER --source sizes --short-side 0
 accepted "sizes: 22 images, 0 other files skipped, 0 bad images left out; 8 not turned as EXIF says" FOLDER \
     --source sizes --out s0
 converted s0 0 0 ignore

@@ -370,19 +370,14 @@ static void test_malformed(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crc_vectors),
-                                       cmocka_unit_test(test_golden_example),
-                                       cmocka_unit_test(test_golden_write),
-                                       cmocka_unit_test(test_golden_read),
-                                       cmocka_unit_test(test_cut_short),
-                                       cmocka_unit_test(test_one_bit_changed),
-                                       cmocka_unit_test(test_refused_write),
-                                       cmocka_unit_test(test_labels),
-                                       cmocka_unit_test(test_tolerance),
-                                       cmocka_unit_test(test_no_label),
-                                       cmocka_unit_test(test_malformed),
-                                       cmocka_unit_test(test_raw),
-                                       cmocka_unit_test(test_amplified)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc_vectors),   cmocka_unit_test(test_golden_example),
+        cmocka_unit_test(test_golden_write),  cmocka_unit_test(test_golden_read),
+        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_one_bit_changed),
+        cmocka_unit_test(test_refused_write), cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_tolerance),     cmocka_unit_test(test_no_label),
+        cmocka_unit_test(test_malformed),     cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_amplified)};
     for (int i = 0; i < CLASSES; i++)
         names[i] = "a class";
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,9 +219,7 @@ static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
 
 /* ---- all of it ---- */
 
-/* Threads share the shards of pixels, but the images of an encoded shard, as the shards may be
- * large.
- */
+/* Threads share the shards of pixels, but the images of an encoded shard, which may be large. */
 static void verify_shards(struct verify *v)
 {
     const int is_encoded = dn_is_encoded(&v->manifest->info);

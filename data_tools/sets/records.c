@@ -42,8 +42,7 @@ static void keep_images(dn_raw_split *split, size_t size, const int *label, int6
     split->count = kept;
 }
 
-/* Keeps the classes of --classes: names(*classes), in the set's order, which the new labels index.
- */
+/* Keeps the classes of --classes. names(*classes) = their names, which the new labels index. */
 static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                             int *classes)

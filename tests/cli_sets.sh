@@ -181,10 +181,9 @@ refused "ILSVRC2012_img_val.tar: found no ILSVRC2012_val_00000010.JPEG in it" \
 refused "flat/val/ILSVRC2012_val_00000010.JPEG: cannot read: No such file" \
     IMAGENET --source imagenet/flat --val-labels imagenet/by_name.txt
 size=$(stat -c %s imagenet/tars/ILSVRC2012_img_train.tar)
+mkdir cuts
 for cut in 100 600 2000 $((size / 2)); do
-    head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cut
-    cp cut imagenet/tars/ILSVRC2012_img_train.tar.new
-    mkdir -p cuts && mv imagenet/tars/ILSVRC2012_img_train.tar.new cuts/ILSVRC2012_img_train.tar
+    head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cuts/ILSVRC2012_img_train.tar
     refused "cuts/ILSVRC2012_img_train.tar: " IMAGENET --source cuts
 done
 "$python" - cuts/ILSVRC2012_img_train.tar <<'END'

@@ -34,7 +34,7 @@ options_of() { # WORD...: what its --help lists
 [[ $(options_of SVHN -h) == "--source "*" --extra --download "* ]] || fail "SVHN -h" out
 [[ $(options_of svhn -h) != *--on-bad-image* ]] || fail "svhn -h" out
 [[ $(options_of FOLDER --help) == *" --on-bad-image "* ]] || fail "FOLDER --help" out
-says "^Usage: create_records FOLDER \[options\]" "FOLDER --help"
+printed "^Usage: create_records FOLDER \[options\]" "FOLDER --help"
 refused "did you mean 'verify'?" verfy --help
 refused "did you mean 'verify'?" help verfy
 [[ $(limited "$build/create_records" help info) == "$(limited "$build/create_records" info --help)" ]] || fail "help info"
@@ -111,7 +111,7 @@ for line in "get      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz" \
 done
 flock --shared data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
     fail "two at once in one folder: accepted" out
-says "data/cifar10: another create_records is making records there" "two at once in one folder"
+printed "data/cifar10: another create_records is making records there" "two at once in one folder"
 
 # Another source, even if only one byte differs, is refused with nothing changed
 black_cifar other

@@ -20,7 +20,7 @@ refused "nowhere: cannot read: No such file" FOLDER --source nowhere
     mkdir "$name" && cd "$name"
 done
 mkdir pictures && limited "$records" FOLDER --source pictures) >out 2>&1 && fail "a path that is too long: accepted"
-says "^create_records: pictures: cannot read: File name too long$" "a path that is too long"
+printed "^create_records: pictures: cannot read: File name too long$" "a path that is too long"
 rm -r 000*
 refused "--on-bad-image: found 'go'" FOLDER --source mixed --on-bad-image go
 refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
@@ -38,9 +38,9 @@ if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null
     for how in stop skip; do
         limited "${plainly[@]}" "$records" FOLDER --source locked --on-bad-image $how >out 2>&1 &&
             fail "an unreadable file: accepted with --on-bad-image $how"
-        says "^create_records: $first: cannot read: Permission denied" "an unreadable file with --on-bad-image $how"
+        printed "^create_records: $first: cannot read: Permission denied" "an unreadable file with --on-bad-image $how"
     done
-    says "skip leaves out bad images, no unreadable files" "an unreadable file"
+    printed "skip leaves out bad images, no unreadable files" "an unreadable file"
     # nor is a class, or a split, that cannot be reached none
     mkdir -p behind/there/b splits-behind/train
     chmod 644 "$first"
@@ -51,7 +51,7 @@ if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null
     for path in locked/c splits-behind/val; do
         limited "${plainly[@]}" "$records" FOLDER --source "${path%/*}" >out 2>&1 &&
             fail "$path, which cannot be reached: accepted"
-        says "^create_records: $path: cannot read: Permission denied" "$path, which cannot be reached"
+        printed "^create_records: $path: cannot read: Permission denied" "$path, which cannot be reached"
     done
     chmod 755 behind
 else
@@ -62,7 +62,7 @@ rm -rf locked behind splits-behind data
 # Odd files and names; a drawn test split; the same bytes on any number of threads
 accepted "mixed: 66 images, 7 other files skipped, such as mixed/b/looks.jpg, 0 bad images left out" FOLDER --source mixed --jobs 2
 [[ -f data/mixed/mixed-train-00000-of-00001.h5 ]] || fail "the default folder and names" out
-says "mixed/b/looks.jpg: its content is neither JPEG nor PNG; skipped" "a name that promises an image"
+printed "mixed/b/looks.jpg: its content is neither JPEG nor PNG; skipped" "a name that promises an image"
 check data/mixed mixed
 accepted "already complete" mixed
 accepted "already complete" FOLDER --source mixed/ --level 9
@@ -77,7 +77,7 @@ accepted "written" FOLDER --source mixed --out two --shards 4 --jobs 2
 diff -r one two || fail "other bytes on other threads"
 check one mixed
 accepted "; everything verified" verify one
-says "one: mixed, 5 classes, encoded images, " "verify's line"
+printed "one: mixed, 5 classes, encoded images, " "verify's line"
 put two/mixed-train-00002-of-00004.h5 9000 'x'
 refused "two/mixed-train-00002-of-00004.h5: image +([0-9]) at byte +([0-9]) is damaged: " verify two
 
@@ -108,7 +108,7 @@ refused "--val-fraction: found the folder splits/val" FOLDER --source splits --v
 cp -r splits/val splits/valid
 ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
-says "^warning: splits/valid: skipped, as it is beside train" "a sibling of train"
+printed "^warning: splits/valid: skipped, as it is beside train" "a sibling of train"
 [[ $(grep -c "^warning: splits/x: a dangling link; skipped" out) == 1 ]] || fail "a dangling link" out
 rm -r splits/valid splits/x
 # both: val judges runs, and is a split of its own
@@ -116,8 +116,8 @@ cp -r splits/val splits/test
 cp -r splits/val saved
 rm -r splits/val/x splits/test/z/[1-4].jpg
 accepted "train 15 in 1 shards, test 6 in 1, val 5 in 1; mean " FOLDER --source splits --out v
-says "^warning: splits: 1 of 3 classes have no image in the test split, and so no score there; the first is y$" "test's classes"
-says "^warning: splits: 2 of 3 classes have no image in the val split, .*; the first is x$" "val's classes"
+printed "^warning: splits: 1 of 3 classes have no image in the test split, and so no score there; the first is y$" "test's classes"
+printed "^warning: splits: 2 of 3 classes have no image in the val split, .*; the first is x$" "val's classes"
 accepted "already complete" FOLDER --source splits --out v
 works verify v
 works info v
@@ -136,7 +136,7 @@ for unlabelled in splits/test splits/test/pictures; do
     mkdir -p "$unlabelled"
     cp splits/val/z/*.jpg "$unlabelled"
     accepted "test 5 in 1" FOLDER --source splits --out unlabelled
-    says "^warning: splits/test: skipped, as it is beside train" "$unlabelled"
+    printed "^warning: splits/test: skipped, as it is beside train" "$unlabelled"
 done
 rm -r unlabelled
 rm -r splits/test splits/val
@@ -241,7 +241,7 @@ truncate -s -1 parts/many-train-00002-of-00050.h5
 put parts/many-train-00001-of-00050.h5 2000 Z
 touch parts/many-train-00049-of-00050.h5.partial
 many parts
-says "shards are whole; continuing" "all was made anew"
+printed "shards are whole; continuing" "all was made anew"
 diff -r whole parts || fail "other bytes after two interruptions"
 rm -r parts
 cut KILL parts 00003 || true
@@ -292,9 +292,9 @@ refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman 
 accepted "bad: 10 images, 0 other files skipped, 6 bad images left out" FOLDER \
     --source bad --out bad-records --on-bad-image skip
 for name in arithmetic empty short undecodable to_nothing; do
-    says "^warning: bad/x/$name.jpg: .*; left out" "$name.jpg is not named"
+    printed "^warning: bad/x/$name.jpg: .*; left out" "$name.jpg is not named"
 done
-says "^warning: bad/x/to_itself: .*; left out" "a link to itself is not named"
+printed "^warning: bad/x/to_itself: .*; left out" "a link to itself is not named"
 truncate -s 70000000 bad/x/0.jpg
 refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" FOLDER --source bad
 rm bad/x/?.jpg

@@ -130,7 +130,7 @@ mkdir later later/tiff
 cp mixed/b/[0-5].jpg later/tiff
 accepted "3 classes, encoded images, test 6 in 1 shards; mean " FOLDER --source later --like kinds.records --out later.records
 silent "one class" "of one of another class"
-says "^warning: later: 2 of 3 classes have no image in the test split, and so no score there; the first is B$" "classes that have no score"
+printed "^warning: later: 2 of 3 classes have no image in the test split, and so no score there; the first is B$" "classes that have no score"
 accepted "already complete" FOLDER --source later --like kinds.records --out later.records
 "$python" - <<'PY' || fail "--like: the classes, mean or std"
 import json

@@ -16,7 +16,7 @@ check() { limited "$python" "$here/sets.py" "$@" >out 2>&1 || fail "check $*" ou
 # MNIST
 raw=mnist/MNIST/raw
 accepted "train 120 in 4 shards, test 40 in 2" MNIST --source mnist --out m
-says "found 120 images for the train split, the authors' files have 60000" "MNIST: a number of images that is not the authors'"
+printed "found 120 images for the train split, the authors' files have 60000" "MNIST: a number of images that is not the authors'"
 check pixels m $raw/train.npz train
 check pixels m $raw/test.npz test
 check classes m 0 1 2 3 4 5 6 7 8 9
@@ -39,7 +39,7 @@ plainly=()
 ((EUID != 0)) || plainly=(setpriv --bounding-set=-dac_override,-dac_read_search)
 if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" ls closed >/dev/null 2>&1; then
     limited "${plainly[@]}" "$build/$program" MNIST --source closed >out 2>&1 && fail "an unreadable source: accepted"
-    says "^create_records: closed: cannot read: Permission denied" "an unreadable source"
+    printed "^create_records: closed: cannot read: Permission denied" "an unreadable source"
 else
     untried "an unreadable source: this user reads any"
 fi
@@ -47,7 +47,7 @@ chmod 755 closed
 
 # SVHN
 accepted "train 60 in 4 shards, test 20 in 2" SVHN --source svhn --out s
-says "svhn/train_32x32.mat: found SHA-256 .*; not the authors' file" "SVHN: a digest"
+printed "svhn/train_32x32.mat: found SHA-256 .*; not the authors' file" "SVHN: a digest"
 check pixels s svhn/train.npz train
 check pixels s svhn/test.npz test
 accepted "train 90 in 4 shards" SVHN --source svhn --out x --extra
@@ -99,7 +99,7 @@ refused "CIFAR100: found one class, expected 2 or more" CIFAR100 --classes worm 
 check classes c2 apple worm
 for state in written "already complete"; do # as many shards as images, where these are few
     accepted "train 2 in 2 shards, test 2 in 2" CIFAR100 --classes worm,apple --limit 1 --out c3
-    says "; $state$" "few images: expected $state"
+    printed "; $state$" "few images: expected $state"
 done
 refused 'found no class "worms" in CIFAR100; did you mean '"'worm'?" CIFAR100 --classes apple,worms
 
@@ -157,7 +157,7 @@ accepted "already complete" IMAGENET --source imagenet/tars --out i
 accepted "written" IMAGENET --source imagenet/tars --out tars
 diff -r i tars || fail "other bytes from tar files"
 limited "$build/$program" inspect tars --sample 0 >out 2>&1
-says "^file     train/n01/" "the name of a file in a tar file"
+printed "^file     train/n01/" "the name of a file in a tar file"
 for list in by_name.txt by_label.txt ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt; do
     accepted "already complete" IMAGENET --source imagenet/flat --val-labels imagenet/$list --out i
     accepted "already complete" IMAGENET --source imagenet/tars --val-labels imagenet/$list --out i

@@ -36,7 +36,7 @@ diff -r slim.records slim.one || fail "other bytes on another number of threads"
 converted imagenet "imagenet.records, 3 classes, encoded images, train 30 in 1 shards, test 8 in 1" \
     imagenet/*
 "$records" from-tfrecord imagenet/* --out imagenet.records >out
-says "3 classes, labels from 1 on; names: image/class/text" "names of imagenet"
+printed "3 classes, labels from 1 on; names: image/class/text" "names of imagenet"
 converted tfds "digits, 3 classes, 1x6x6, train 20 in 4 shards, test 5 in 1" tfds/*.tfrecord-*
 grep -q "found no image to train on of 1 classes, as of cat" <("$records" from-tfrecord \
     tfds/*.tfrecord-* --out tfds.records 2>&1) || fail "a class without images"
@@ -126,7 +126,7 @@ done
 accepted "3 bad records left out" from-tfrecord drawn/all.tfrecord bad/{labels,undecodable,no-image} \
     --out skipped --on-bad-image skip
 for name in labels undecodable no-image; do
-    says "^warning: bad/$name: record . at byte .*; left out" "$name is not named"
+    printed "^warning: bad/$name: record . at byte .*; left out" "$name is not named"
 done
 refused "found no sound record" from-tfrecord bad/no-image --on-bad-image skip --out x
 [[ ! -e x && ! -e data ]] || fail "a folder after a failure"
@@ -156,7 +156,7 @@ stay() { # FILE: with other bytes it ends to-tfrecord, and stays
     cp -r slim.tfrecords there
     echo mine >"there/$1"
     refused "there/$1: found " to-tfrecord slim.records --out there
-    says "move it away, or name another --out" "to-tfrecord over $1"
+    printed "move it away, or name another --out" "to-tfrecord over $1"
     [[ $(cat "there/$1") == mine ]] || fail "to-tfrecord: $1 was replaced"
     rm "there/$1"
     accepted "TFRecords written" to-tfrecord slim.records --out there
@@ -214,7 +214,7 @@ refused "found it in kept/../data/cifar/" from-tfrecord data/cifar --out kept/..
 ln -s "$tmp/data/cifar" links
 refused "found it in data/cifar" from-tfrecord links --out data/cifar
 refused "data/cifar: found cifar-t" from-tfrecord slim --out data/cifar
-says "which create_records did not note; move all of such names away, or name another --out" "TFRecords of such names"
+printed "which create_records did not note; move all of such names away, or name another --out" "TFRecords of such names"
 diff -r kept data/cifar || fail "TFRecords of such names are not as they were"
 refused "slim.kept, where the records are to be" from-tfrecord slim.kept --out slim.kept
 accepted "everything verified" verify slim.kept

@@ -23,8 +23,6 @@
 #include "inspect/inspect.h"
 #include "tfrecord/tfrecord.h"
 
-static const char folder_name[] = "FOLDER";
-
 static dn_status print_summary(const char *folder, const char *what)
 {
     dn_manifest *m;
@@ -145,18 +143,20 @@ static void print_help(void)
 {
     enum { COLUMN = 50 };
     printf("%-*smake the records of a data set\n", COLUMN, "Usage: create_records NAME [options]");
+    printf("%-*sthe same as FOLDER --source DIR\n", COLUMN, "       create_records DIR [options]");
     for (const struct command *c = commands; c < commands + COMMANDS; c++) {
         const int used = printf("       create_records %s %s", c->name, c->words ? c->words : "");
         printf("%*s%s\n", COLUMN - used, "", c->help);
     }
     printf("\n"
            "NAME             default DIR of --out\n");
-    for (const dn_raw_set *const *set = dn_raw_sets; *set; set++)
-        printf("  %-14s %s\n", (*set)->info.dataset, (*set)->folder);
-    printf("  %-14s data/ and the name of --source: any tree of class folders\n"
-           "\n"
-           "options; 'create_records NAME --help' lists those of one set; defaults in [brackets]\n",
-           folder_name);
+    for (const dn_raw_set *const *s = dn_raw_sets; *s; s++)
+        printf("  %-14s data/%s\n", (*s)->info.dataset,
+               (*s)->prefix ? (*s)->prefix
+                            : " and the name of --source: any tree of class folders");
+    printf(
+        "\n"
+        "options; 'create_records NAME --help' lists those of one set; defaults in [brackets]\n");
     dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL);
     printf(
         "\n"
@@ -166,76 +166,44 @@ static void print_help(void)
         "of another source are not replaced.\n");
 }
 
-/* Sets *set or *command to the one of that name; both are NULL for FOLDER. */
+/* Sets *set or *command to the one of that name; a folder of the user's stands for FOLDER. */
 static dn_status find_name(const char *name, const dn_raw_set **set, const struct command **command)
 {
-    char known[256] = "";
     dn_nearest nearest = {.word = name};
     *set = NULL;
     *command = NULL;
-    for (const struct command *c = commands; c < commands + COMMANDS; c++) {
-        if (strcmp(c->name, name) == 0) {
-            *command = c;
-            return DN_OK;
-        }
-        dn_nearest_try(&nearest, c->name);
-    }
     for (const dn_raw_set *const *s = dn_raw_sets; *s; s++) {
         if (strcasecmp((*s)->info.dataset, name) == 0) {
             *set = *s;
             return DN_OK;
         }
         dn_nearest_try(&nearest, (*s)->info.dataset);
-        const size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s, ", (*s)->info.dataset);
     }
-    dn_nearest_try(&nearest, folder_name);
-    if (strcasecmp(name, folder_name) == 0)
-        return DN_OK;
-    DN_CHECK(
-        !dn_is_folder(name), DN_EINVAL,
-        "%s: found a folder, expected the name of a data set; records of a folder of pictures: "
-        "create_records FOLDER --source %s",
-        name, name);
-    return dn_fail(DN_EINVAL, "found the data set \"%s\", expected one of %s%s%s", name, known,
-                   folder_name, dn_nearest_hint(&nearest, ""));
-}
-
-/* Writes the TFRecords that are asked for and missing. */
-static dn_status keep_tfrecords(const char *folder, const dn_records_options *options)
-{
-    int made;
-    return options->tfrecords == DN_TFRECORDS_KEEP ? dn_to_tfrecord(folder, NULL, &made) : DN_OK;
-}
-
-static dn_status make_folder(const dn_raw_set *set, const dn_records_options *options)
-{
-    char out[PATH_MAX];
-    int made;
-    DN_TRY(set ? dn_records_make_encoded(set, options, out, &made)
-               : dn_folder_make(NULL, options, out, &made));
-    DN_TRY(keep_tfrecords(out, options));
-    return print_summary(out, made ? "written" : "already complete");
+    for (const struct command *c = commands; c < commands + COMMANDS; c++)
+        if (dn_nearest_try(&nearest, c->name)) {
+            *command = c;
+            return DN_OK;
+        }
+    DN_CHECK(dn_is_folder(name), DN_EINVAL, "found \"%s\", expected a folder or one of %s%s", name,
+             nearest.known, dn_nearest_hint(&nearest, ""));
+    *set = &dn_raw_folder;
+    return DN_OK;
 }
 
 static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
 {
-    int made;
-    if (set->scan)
-        return make_folder(set, options);
-    if (!options->out)
-        options->out = set->folder;
-    DN_TRY(dn_records_make(set, options, &made));
-    DN_TRY(keep_tfrecords(options->out, options));
-    return print_summary(options->out, made ? "written" : "already complete");
-}
-
-/* The bits of options that the command, the set, or (both NULL) FOLDER takes. */
-static int use_of(const struct command *command, const dn_raw_set *set)
-{
-    return command ? command->use
-           : set   ? set->use | DN_FOR_DOWNLOAD
-                   : DN_FOR_IMAGES | DN_FOR_FOLDER;
+    char out[PATH_MAX];
+    int made, written;
+    if (set->scan) {
+        DN_TRY(dn_folder_make(set, options, out, &made));
+    } else {
+        DN_TRY(dn_writer_out(options, set->prefix, out));
+        options->out = out;
+        DN_TRY(dn_records_make(set, options, &made));
+    }
+    if (options->tfrecords == DN_TFRECORDS_KEEP) /* writes those that are missing */
+        DN_TRY(dn_to_tfrecord(out, NULL, &written));
+    return print_summary(out, made ? "written" : "already complete");
 }
 
 /* Prints the help of a command or a data set. */
@@ -248,12 +216,11 @@ static dn_status print_help_of(const char *name)
         printf("Usage: create_records %s %s%s[options]\n%s\n", command->name,
                command->words ? command->words : "", command->words ? " " : "", command->help);
     else
-        printf("Usage: create_records %s [options]\nmake the records of %s, in %s\n",
-               set ? set->info.dataset : folder_name,
-               set ? "this data set" : "any tree of class folders",
-               set ? set->folder : "data/ and the name of --source");
+        printf("Usage: create_records %s [options]\nmake the records of %s, in data/%s\n",
+               set->info.dataset, set->prefix ? "this data set" : "any tree of class folders",
+               set->prefix ? set->prefix : " and the name of --source");
     printf("\noptions; defaults in [brackets]\n");
-    dn_option_print(stdout, dn_records_option_table, use_of(command, set));
+    dn_option_print(stdout, dn_records_option_table, command ? command->use : set->use);
     return DN_OK;
 }
 
@@ -263,7 +230,7 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
     const struct command *command;
     DN_CHECK(words >= 1, DN_EINVAL, "found no data set's name; see --help");
     DN_TRY(find_name(word[0], &set, &command));
-    DN_TRY(dn_records_options_check(options, use_of(command, set), word[0]));
+    DN_TRY(dn_records_options_check(options, command ? command->use : set->use, word[0]));
     if (command) {
         const int most = !command->words ? 1 : strcmp(command->words, "DIR") == 0 ? 2 : INT_MAX;
         DN_CHECK(words >= (command->words ? 2 : 1) && words <= most &&
@@ -275,7 +242,11 @@ static dn_status run_words(int words, char **word, dn_records_options *options)
         return command->run(word + 1, options);
     }
     DN_CHECK(words == 1, DN_EINVAL, "%s: found more words after it; see --help", word[0]);
-    return set ? make_set(set, options) : make_folder(NULL, options);
+    if (set == &dn_raw_folder && strcasecmp(word[0], set->info.dataset) != 0) {
+        DN_CHECK(!options->source, DN_EINVAL, "--source: found it beside the folder %s", word[0]);
+        options->source = word[0];
+    }
+    return make_set(set, options);
 }
 
 static dn_status run_arguments(int argc, char **argv)

@@ -62,7 +62,7 @@ enum {
     DN_TO_TFRECORD = 64,
     DN_FOR_EXTRA = 128,      /* SVHN */
     DN_FOR_VAL_LABELS = 256, /* IMAGENET */
-    DN_FOR_DOWNLOAD = 512,   /* all sets but FOLDER */
+    DN_FOR_DOWNLOAD = 512,
     DN_FOR_FOLDER = 1024,
     DN_FOR_LIST = 2048,
     DN_FOR_SETS = DN_FOR_PIXELS | DN_FOR_IMAGES,

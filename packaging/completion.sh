@@ -5,12 +5,15 @@
 set -euo pipefail
 shell=$1 program=$2 name=$(basename "$2")
 
-# The first words: lines "  WORD  text" below "commands:" or "NAME", and "NAME WORD DIR" of the usage.
+# The first words: lines "  WORD  text" below "commands:" or "NAME", and "NAME WORD" of the usage.
 words=$("$program" --help | awk -v name="$name" '
-    $1 == name && $2 ~ /^[a-z-]+$/ && $3 ~ /^[A-Z]/ { print $2 }
+    $1 == name && $2 ~ /^[a-z]/ { print $2 }
     /^(commands:|NAME)/ { listing = 1; next }
     /^$/ { listing = 0 }
     listing && /^  [^ ]/ { print $1 }' | sort -u | xargs)
+
+# @dir if the usage has a folder in place of the first word.
+folders=$("$program" --help | sed -n "s/^ *$name DIR .*/@dir/p")
 
 # The words with a --help of their own: the first words, and last "" for the program itself, which
 # stands for all others.
@@ -91,7 +94,7 @@ bash_completion() {
     elif [[ \$word == -* ]]; then
         list=\$known
     elif ((COMP_CWORD == 1)); then
-        list='$words'
+        list='$words $folders'
     else
         list=\${values[\$command]-}
         list=\${list:-\$known}
@@ -151,8 +154,8 @@ _${name}_list() { # OPTION-OF-COMPADD... COMMAND
         sed -n 's/^  \([^ ]*\) .*/\1/p')"} || _files
 }
 END
-    printf 'if ((CURRENT == 2)) && [[ $words[2] != -* ]]; then\n    compadd -- %s\n    return\nfi\n' \
-        "$words"
+    printf 'if ((CURRENT == 2)) && [[ $words[2] != -* ]]; then\n    compadd -- %s\n    %s\n    return\nfi\n' \
+        "$words" "${folders:+_directories}"
     printf 'case $words[2] in\n'
     while read -r command; do
         printf '%s)\n    _arguments \\\n' "${command:-*}"

@@ -9,10 +9,6 @@ records=$build/$program
 
 check() { limited "$python" "$here/folder.py" check "$@" >out 2>&1 || fail "check $*" out; }
 
-# images OUT SPLIT: how many.
-images() { "$python" -c 'import json, sys
-print(json.load(open(sys.argv[1] + "/dataset.json"))["splits"][sys.argv[2]]["count"])' "$@"; }
-
 "$python" "$here/folder.py" make "$tmp" || fail "the folders could not be made"
 
 # Options
@@ -24,10 +20,8 @@ refused "nowhere: cannot read: No such file" FOLDER --source nowhere
     mkdir "$name" && cd "$name"
 done
 mkdir pictures && limited "$records" FOLDER --source pictures) >out 2>&1 && fail "a path that is too long: accepted"
-grep -q "^create_records: pictures: cannot read: File name too long$" out || fail "a path that is too long" out
+printed "^create_records: pictures: cannot read: File name too long$" "a path that is too long"
 rm -r 000*
-refused "--val-fraction: found '1'" FOLDER --source mixed --val-fraction 1
-refused "--limit: found '0'" FOLDER --source mixed --limit 0
 refused "--on-bad-image: found 'go'" FOLDER --source mixed --on-bad-image go
 refused 'found no class "bee" in mixed' FOLDER --source mixed --classes b,bee
 refused "--on-bad-image: found an option of other commands, expected one of 'create_records CIFAR10 --help'" CIFAR10 --on-bad-image skip
@@ -44,10 +38,9 @@ if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null
     for how in stop skip; do
         limited "${plainly[@]}" "$records" FOLDER --source locked --on-bad-image $how >out 2>&1 &&
             fail "an unreadable file: accepted with --on-bad-image $how"
-        grep -q "^create_records: $first: cannot read: Permission denied" out ||
-            fail "an unreadable file with --on-bad-image $how" out
+        printed "^create_records: $first: cannot read: Permission denied" "an unreadable file with --on-bad-image $how"
     done
-    grep -q "skip leaves out bad images, no unreadable files" out || fail "an unreadable file" out
+    printed "skip leaves out bad images, no unreadable files" "an unreadable file"
     # nor is a class, or a split, that cannot be reached none
     mkdir -p behind/there/b splits-behind/train
     chmod 644 "$first"
@@ -58,8 +51,7 @@ if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" cat "$first" >/dev/null
     for path in locked/c splits-behind/val; do
         limited "${plainly[@]}" "$records" FOLDER --source "${path%/*}" >out 2>&1 &&
             fail "$path, which cannot be reached: accepted"
-        grep -q "^create_records: $path: cannot read: Permission denied" out ||
-            fail "$path, which cannot be reached" out
+        printed "^create_records: $path: cannot read: Permission denied" "$path, which cannot be reached"
     done
     chmod 755 behind
 else
@@ -70,11 +62,12 @@ rm -rf locked behind splits-behind data
 # Odd files and names; a drawn test split; the same bytes on any number of threads
 accepted "mixed: 66 images, 7 other files skipped, such as mixed/b/looks.jpg, 0 bad images left out" FOLDER --source mixed --jobs 2
 [[ -f data/mixed/mixed-train-00000-of-00001.h5 ]] || fail "the default folder and names" out
-grep -q "mixed/b/looks.jpg: its content is neither JPEG nor PNG; skipped" out ||
-    fail "a name that promises an image" out
+printed "mixed/b/looks.jpg: its content is neither JPEG nor PNG; skipped" "a name that promises an image"
 check data/mixed mixed
-accepted "already complete" FOLDER --source mixed
-accepted "already complete" FOLDER --source mixed --level 9
+accepted "already complete" mixed
+accepted "already complete" FOLDER --source mixed/ --level 9
+refused "--source: found it beside the folder mixed/" mixed/ --source mixed
+refused "--png: found an option of other commands, expected one of 'create_records mixed --help'" mixed --png x.png
 for out in mixed/records ./mixed//b/../records/more; do
     refused "--out: found $out in mixed, whose folders are classes; name one outside" FOLDER --source mixed --out $out
 done
@@ -84,7 +77,7 @@ accepted "written" FOLDER --source mixed --out two --shards 4 --jobs 2
 diff -r one two || fail "other bytes on other threads"
 check one mixed
 accepted "; everything verified" verify one
-grep -q "one: mixed, 5 classes, encoded images, " out || fail "verify's line" out
+printed "one: mixed, 5 classes, encoded images, " "verify's line"
 put two/mixed-train-00002-of-00004.h5 9000 'x'
 refused "two/mixed-train-00002-of-00004.h5: image +([0-9]) at byte +([0-9]) is damaged: " verify two
 
@@ -92,13 +85,11 @@ refused "two/mixed-train-00002-of-00004.h5: image +([0-9]) at byte +([0-9]) is d
 accepted "written" FOLDER --source mixed --out seed --seed 2
 cmp -s data/mixed/mixed-test-00000-of-00001.h5 seed/mixed-test-00000-of-00001.h5 &&
     fail "--seed 2 draws as seed 1"
-accepted "written" FOLDER --source mixed --out half --val-fraction 0.5 --classes B,b
-[[ $(images half train) == 20 && $(images half test) == 21 ]] || fail "--val-fraction 0.5" out
+accepted "train 20 in 1 shards, test 21 in 2" FOLDER --source mixed --out half --val-fraction 0.5 --classes B,b
 accepted "2 classes" FOLDER --source mixed --out comma --classes 'b,a\, b'
 grep -q '"a, b"' comma/dataset.json || fail "--classes: a name with a comma"
 refused 'found no class "a" in mixed' FOLDER --source mixed --out comma2 --classes 'b,a, b'
-accepted "3 classes" FOLDER --source mixed --out few --classes "B,b,Été" --limit 3
-[[ $(($(images few train) + $(images few test))) == 9 ]] || fail "--limit 3" out
+accepted "train 8 in 1 shards, test 1 in 1" FOLDER --source mixed --out few --classes "B,b,Été" --limit 3
 
 # Another source
 cp -r mixed/b more
@@ -114,15 +105,10 @@ accepted "already complete" FOLDER --source elsewhere/mixed
 accepted "3 classes, encoded images, train 15 in 1 shards, test 10 in 1" FOLDER --source splits --out s
 check s splits/train splits/val
 refused "--val-fraction: found the folder splits/val" FOLDER --source splits --val-fraction 0.2
-for name in valid validation test; do
-    mv splits/val* splits/$name
-    accepted "already complete" FOLDER --source splits --out s
-done
-mv splits/test splits/val
 cp -r splits/val splits/valid
 ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
-grep -q "^warning: splits/valid: skipped, as it is beside train" out || fail "a sibling of train" out
+printed "^warning: splits/valid: skipped, as it is beside train" "a sibling of train"
 [[ $(grep -c "^warning: splits/x: a dangling link; skipped" out) == 1 ]] || fail "a dangling link" out
 rm -r splits/valid splits/x
 # both: val judges runs, and is a split of its own
@@ -130,11 +116,9 @@ cp -r splits/val splits/test
 cp -r splits/val saved
 rm -r splits/val/x splits/test/z/[1-4].jpg
 accepted "train 15 in 1 shards, test 6 in 1, val 5 in 1; mean " FOLDER --source splits --out v
-grep -q "^warning: splits: 1 of 3 classes have no image in the test split, and so no score there; the first is y$" out &&
-    grep -q "^warning: splits: 2 of 3 classes have no image in the val split, .*; the first is x$" out ||
-    fail "classes that no split judges" out
+printed "^warning: splits: 1 of 3 classes have no image in the test split, and so no score there; the first is y$" "test's classes"
+printed "^warning: splits: 2 of 3 classes have no image in the val split, .*; the first is x$" "val's classes"
 accepted "already complete" FOLDER --source splits --out v
-[[ $(images v test) == 6 && $(images v val) == 5 ]] || fail "the counts of test and val" v/dataset.json
 works verify v
 works info v
 grep -qE "^images +15 +6 +5$" out && grep -qE "^  z +5 +1 +5$" out || fail "info of three splits" out
@@ -152,7 +136,7 @@ for unlabelled in splits/test splits/test/pictures; do
     mkdir -p "$unlabelled"
     cp splits/val/z/*.jpg "$unlabelled"
     accepted "test 5 in 1" FOLDER --source splits --out unlabelled
-    grep -q "^warning: splits/test: skipped, as it is beside train" out || fail "$unlabelled" out
+    printed "^warning: splits/test: skipped, as it is beside train" "$unlabelled"
 done
 rm -r unlabelled
 rm -r splits/test splits/val
@@ -188,7 +172,6 @@ converted() {
         fail "converted $out $*" out
 }
 refused "--quality: found it without --short-side or --exif apply" FOLDER --source sizes --quality 90
-refused "--short-side: found '0', expected a whole number from 1 to 65500" FOLDER --source sizes --short-side 0
 accepted "sizes: 22 images, 0 other files skipped, 0 bad images left out; 8 not turned as EXIF says" FOLDER \
     --source sizes --out s0
 converted s0 0 0 ignore
@@ -258,7 +241,7 @@ truncate -s -1 parts/many-train-00002-of-00050.h5
 put parts/many-train-00001-of-00050.h5 2000 Z
 touch parts/many-train-00049-of-00050.h5.partial
 many parts
-grep -q "shards are whole; continuing" out || fail "all was made anew" out
+printed "shards are whole; continuing" "all was made anew"
 diff -r whole parts || fail "other bytes after two interruptions"
 rm -r parts
 cut KILL parts 00003 || true
@@ -309,9 +292,9 @@ refused "bad/x/arithmetic.jpg: found an arithmetic-coded JPEG, expected Huffman 
 accepted "bad: 10 images, 0 other files skipped, 6 bad images left out" FOLDER \
     --source bad --out bad-records --on-bad-image skip
 for name in arithmetic empty short undecodable to_nothing; do
-    grep -q "^warning: bad/x/$name.jpg: .*; left out" out || fail "$name.jpg is not named" out
+    printed "^warning: bad/x/$name.jpg: .*; left out" "$name.jpg is not named"
 done
-grep -q "^warning: bad/x/to_itself: .*; left out" out || fail "a link to itself is not named" out
+printed "^warning: bad/x/to_itself: .*; left out" "a link to itself is not named"
 truncate -s 70000000 bad/x/0.jpg
 refused "bad/x/0.jpg: found 70000000 bytes, expected an image of 1 to 67108864" FOLDER --source bad
 rm bad/x/?.jpg

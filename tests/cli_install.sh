@@ -101,6 +101,8 @@ completes "runs runs.ini" dn_dist predict --json ru
 completes "a file" dn_dist eval --checkpoint a
 completes "--help --version" dn_dist models ""
 completes verify create_records ver
+completes list create_records li
+completes runs create_records ru
 completes runs create_records verify ru
 completes "runs runs.ini" create_records from-tfrecord ru
 completes "--out --on-bad-image" create_records FOLDER --o
@@ -148,6 +150,7 @@ if command -v zsh >/dev/null; then
     becomes "dn_dist top runs/" "dn_dist top ru"
     becomes "dn_dist eval --checkpoint a\ file" "dn_dist eval --checkpoint a"
     becomes "create_records verify" "create_records ver"
+    becomes "create_records runs/" "create_records ru"
     becomes "create_records info runs/" "create_records info ru"
     becomes "create_records FOLDER --on-bad-image skip" "create_records FOLDER --on-bad-image sk"
 else

@@ -20,14 +20,14 @@ pictures() {
 silent() { grep -q "warning: .*$2" out && fail "$1: a warning" out; true; }
 
 # Splits, as they are called
-for names in "Training Testing" "train DEV" "training_set test_set" "TrainSet Validation-Set"; do
+for names in "Training Testing" "train DEV" "train valid" "training_set test_set" "TrainSet Validation-Set"; do
     read -r train judge <<<"$names"
     pictures "$train-$judge/$train" b B
     pictures "$train-$judge/$judge" b
     rm "$train-$judge/$train"/b/1?.jpg
     cp mixed/b/[0-6].jpg "$train-$judge/$train/b"
     accepted "2 classes, encoded images, train 17 in 1 shards, test 10 in 1; " FOLDER \
-        --source "$train-$judge" --out "$train.records"
+        --source "$train-$judge" --out "$train-$judge.records"
 done
 pictures Training-Testing/Valid B
 rm Training-Testing/Valid/B/1[0-7].png
@@ -130,8 +130,7 @@ mkdir later later/tiff
 cp mixed/b/[0-5].jpg later/tiff
 accepted "3 classes, encoded images, test 6 in 1 shards; mean " FOLDER --source later --like kinds.records --out later.records
 silent "one class" "of one of another class"
-grep -q "^warning: later: 2 of 3 classes have no image in the test split, and so no score there; the first is B$" out ||
-    fail "classes that have no score" out
+printed "^warning: later: 2 of 3 classes have no image in the test split, and so no score there; the first is B$" "classes that have no score"
 accepted "already complete" FOLDER --source later --like kinds.records --out later.records
 "$python" - <<'PY' || fail "--like: the classes, mean or std"
 import json

@@ -16,8 +16,7 @@ check() { limited "$python" "$here/sets.py" "$@" >out 2>&1 || fail "check $*" ou
 # MNIST
 raw=mnist/MNIST/raw
 accepted "train 120 in 4 shards, test 40 in 2" MNIST --source mnist --out m
-grep -q "found 120 images for the train split, the authors' files have 60000" out ||
-    fail "MNIST: a number of images that is not the authors'" out
+printed "found 120 images for the train split, the authors' files have 60000" "MNIST: a number of images that is not the authors'"
 check pixels m $raw/train.npz train
 check pixels m $raw/test.npz test
 check classes m 0 1 2 3 4 5 6 7 8 9
@@ -34,16 +33,13 @@ head -c 30730000 /dev/zero >cifar/data_batch_1.bin
 refused "cifar/data_batch_2.bin: found a folder or a device, expected a file" CIFAR10 --source cifar
 rm -r cifar
 
-refused "train-images-idx3-ubyte: found a file, expected the folder that it is in" MNIST \
-    --source "$raw/train-images-idx3-ubyte"
-
 mkdir closed closed/MNIST
 chmod 000 closed
 plainly=()
 ((EUID != 0)) || plainly=(setpriv --bounding-set=-dac_override,-dac_read_search)
 if "${plainly[@]}" true 2>/dev/null && ! "${plainly[@]}" ls closed >/dev/null 2>&1; then
     limited "${plainly[@]}" "$build/$program" MNIST --source closed >out 2>&1 && fail "an unreadable source: accepted"
-    grep -q "^create_records: closed: cannot read: Permission denied" out || fail "an unreadable source" out
+    printed "^create_records: closed: cannot read: Permission denied" "an unreadable source"
 else
     untried "an unreadable source: this user reads any"
 fi
@@ -51,7 +47,7 @@ chmod 755 closed
 
 # SVHN
 accepted "train 60 in 4 shards, test 20 in 2" SVHN --source svhn --out s
-grep -q "svhn/train_32x32.mat: found SHA-256 .*; not the authors' file" out || fail "SVHN: a digest" out
+printed "svhn/train_32x32.mat: found SHA-256 .*; not the authors' file" "SVHN: a digest"
 check pixels s svhn/train.npz train
 check pixels s svhn/test.npz test
 accepted "train 90 in 4 shards" SVHN --source svhn --out x --extra
@@ -103,7 +99,7 @@ refused "CIFAR100: found one class, expected 2 or more" CIFAR100 --classes worm 
 check classes c2 apple worm
 for state in written "already complete"; do # as many shards as images, where these are few
     accepted "train 2 in 2 shards, test 2 in 2" CIFAR100 --classes worm,apple --limit 1 --out c3
-    grep -q "; $state$" out || fail "few images: expected $state" out
+    printed "; $state$" "few images: expected $state"
 done
 refused 'found no class "worms" in CIFAR100; did you mean '"'worm'?" CIFAR100 --classes apple,worms
 
@@ -120,9 +116,6 @@ assert set(collections.Counter(labels).values()) == {4}
 EOF
 refused "found records of other images" CIFAR100 --limit 20 --val-fraction 0.2 --out v --level 1 --seed 2
 accepted "already complete" CIFAR100 --limit 20 --val-fraction 0.2 --out v --level 1 --jobs 1
-truncate -s 153699999 cifar-100-binary/train.bin
-refused "train.bin: found 153699999 bytes, expected 153700000" CIFAR100
-truncate -s 153700000 cifar-100-binary/train.bin
 put cifar-100-binary/train.bin $((3074 * 3 + 1)) '\x64'
 refused "train.bin: record 3 at byte 9223: found label 100, expected 0 to 99" CIFAR100
 
@@ -164,7 +157,7 @@ accepted "already complete" IMAGENET --source imagenet/tars --out i
 accepted "written" IMAGENET --source imagenet/tars --out tars
 diff -r i tars || fail "other bytes from tar files"
 limited "$build/$program" inspect tars --sample 0 >out 2>&1
-grep -q "^file     train/n01/" out || fail "the name of a file in a tar file" out
+printed "^file     train/n01/" "the name of a file in a tar file"
 for list in by_name.txt by_label.txt ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt; do
     accepted "already complete" IMAGENET --source imagenet/flat --val-labels imagenet/$list --out i
     accepted "already complete" IMAGENET --source imagenet/tars --val-labels imagenet/$list --out i
@@ -188,10 +181,9 @@ refused "ILSVRC2012_img_val.tar: found no ILSVRC2012_val_00000010.JPEG in it" \
 refused "flat/val/ILSVRC2012_val_00000010.JPEG: cannot read: No such file" \
     IMAGENET --source imagenet/flat --val-labels imagenet/by_name.txt
 size=$(stat -c %s imagenet/tars/ILSVRC2012_img_train.tar)
+mkdir cuts
 for cut in 100 600 2000 $((size / 2)); do
-    head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cut
-    cp cut imagenet/tars/ILSVRC2012_img_train.tar.new
-    mkdir -p cuts && mv imagenet/tars/ILSVRC2012_img_train.tar.new cuts/ILSVRC2012_img_train.tar
+    head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cuts/ILSVRC2012_img_train.tar
     refused "cuts/ILSVRC2012_img_train.tar: " IMAGENET --source cuts
 done
 "$python" - cuts/ILSVRC2012_img_train.tar <<'END'

@@ -36,7 +36,7 @@ diff -r slim.records slim.one || fail "other bytes on another number of threads"
 converted imagenet "imagenet.records, 3 classes, encoded images, train 30 in 1 shards, test 8 in 1" \
     imagenet/*
 "$records" from-tfrecord imagenet/* --out imagenet.records >out
-grep -q "3 classes, labels from 1 on; names: image/class/text" out || fail "names of imagenet" out
+printed "3 classes, labels from 1 on; names: image/class/text" "names of imagenet"
 converted tfds "digits, 3 classes, 1x6x6, train 20 in 4 shards, test 5 in 1" tfds/*.tfrecord-*
 grep -q "found no image to train on of 1 classes, as of cat" <("$records" from-tfrecord \
     tfds/*.tfrecord-* --out tfds.records 2>&1) || fail "a class without images"
@@ -100,15 +100,10 @@ TMPDIR=/nowhere refused "/nowhere/create_records." from-tfrecord raw/*
 echo "no TFRecord at all" >bad/text
 at=$(stat -c %s bad/good)
 for case in "labels|record 1 at byte $at: label: found 2 values, expected one of int64" \
-    "negative|record 1 at byte $at: found label -1, expected 0 to 65535" \
-    "no-label|record 1 at byte $at: found neither image/class/label nor label" \
-    "float|record 1 at byte $at: label: found float, expected one value of int64" \
-    "beyond|record 1 at byte $at: found label 70000, expected 0 to 65535" \
     "no-image|record 0 at byte 0: found neither image/encoded nor image" \
     "no-pixels|record 0 at byte 0: found 47 bytes that are no JPEG and no PNG, and not the pixels of 4x4" \
     "undecodable|record 0 at byte 0: not a sound JPEG: Invalid JPEG file structure: missing SOS marker; --on-bad-image skip leaves" \
     "no-example|record 0 at byte 0: found 9 bytes that are no tf.train.Example" \
-    "amplified|record 0 at byte 0: found 1048580 bytes that are no tf.train.Example" \
     "empty|found no records in the files" \
     "cut|cut short in record 1 at byte $at: found $((at - 19)) bytes of data, expected $((at - 16))" \
     "cut-head|cut short in record 1 at byte $at: found 5 bytes" \
@@ -131,7 +126,7 @@ done
 accepted "3 bad records left out" from-tfrecord drawn/all.tfrecord bad/{labels,undecodable,no-image} \
     --out skipped --on-bad-image skip
 for name in labels undecodable no-image; do
-    grep -q "^warning: bad/$name: record . at byte .*; left out" out || fail "$name is not named" out
+    printed "^warning: bad/$name: record . at byte .*; left out" "$name is not named"
 done
 refused "found no sound record" from-tfrecord bad/no-image --on-bad-image skip --out x
 [[ ! -e x && ! -e data ]] || fail "a folder after a failure"
@@ -161,7 +156,7 @@ stay() { # FILE: with other bytes it ends to-tfrecord, and stays
     cp -r slim.tfrecords there
     echo mine >"there/$1"
     refused "there/$1: found " to-tfrecord slim.records --out there
-    grep -q "move it away, or name another --out" out || fail "to-tfrecord over $1" out
+    printed "move it away, or name another --out" "to-tfrecord over $1"
     [[ $(cat "there/$1") == mine ]] || fail "to-tfrecord: $1 was replaced"
     rm "there/$1"
     accepted "TFRecords written" to-tfrecord slim.records --out there
@@ -219,8 +214,7 @@ refused "found it in kept/../data/cifar/" from-tfrecord data/cifar --out kept/..
 ln -s "$tmp/data/cifar" links
 refused "found it in data/cifar" from-tfrecord links --out data/cifar
 refused "data/cifar: found cifar-t" from-tfrecord slim --out data/cifar
-grep -q "which create_records did not note; move all of such names away, or name another --out" out ||
-    fail "TFRecords of such names" out
+printed "which create_records did not note; move all of such names away, or name another --out" "TFRecords of such names"
 diff -r kept data/cifar || fail "TFRecords of such names are not as they were"
 refused "slim.kept, where the records are to be" from-tfrecord slim.kept --out slim.kept
 accepted "everything verified" verify slim.kept

@@ -6,20 +6,14 @@ read it, by docs/shard-format.md alone.
     folder.py converted RECORDS SOURCE TEST_SOURCE SHORT_SIDE QUALITY ignore|apply
 """
 import io
-import json
 import os
 import pathlib
 import sys
 
-import h5py
 import numpy
 from PIL import Image, ImageOps
 
-try:
-    import xxhash
-except ImportError:
-    xxhash = None
-    print("not tried: checksums, for lack of python3-xxhash")
+from read_shard import file_names, read_about, shards, text, xxhash
 
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
@@ -116,15 +110,11 @@ def expected(source):
         yield name, found
 
 
-def text(value):
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def read_shard(folder, about, split, index):
+def read_split(folder, split):
     """(bytes, label) of its images."""
-    entry = about["splits"][split]["shards"][index]
-    assert set(entry) == {"file", "bytes", "xxh3", "count"}, entry
-    with h5py.File(os.path.join(folder, entry["file"]), "r") as shard:
+    about = read_about(folder)
+    for index, (entry, path, shard) in enumerate(shards(folder, split)):
+        assert set(entry) == {"file", "bytes", "xxh3", "count"}, entry
         attributes = shard.attrs
         assert text(attributes["format"]) == "dn_dist encoded image shard", attributes["format"]
         assert text(attributes["split"]) == split and attributes["shard_index"] == index
@@ -144,7 +134,7 @@ def read_shard(folder, about, split, index):
         for i in range(n):
             content = encoded[offsets[i]:offsets[i + 1]].tobytes()
             image = Image.open(io.BytesIO(content))
-            assert list(image.size) == list(shard["sizes"][i]), (entry["file"], i)
+            assert list(image.size) == list(shard["sizes"][i]), (path, i)
             if xxhash:
                 assert xxhash.xxh3_64_intdigest(content) == shard["xxh3"][i]
             yield content, labels[i]
@@ -152,27 +142,13 @@ def read_shard(folder, about, split, index):
             assert xxhash.xxh3_64_hexdigest(labels.tobytes()) == text(attributes["labels_xxh3"])
 
 
-def read_names(folder, about, split):
-    """The names of its images' files."""
-    for entry in about["splits"][split]["shards"]:
-        with h5py.File(os.path.join(folder, entry["file"]), "r") as shard:
-            names = shard["file_names"][:].tobytes()
-            found = names.split(b"\0")
-            assert len(found) == entry["count"] + 1 and found.pop() == b""
-            if xxhash:
-                assert xxhash.xxh3_64_hexdigest(names) == text(shard.attrs["file_names_xxh3"])
-            yield from found
-
-
 def check(folder, source, test_source=None):
-    about = json.loads(pathlib.Path(folder, "dataset.json").read_text())
+    about = read_about(folder)
     assert (about["height"], about["width"], about["channels"]) == (0, 0, 3)
-    images = {split: [image for i in range(len(content["shards"]))
-                      for image in read_shard(folder, about, split, i)]
-              for split, content in about["splits"].items()}
+    images = {split: list(read_split(folder, split)) for split in about["splits"]}
     root = os.fsencode(os.path.dirname(source) if test_source else source)
     for split in images:
-        names = list(read_names(folder, about, split))
+        names = list(file_names(folder, split))
         assert len(set(names)) == len(names) == len(images[split])
         for name, (content, label) in zip(names, images[split]):
             assert pathlib.Path(os.fsdecode(os.path.join(root, name))).read_bytes() == content, name
@@ -222,10 +198,10 @@ def convert(content, side, quality, exif):
 
 
 def converted(folder, source, test_source, side, quality, exif):
-    about = json.loads(pathlib.Path(folder, "dataset.json").read_text())
+    about = read_about(folder)
     originals, pixels = 0, []
     for split, root in (("train", source), ("test", test_source)):
-        stored = [x for x, _ in read_shard(folder, about, split, 0)]
+        stored = [x for x, _ in read_split(folder, split)]
         contents = [x for _, content in expected(root) for x in content]
         assert len(stored) == len(contents)
         for found, content in zip(stored, contents):

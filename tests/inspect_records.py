@@ -15,31 +15,9 @@ import h5py
 import numpy
 from PIL import Image
 
+from read_shard import file_names, read_about, shards, stored, xxhash
+
 GAP = 8
-
-
-def text(value):
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def about(folder):
-    with open(os.path.join(folder, "dataset.json")) as file:
-        return json.load(file)
-
-
-def shards(folder, split):
-    for shard in about(folder)["splits"][split]["shards"]:
-        with h5py.File(os.path.join(folder, shard["file"])) as file:
-            yield shard, file
-
-
-def images(folder, split):
-    """(label, bytes of the file, where it stands) of each."""
-    for shard, file in shards(folder, split):
-        offsets, encoded, labels = file["offsets"][:], file["encoded"], file["labels"][:]
-        for i, label in enumerate(labels):
-            at = encoded.id.get_offset() + int(offsets[i])
-            yield label, encoded[offsets[i]:offsets[i + 1]].tobytes(), at
 
 
 def pixels(content):
@@ -49,7 +27,7 @@ def pixels(content):
 def info(folder):
     with open(folder + ".json") as file:
         found = json.load(file)
-    records = about(folder)
+    records = read_about(folder)
     for key in ("dataset", "source", "channels", "height", "width", "mean", "std"):
         assert found[key] == records[key], key
     assert [c["name"] for c in found["classes"]] == records["class_names"]
@@ -59,7 +37,7 @@ def info(folder):
         assert said["shards"] == len(entries)
         assert said["bytes"] == sum(shard["bytes"] for shard in entries)
         assert said["tfrecord_bytes"] == sum(s.get("tfrecord", {"bytes": 0})["bytes"] for s in entries)
-        labels = numpy.concatenate([file["labels"][:] for _, file in shards(folder, split)])
+        labels = numpy.concatenate([file["labels"][:] for _, _, file in shards(folder, split)])
         counts = numpy.bincount(labels, minlength=len(found["classes"]))
         assert [c[split] for c in found["classes"]] == counts.tolist()
         assert said["order"] == ("by class" if (numpy.diff(labels.astype(int)) >= 0).all() else "mixed")
@@ -67,7 +45,7 @@ def info(folder):
         if records["height"]:
             assert "width" not in said
             continue
-        files = [content for _, content, _ in images(folder, split)]
+        files = [content for _, content in stored(folder, split)]
         sizes = [Image.open(io.BytesIO(content)).size for content in files]
         for key, values in {"width": [s[0] for s in sizes], "height": [s[1] for s in sizes],
                             "image_bytes": [len(content) for content in files]}.items():
@@ -79,15 +57,15 @@ def info(folder):
 def sheet(folder, asked, side, name=None):
     """Each image stands in the middle of its place, with something written below it."""
     asked, side = int(asked), int(side)
-    names = about(folder)["class_names"]
-    shown = [i for i in images(folder, "train") if name is None or names[i[0]] == name]
+    names = read_about(folder)["class_names"]
+    shown = [i for i in stored(folder, "train") if name is None or names[i[0]] == name]
     count = min(asked, len(shown))
     shown = [shown[i * len(shown) // count] for i in range(count)]
     columns = int(numpy.ceil(numpy.sqrt(count)))
     picture = numpy.asarray(Image.open("class.png" if name else "sheet.png")).astype(int)
     pitch = (picture.shape[0] - GAP) // -(-count // columns)
     assert picture.shape[1] == GAP + columns * (side + GAP)
-    for number, (_, content, _) in enumerate(shown):
+    for number, (_, content) in enumerate(shown):
         top, left = GAP + number // columns * pitch, GAP + number % columns * (side + GAP)
         expected = pixels(content)
         times = side // max(expected.shape)
@@ -102,22 +80,23 @@ def sheet(folder, asked, side, name=None):
 
 
 def sample(folder, index):
-    label, content, at = list(images(folder, "train"))[int(index)]
+    label, content = list(stored(folder, "train"))[int(index)]
     with open("facts") as file:
         facts = dict(re.match(r"(\S+) +(.*)\n", line).groups() for line in file)
     picture = Image.open(io.BytesIO(content))
-    assert facts["class"] == f"{label} {about(folder)['class_names'][label]}"
+    assert facts["class"] == f"{label} {read_about(folder)['class_names'][label]}"
     assert facts["size"] == f"{picture.size[0]}x{picture.size[1]}, {picture.format}"
-    names = b"".join(file["file_names"][:].tobytes() for _, file in shards(folder, "train"))
-    name = names.split(b"\0")[int(index)]
+    name = list(file_names(folder, "train"))[int(index)]
     assert facts["file"].encode() == name and name.startswith(facts["class"].split()[1].encode() + b"/")
-    assert facts["bytes"] == str(len(content)) and facts["offset"] == str(at)
+    assert facts["bytes"] == str(len(content))
+    with open(facts["shard"].split(",")[0], "rb") as file:
+        file.seek(int(facts["offset"]))
+        assert file.read(len(content)) == content
     assert abs(numpy.asarray(Image.open("sample.png")).astype(int) - pixels(content)).mean() < 1
 
 
 def forge_names(records, what):
     """Other file names, with the checksum of what stands there then."""
-    import xxhash
     names = records["file_names"][:].tobytes()
     forged = {"more": names + b"x\0", "fewer": names[:names[:-1].rindex(b"\0") + 1],
               "endless": names[:-1] + b"x", "long": names.replace(b"\0", 4096 * b"x" + b"\0", 1),
@@ -132,9 +111,8 @@ def forge_names(records, what):
 
 
 def forge(folder, what):
-    import xxhash
     path = os.path.join(folder, "dataset.json")
-    shard = about(folder)["splits"]["train"]["shards"][0]
+    shard = read_about(folder)["splits"]["train"]["shards"][0]
     file = os.path.join(folder, shard["file"])
     with h5py.File(file, "r+") as records:
         if what == "size":

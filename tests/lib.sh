@@ -78,6 +78,9 @@ accepted() {
     grep -qF -- "$1" out || fail "$program ${*:2}: expected \"$1\"" out
 }
 
+# printed PATTERN WHAT: `out` has a line that matches grep's PATTERN.
+printed() { grep -q -- "$1" out || fail "$2: expected \"$1\"" out; }
+
 # put FILE OFFSET BYTES: overwrites bytes of the file; BYTES is a format of printf.
 put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 

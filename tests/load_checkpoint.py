@@ -3,12 +3,11 @@
     python3 load_checkpoint.py FOLDER       a folder that `test_checkpoint FOLDER` filled
     python3 load_checkpoint.py FILE         any checkpoint
 
-Checks the file's last 32 bytes (where the xxhash module is installed), builds the net from the
-tensors' shapes, demands that its state_dict fits name for name, and, when logits.txt stands beside
-the file, compares an evaluation of the same made-up images. Ends with 77 (skipped) without torch.
+Checks the file's last 32 bytes (where the xxhash module is installed), builds the net that
+scripts/densenet.py makes of the tensors' names and shapes, and, when logits.txt stands beside the
+file, compares an evaluation of the same made-up images. Ends with 77 (skipped) without torch.
 """
 import pathlib
-import re
 import sys
 
 try:
@@ -19,8 +18,10 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
-import make_golden
+here = pathlib.Path(__file__).parent
+sys.path[:0] = str(here / "golden"), str(here.parent / "scripts")
+from densenet import DenseNet
+from make_golden import uniform
 
 TOLERANCE = 1e-5  # of the largest logit: a few float32 roundings in each of a few layers
 MAGIC = b"dn_dist XXH3-64 "
@@ -37,28 +38,10 @@ def check_seal(path):
     return "checksum right"
 
 
-def build(state):
-    """The DenseNet whose tensors these are."""
-    layers = [re.match(r"features\.denseblock(\d+)\.denselayer(\d+)\.conv1\.weight", k)
-              for k in state]
-    layers = [tuple(map(int, found.groups())) for found in layers if found]
-    blocks = tuple(max(l for b, l in layers if b == block) for block in sorted(dict(layers)))
-    first = "features.denseblock1.denselayer1."
-    plain = first + "conv2.weight" not in state
-    growth = len(state[first + ("conv1.weight" if plain else "conv2.weight")])
-    width = 0 if plain else len(state[first + "conv1.weight"]) // growth
-    transition = state.get("features.transition1.conv.weight")
-    compression = 1.0 if transition is None else transition.shape[0] / transition.shape[1]
-    stem = state["features.conv0.weight"]
-    classes = len(state["classifier.bias"])
-    return make_golden.DenseNet(classes, 16, blocks, growth, width, compression, len(stem),
-                                "features.norm0.weight" in state)
-
-
 def check_logits(net, path):
     """test_checkpoint.c drew 2 images of 16x16 as tensor 0 of seed 1."""
     expected = np.loadtxt(path).reshape(2, -1)
-    images = make_golden.uniform((2, 3, 16, 16), 2.0, 1, 0)
+    images = uniform((2, 3, 16, 16), 2.0, 1, 0)
     with torch.no_grad():
         found = net.eval()(torch.from_numpy(images)).numpy()
     error = np.abs(found - expected).max() / np.abs(expected).max()
@@ -76,8 +59,7 @@ def main():
         vectors = {name: {k: v.shape for k, v in group.items()}
                    for name, group in file["optimizer"].items()}
         step = int(file.attrs["step"])
-    net = build(state)
-    net.load_state_dict(state)
+    net = DenseNet(state)
     parameters = {k: tuple(p.shape) for k, p in net.named_parameters()}
     for name, shapes in vectors.items():
         assert shapes == parameters, f"{name}: found other tensors than the parameters"

@@ -1,52 +1,79 @@
 #!/usr/bin/env python3
-"""An independent reader of the records, written from docs/shard-format.md alone.
-
-Reads every HDF5 shard of a folder with h5py, decompresses its chunks without the HDF5 filter, and
-checks what the specification promises. Prints one line per shard; exits with 77 and the reason
-where h5py or a zstd decompressor is missing.
+"""An independent reader of records, written from docs/shard-format.md alone.
 
     read_shard.py FOLDER
+
+Reads every HDF5 shard of a folder of pixels with h5py, decompresses its chunks without the HDF5
+filter, and checks what the specification promises. Prints one line per shard. Other scripts read
+records by its functions.
 """
 import json
 import os
-import shutil
 import subprocess
 import sys
 
-
-def skip(reason):
-    print("skipped:", reason)
-    sys.exit(77)
-
+import h5py
+import numpy as np
 
 try:
-    import h5py
-    import numpy as np
-except ImportError as error:
-    skip(f"{error} (Debian: python3-h5py, python3-numpy)")
-
-try:
-    import zstandard
-
-    def decompress(frame):
-        return zstandard.ZstdDecompressor().decompress(frame)
+    import xxhash
 except ImportError:
-    if not shutil.which("zstd"):
-        skip("neither the Python module zstandard nor the command zstd is there")
-
-    def decompress(frame):
-        return subprocess.run(["zstd", "-dcq"], input=frame, stdout=subprocess.PIPE,
-                              check=True).stdout
+    xxhash = None
+    print("not tried: checksums, for lack of python3-xxhash")
 
 
 def text(value):
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def decompress(frame):
+    return subprocess.run(["zstd", "-dcq"], input=frame, stdout=subprocess.PIPE, check=True).stdout
+
+
+def read_about(folder):
+    """dataset.json; its seal is checked where Python has the checksum."""
+    with open(os.path.join(folder, "dataset.json"), "rb") as file:
+        text = file.read()
+    about = json.loads(text)
+    assert about["format_version"] == 4
+    seal = b'  "xxh3": "%s"\n}\n' % about["xxh3"].encode()
+    assert len(seal) == 31 and text.endswith(seal), text[-31:]
+    assert not xxhash or xxhash.xxh3_64_hexdigest(text[:-31]) == about["xxh3"]
+    return about
+
+
+def shards(folder, split):
+    """(its entry in dataset.json, its path, the open file) of each shard."""
+    for entry in read_about(folder)["splits"][split]["shards"]:
+        path = os.path.join(folder, entry["file"])
+        with h5py.File(path, "r") as file:
+            yield entry, path, file
+
+
+def stored(folder, split):
+    """(label, pixels (C, H, W) or the bytes of a file) of each image."""
+    for _, path, file in shards(folder, split):
+        if "encoded" in file:
+            offsets, encoded = file["offsets"][:], file["encoded"][:].tobytes()
+            images = [encoded[a:b] for a, b in zip(offsets, offsets[1:])]
+        else:
+            images = read_images(path, file["images"])
+        yield from zip(file["labels"][:].tolist(), images)
+
+
+def file_names(folder, split):
+    """The name of each image's file, b"" if it is not known."""
+    for entry, _, file in shards(folder, split):
+        names = file["file_names"][:].tobytes() if "file_names" in file else b"\0" * entry["count"]
+        found = names.split(b"\0")
+        assert len(found) == entry["count"] + 1 and found.pop() == b""
+        if xxhash and "file_names" in file:
+            assert xxhash.xxh3_64_hexdigest(names) == text(file.attrs["file_names_xxh3"])
+        yield from found
+
+
 def read_images(path, dataset):
     """The data set (N, C, H, W) from its raw chunks."""
-    if not hasattr(dataset.id, "get_chunk_info"):
-        skip("this h5py cannot read raw chunks")
     images = np.empty(dataset.shape, np.uint8)
     step = dataset.chunks[0]
     frame_count = dataset.id.get_num_chunks()
@@ -68,56 +95,37 @@ def read_images(path, dataset):
     return images
 
 
-def read_shard(folder, about, split, index):
-    shards = about["splits"][split]["shards"]
-    path = os.path.join(folder, shards[index]["file"])
-    assert os.path.getsize(path) == shards[index]["bytes"], path
-    with h5py.File(path, "r") as file:
-        attributes = dict(file.attrs)
-        assert text(attributes["format"]) == "dn_dist image shard"
-        assert attributes["format_version"] == 1
-        assert text(attributes["dataset"]) == about["dataset"]
-        assert text(attributes["split"]) == split
-        assert attributes["shard_index"] == index
-        assert attributes["shard_count"] == len(shards)
-        assert attributes["count"] == shards[index]["count"]
-        assert list(attributes["mean"]) == about["mean"]
-        assert list(attributes["std"]) == about["std"]
-        names = [text(name) for name in file["class_names"][:]]
-        assert names == about["class_names"], names
-        labels = file["labels"][:]
-        assert labels.dtype == np.uint16 and labels.max() < about["classes"]
-        dataset = file["images"]
-        shape = (len(labels), about["channels"], about["height"], about["width"])
-        assert dataset.dtype == np.uint8 and dataset.shape == shape, dataset.shape
-        assert dataset.chunks[1:] == shape[1:]
-        images = read_images(path, dataset)
-    print(f"{path}: {len(images)} images, labels {np.bincount(labels).tolist()}")
-    return images, labels
-
-
-def read_about(folder):
-    """dataset.json; its seal is checked where Python has the checksum."""
-    with open(os.path.join(folder, "dataset.json"), "rb") as file:
-        text = file.read()
-    about = json.loads(text)
-    assert about["format_version"] == 4
-    seal = b'  "xxh3": "%s"\n}\n' % about["xxh3"].encode()
-    assert len(seal) == 31 and text.endswith(seal), text[-31:]
-    try:
-        import xxhash
-        assert xxhash.xxh3_64_hexdigest(text[:-31]) == about["xxh3"]
-    except ImportError:
-        print("not tried: the seal, for lack of python3-xxhash")
-    return about
+def check_shard(about, split, index, entry, path, file):
+    """The images of a shard of pixels."""
+    assert os.path.getsize(path) == entry["bytes"], path
+    attributes = dict(file.attrs)
+    assert text(attributes["format"]) == "dn_dist image shard"
+    assert attributes["format_version"] == 1
+    assert text(attributes["dataset"]) == about["dataset"]
+    assert text(attributes["split"]) == split
+    assert attributes["shard_index"] == index
+    assert attributes["shard_count"] == len(about["splits"][split]["shards"])
+    assert attributes["count"] == entry["count"]
+    assert list(attributes["mean"]) == about["mean"]
+    assert list(attributes["std"]) == about["std"]
+    names = [text(name) for name in file["class_names"][:]]
+    assert names == about["class_names"], names
+    labels = file["labels"][:]
+    assert labels.dtype == np.uint16 and labels.max() < about["classes"]
+    dataset = file["images"]
+    shape = (len(labels), about["channels"], about["height"], about["width"])
+    assert dataset.dtype == np.uint8 and dataset.shape == shape, dataset.shape
+    assert dataset.chunks[1:] == shape[1:]
+    print(f"{path}: {len(labels)} images, labels {np.bincount(labels).tolist()}")
+    return read_images(path, dataset)
 
 
 def main():
     folder = sys.argv[1]
     about = read_about(folder)
     for split, content in about["splits"].items():
-        parts = [read_shard(folder, about, split, i)[0] for i in range(len(content["shards"]))]
-        images = np.concatenate(parts)
+        images = np.concatenate([check_shard(about, split, i, *shard)
+                                 for i, shard in enumerate(shards(folder, split))])
         assert len(images) == content["count"]
         if split == "train":
             scaled = images.astype(np.float64) / 255

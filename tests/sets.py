@@ -8,7 +8,6 @@ that create_records made of them, as h5py and PIL read them, by docs/shard-forma
 """
 import gzip
 import io
-import json
 import pathlib
 import struct
 import sys
@@ -19,7 +18,7 @@ import numpy
 import scipy.io
 from PIL import Image
 
-from read_shard import read_images
+from read_shard import read_about, stored
 
 SIDE = 32
 
@@ -179,38 +178,21 @@ def make(root):
 
 # ---- checking ----
 
-def shards(records, split):
-    about = json.loads((pathlib.Path(records) / "dataset.json").read_text())
-    for shard in about["splits"][split]["shards"]:
-        path = pathlib.Path(records) / shard["file"]
-        with h5py.File(path) as file:
-            yield path, file
-
-
 def check_pixels(records, expected, split):
     expected = numpy.load(expected)
-    first = 0
-    for path, file in shards(records, split):
-        labels, images = file["labels"][:], read_images(path, file["images"])
-        part = slice(first, first + len(labels))
-        first = part.stop
-        assert (labels == expected["labels"][part]).all(), path
-        assert (images == expected["images"][part]).all(), path
-    assert first == len(expected["labels"]), (first, len(expected["labels"]))
+    labels, images = zip(*stored(records, split))
+    assert (numpy.array(labels) == expected["labels"]).all(), records
+    assert (numpy.array(images) == expected["images"]).all(), records
 
 
 def check_encoded(records, split, *files):
-    found = []
-    for path, file in shards(records, split):
-        offsets, encoded = file["offsets"][:], file["encoded"][:].tobytes()
-        found += [encoded[a:b] for a, b in zip(offsets, offsets[1:])]
+    found = [content for _, content in stored(records, split)]
     expected = [pathlib.Path(name).read_bytes() for name in files]
     assert found == expected, (len(found), len(expected), [found.index(e) for e in expected if e in found])
 
 
 def check_classes(records, *names):
-    about = json.loads((pathlib.Path(records) / "dataset.json").read_text())
-    assert about["class_names"] == list(names), about["class_names"]
+    assert read_about(records)["class_names"] == list(names), records
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ static int make_records(void **state)
         make_png(i / IMAGES, i % IMAGES);
     const dn_records_options options = {
         .source = "images", .out = records, .shards = SHARDS, .zstd_level = 3};
-    const dn_status status = dn_folder_make(NULL, &options, out, &made);
+    const dn_status status = dn_folder_make(&dn_raw_folder, &options, out, &made);
     if (status != DN_OK)
         print_error("%s\n", dn_message());
     return status;

@@ -73,17 +73,6 @@ static void test_crc_vectors(void **state)
     assert_int_equal(dn_crc32c(bytes, 32), 0x113FDB5C);
 }
 
-/* The table of half bytes against a bit at a time. */
-static void test_crc_table(void **state)
-{
-    for (int byte = 0; byte < 256; byte++) {
-        uint32_t value = ~(uint32_t)byte;
-        for (int bit = 0; bit < 8; bit++)
-            value = (value >> 1) ^ (value & 1 ? 0x82F63B78u : 0);
-        assert_int_equal(dn_crc32c(&(uint8_t){(uint8_t)byte}, 1), ~value);
-    }
-}
-
 /* The messages of example.proto, by protobuf-c, are TensorFlow's on the wire. */
 static void test_golden_example(void **state)
 {
@@ -381,20 +370,14 @@ static void test_malformed(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crc_vectors),
-                                       cmocka_unit_test(test_crc_table),
-                                       cmocka_unit_test(test_golden_example),
-                                       cmocka_unit_test(test_golden_write),
-                                       cmocka_unit_test(test_golden_read),
-                                       cmocka_unit_test(test_cut_short),
-                                       cmocka_unit_test(test_one_bit_changed),
-                                       cmocka_unit_test(test_refused_write),
-                                       cmocka_unit_test(test_labels),
-                                       cmocka_unit_test(test_tolerance),
-                                       cmocka_unit_test(test_no_label),
-                                       cmocka_unit_test(test_malformed),
-                                       cmocka_unit_test(test_raw),
-                                       cmocka_unit_test(test_amplified)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crc_vectors),   cmocka_unit_test(test_golden_example),
+        cmocka_unit_test(test_golden_write),  cmocka_unit_test(test_golden_read),
+        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_one_bit_changed),
+        cmocka_unit_test(test_refused_write), cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_tolerance),     cmocka_unit_test(test_no_label),
+        cmocka_unit_test(test_malformed),     cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_amplified)};
     for (int i = 0; i < CLASSES; i++)
         names[i] = "a class";
     return cmocka_run_group_tests(tests, NULL, NULL);

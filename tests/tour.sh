@@ -362,7 +362,6 @@ END
     done < <(wardrobe)
     typed 'ls wardrobe'
     typed 'create_records wardrobe'
-    typed 'create_records FOLDER --source wardrobe'
     typed 'dn_dist train --data data/wardrobe --model blocks=2,2:growth=8:stem=cifar --batch-size 8 \
   --epochs 2 --out runs/wardrobe'
 

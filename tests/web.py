@@ -7,8 +7,7 @@ The first word of a path says how, the rest is the file:
     break     each answer ends in the middle    once      the first does
     nolength  the same without a length         stall     the first stops in the middle, open
     silent    each stops before the first byte  wrong     other bytes, as many
-    endless   more than there should be         busy      503 at first
-    slow      in halves, a second apart
+    slow      in halves, a second apart         busy      503 at first
     moved     redirects to plain                loop      to itself
     local     to a file: URL                    other     to ftp:
     lost      to nowhere, with a page           nothing   204, no content
@@ -45,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.redirect(targets[how])
         if how in ("lost", "nothing", "empty", "page"):
             return self.send_no_file(how)
-        known = "plain norange break once nolength stall silent slow wrong endless busy".split()
+        known = "plain norange break once nolength stall silent slow wrong busy".split()
         if how not in known or not os.path.exists(path):
             return self.send_error(404)
         if how == "busy" and self.is_first():
@@ -68,11 +67,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             begin = int(asked.split("=")[1].split("-")[0])
             if begin >= len(content):
                 return self.send_error(416)
-        part = content[begin:] + (b"more" if how == "endless" else b"")
+        part = content[begin:]
         self.send_response(206 if begin else 200)
         if begin:
             self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
-        if how not in ("nolength", "endless"):
+        if how != "nolength":
             self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         if how == "silent":

@@ -37,12 +37,12 @@ static dn_status hash_source(const dn_folder *f, uint64_t *hash)
 }
 
 /* The number of shards of the first split. */
-static int choose_shards(const dn_folder *f, int64_t images)
+static int choose_shards(const dn_folder_writer *k, int64_t images)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < images; i++)
-        bytes += f->image[i].size;
-    return dn_writer_default_shards(1, bytes, images);
+        bytes += k->folder.image[i].size;
+    return dn_writer_shards(&k->writer, 1, bytes, images);
 }
 
 static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
@@ -59,9 +59,8 @@ static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
     }
     dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
-    const int asked = k->writer.options->shards;
     DN_TRY(dn_writer_plan(&k->writer, &with_classes, (const char *const *)f->class_names, count,
-                          asked ? asked : choose_shards(f, count[first_split(f)])));
+                          choose_shards(k, count[first_split(f)])));
     const dn_manifest *const m = k->writer.manifest;
     k->shard = calloc((size_t)m->shards, sizeof *k->shard);
     DN_CHECK(k->shard, DN_ENOMEM, "%s: out of memory", f->source);
@@ -218,23 +217,19 @@ static dn_status compare_existing(dn_folder_writer *k, int *complete)
     return DN_OK;
 }
 
-static dn_status find_images(dn_folder_writer *k)
+static dn_status make_records(dn_folder_writer *k, const dn_raw_set *set, const dn_data_info *info,
+                              int *made)
 {
     dn_folder *const f = &k->folder;
-    dn_progress_begin(&f->finding, "looking for images:", "images", 0);
-    const dn_status status = k->scan(f);
-    dn_progress_end(&f->finding);
-    return status;
-}
-
-static dn_status make_records(dn_folder_writer *k, const dn_data_info *info, int *made)
-{
     uint64_t listing;
     int complete;
     dn_status status;
     DN_TRY(dn_writer_begin(&k->writer, info->dataset));
-    DN_TRY(find_images(k));
-    DN_TRY(dn_folder_list(&k->folder, &listing));
+    dn_progress_begin(&f->finding, "looking for images:", "images", 0);
+    status = set->scan(f);
+    dn_progress_end(&f->finding);
+    DN_TRY(status);
+    DN_TRY(dn_folder_list(f, &listing));
     DN_TRY(plan_folder(k, info));
     DN_TRY(compare_existing(k, &complete));
     if (complete)
@@ -273,45 +268,50 @@ static dn_status load_like(dn_manifest **like, dn_folder_writer *k, dn_data_info
     return DN_OK;
 }
 
-/* Describes a user's class folders by the options. */
-static dn_status describe_own(dn_folder_set *own, const dn_records_options *options)
+/* Takes --source as it is, and names the set after it. */
+static dn_status use_source(const dn_raw_set *set, const dn_records_options *options,
+                            char source[PATH_MAX], dn_data_info *info)
 {
-    DN_CHECK(options->source, DN_EINVAL,
-             "FOLDER: found no --source, expected the folder of images");
-    *own = (dn_folder_set){.info.channels = 3, .source = options->source, .scan = dn_folder_scan};
-    DN_TRY(name_set(options->source, own->info.dataset, sizeof own->info.dataset));
-    own->prefix = own->info.dataset;
-    return DN_OK;
+    DN_CHECK(options->source, DN_EINVAL, "%s: found no --source, expected the folder of images",
+             set->info.dataset);
+    DN_CHECK(snprintf(source, PATH_MAX, "%s", options->source) < PATH_MAX, DN_EINVAL,
+             "--source: the path is too long");
+    for (size_t length = strlen(source); length > 1 && source[length - 1] == '/';)
+        source[--length] = '\0';
+    return name_set(source, info->dataset, sizeof info->dataset);
 }
 
-dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *options,
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made)
 {
     dn_records_options asked = *options;
-    dn_folder_set own;
-    dn_manifest *like = NULL;
-    *made = 0;
-    if (!set)
-        DN_TRY(describe_own(&own, options));
-    set = set ? set : &own;
     dn_data_info info = set->info;
-    const int length = options->out  ? snprintf(out, PATH_MAX, "%s", options->out)
-                       : set->folder ? snprintf(out, PATH_MAX, "%s", set->folder)
-                                     : snprintf(out, PATH_MAX, "data/%s", info.dataset);
-    DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
+    dn_manifest *like = NULL;
+    char source[PATH_MAX];
+    *made = 0;
+    DN_TRY(set->form->name ? dn_raw_set_find(set, options, source)
+                           : use_source(set, options, source, &info));
+    dn_folder_writer k = {
+        .writer = {.options = &asked, .prefix = set->prefix ? set->prefix : info.dataset},
+        .folder = {.source = source, .options = &asked}};
+    DN_TRY(dn_writer_out(options, k.writer.prefix, out));
     asked.out = out;
     if (!asked.quality)
         asked.quality = asked.short_side ? 90 : 95;
-    dn_folder_writer k = {.writer = {.options = &asked, .prefix = set->prefix},
-                          .folder = {.source = set->source, .options = &asked},
-                          .scan = set->scan};
     dn_conversion_describe(&asked, k.writer.conversion, sizeof k.writer.conversion);
     dn_status status = load_like(&like, &k, &info);
     if (status == DN_OK)
-        status = make_records(&k, &info, made);
+        status = make_records(&k, set, &info, made);
     free(like);
     free(k.shard);
     dn_folder_free(&k.folder);
     dn_writer_end(&k.writer);
     return status;
 }
+
+const dn_raw_set dn_raw_folder = {
+    .info = {.dataset = "FOLDER", .channels = 3},
+    .use = DN_FOR_IMAGES | DN_FOR_FOLDER,
+    .hint = "any tree of class folders with JPEG and PNG files: --source DIR",
+    .scan = dn_folder_scan,
+};

@@ -10,24 +10,14 @@
 #define DN_FOLDER_H
 
 #include "dn/progress.h"
+#include "sets/sets.h"
 #include "writer/writer.h"
 
-struct dn_folder;
-
-/* A known set of encoded images. */
-typedef struct dn_folder_set {
-    dn_data_info info;
-    const char *prefix; /* of the shards' names */
-    const char *source;
-    const char *folder;                     /* default of *out */
-    dn_status (*scan)(struct dn_folder *f); /* as dn_folder_scan */
-} dn_folder_set;
-
-/* As dn_records_make (sets/records.h), for that set, or if it is NULL for the class folders in
- * options->source. With options->shards 0 a shard has some 64 MB. out = the folder of the records:
- * options->out, else the set's, else one named after the source. DN_ECORRUPT or DN_EINVAL names a
- * bad image. */
-dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *options,
+/* As dn_records_make (sets/records.h), for a set of encoded images; dn_raw_folder is any tree of
+ * class folders, named after the last component of options->source. With options->shards 0 a shard
+ * has some 64 MB. out = the folder of the records, as of dn_writer_out. DN_ECORRUPT or DN_EINVAL
+ * names a bad image. */
+dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made);
 
 /* ---- the files ---- */
@@ -96,6 +86,9 @@ dn_status dn_folder_warn_of_doubles(const dn_folder *f);
  * not counted, not named. DN_EIO if an entry that may be a folder cannot be read. */
 dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *others);
 void dn_folder_free_names(char **names, int count);
+
+/* *has = 1 if there is a folder in `path`. Errors as of dn_folder_names. */
+dn_status dn_folder_has_folders(const char *path, int *has);
 
 /* The index of `name` in names(count), which are sorted by code point, or -1. */
 int dn_folder_find_name(const char *name, char **names, int count);

@@ -78,6 +78,16 @@ dn_status dn_folder_names(const char *path, char ***names, int *count, int64_t *
     return status;
 }
 
+dn_status dn_folder_has_folders(const char *path, int *has)
+{
+    char **names;
+    int count;
+    const dn_status status = dn_folder_names(path, &names, &count, NULL);
+    *has = count > 0;
+    dn_folder_free_names(names, count);
+    return status;
+}
+
 int dn_folder_find_name(const char *name, char **names, int count)
 {
     int low = 0, high = count;

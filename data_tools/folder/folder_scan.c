@@ -244,24 +244,13 @@ dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id spl
 
 dn_status dn_folder_draw(dn_folder *f)
 {
-    const size_t images = (size_t)f->images;
-    int64_t *const order = malloc(images * sizeof *order), train;
-    dn_folder_image *const sorted = malloc(images * sizeof *sorted);
-    dn_status status = order && sorted ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", f->source);
+    int64_t train;
     f->is_drawn = 1;
-    if (status == DN_OK)
-        status = dn_draw_test(f->options, f->source, &f->image->label, sizeof *f->image, f->images,
-                              f->classes, order, &train);
-    if (status == DN_OK) {
-        for (int64_t i = 0; i < f->images; i++) {
-            sorted[i] = f->image[order[i]];
-            sorted[i].split = i < train ? DN_TRAIN : DN_TEST;
-        }
-        memcpy(f->image, sorted, images * sizeof *sorted);
-    }
-    free(sorted);
-    free(order);
-    return status;
+    DN_TRY(dn_draw_items(f->options, f->source, f->image, &f->image->label, sizeof *f->image,
+                         f->images, f->classes, &train));
+    for (int64_t i = train; i < f->images; i++)
+        f->image[i].split = DN_TEST;
+    return DN_OK;
 }
 
 /* ---- test images of other records' classes ---- */

@@ -21,7 +21,6 @@ typedef struct dn_folder_shard {
 typedef struct dn_folder_writer {
     dn_writer writer;
     dn_folder folder;
-    dn_status (*scan)(dn_folder *f);
     dn_folder_shard *shard; /* (shards) */
     int64_t oriented;
     _Atomic int64_t end; /* images before this one are to be done */

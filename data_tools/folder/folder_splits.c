@@ -62,19 +62,6 @@ static dn_status share_class(const char *source, const char *a, const char *b, i
     return status;
 }
 
-/* *has = 1 if this folder of the source has subfolders. */
-static dn_status has_folders(const char *source, const char *name, int *has)
-{
-    char path[PATH_MAX];
-    char **inner;
-    int count;
-    DN_TRY(dn_join_path(path, source, name));
-    const dn_status status = dn_folder_names(path, &inner, &count, NULL);
-    *has = count > 0;
-    dn_folder_free_names(inner, count);
-    return status;
-}
-
 /* Refuses two folders with names of splits that do not form splits. */
 static dn_status refuse_halves(const char *source, char **names, int count)
 {
@@ -102,11 +89,14 @@ static dn_status choose(const char *source, char **names, int count, dn_folder_s
     const char *const train = find_split(DN_TRAIN, names, count);
     const char *const val = find_split(DN_VAL, names, count);
     const char *const test = find_split(DN_TEST, names, count);
+    char path[PATH_MAX];
     int has_test = test != NULL, is_split = train && (val || test);
     if (train && test && val)
         DN_TRY(share_class(source, test, train, &has_test));
-    if (train && count == 1)
-        DN_TRY(has_folders(source, train, &is_split));
+    if (train && count == 1) {
+        DN_TRY(dn_join_path(path, source, train));
+        DN_TRY(dn_folder_has_folders(path, &is_split));
+    }
     if (!is_split)
         return DN_OK;
     const char *const chosen[DN_SPLITS] = {train, has_test ? test : val, has_test ? val : NULL};

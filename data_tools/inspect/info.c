@@ -95,115 +95,6 @@ static dn_status look_at_split(struct info *v, const char *folder, dn_split_id i
     return measure_split(&v->split[id], v->shards[id]);
 }
 
-/* ---- as text ---- */
-
-/* Prints the first `width` characters of the text, padded by their number, not that of bytes. */
-static void print_padded(const char *text, int width)
-{
-    const int columns = dn_text_columns(text);
-    printf("%.*s%*s", dn_text_bytes(text, width), text, columns < width ? width - columns : 0, "");
-}
-
-enum { NAMES = 30, COLUMN = 20 };
-
-/* Makes the text of a column, of which there is one for each split. */
-typedef void column_text(const struct split_info *s, int item, char *text, size_t size);
-
-static void print_columns(const struct info *v, column_text *print, int item)
-{
-    char text[64];
-    for (int s = 0; s < DN_SPLITS; s++) {
-        if (!v->shards[s])
-            continue;
-        print(&v->split[s], item, text, sizeof text);
-        printf(" %*s", COLUMN, text);
-    }
-    printf("\n");
-}
-
-static void print_row(const struct info *v, const char *name, column_text *print, int item)
-{
-    print_padded(name, NAMES);
-    print_columns(v, print, item);
-}
-
-enum { IMAGES, SHARDS, HDF5_BYTES, TFRECORD_BYTES };
-
-static void count_text(const struct split_info *s, int item, char *text, size_t size)
-{
-    const int64_t counts[] = {s->split->count, s->split->shards, s->hdf5, s->tfrecord};
-    snprintf(text, size, "%" PRId64, counts[item]);
-}
-
-static void class_text(const struct split_info *s, int item, char *text, size_t size)
-{
-    snprintf(text, size, "%" PRId64, s->class[item]);
-}
-
-enum { WIDTH, HEIGHT, IMAGE_BYTES };
-
-static void range_text(const struct split_info *s, int item, char *text, size_t size)
-{
-    const struct range *const ranges[] = {&s->width, &s->height, &s->bytes}, *const r =
-                                                                                 ranges[item];
-    snprintf(text, size, "%" PRId64 "/%" PRId64 "/%" PRId64, r->least, r->median, r->greatest);
-}
-
-static void name_text(const struct split_info *s, int item, char *text, size_t size)
-{
-    (void)item;
-    snprintf(text, size, "%s", dn_split_name(s->split->shard->split));
-}
-
-static void order_text(const struct split_info *s, int item, char *text, size_t size)
-{
-    (void)item;
-    snprintf(text, size, "%s", s->by_class ? "by class" : "mixed");
-}
-
-static void print_channels(const char *name, const double *values, int channels)
-{
-    printf("%-9s", name);
-    for (int c = 0; c < channels; c++)
-        printf(" %.6f", values[c]);
-    printf("\n");
-}
-
-static void print_text(const struct info *v, const char *folder)
-{
-    const dn_manifest *const m = v->manifest;
-    const dn_data_info *const info = &m->info;
-    char shown[PATH_MAX];
-    printf("%s: %s, %d classes, ", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
-           info->classes);
-    if (dn_is_encoded(info))
-        printf("encoded images\n");
-    else
-        printf("pixels of %dx%dx%d\n", info->channels, info->height, info->width);
-    printf("%-9s %016" PRIx64 "\n", "source", m->source);
-    print_channels("mean", info->mean, info->channels);
-    print_channels("std", info->std, info->channels);
-    print_row(v, "", name_text, 0);
-    print_row(v, "images", count_text, IMAGES);
-    print_row(v, "shards", count_text, SHARDS);
-    print_row(v, "bytes of shards", count_text, HDF5_BYTES);
-    if (m->shard[0].tfrecord.name[0])
-        print_row(v, "bytes of TFRecords", count_text, TFRECORD_BYTES);
-    print_row(v, "order", order_text, 0);
-    if (dn_is_encoded(info)) {
-        puts("least/median/greatest");
-        print_row(v, "  width", range_text, WIDTH);
-        print_row(v, "  height", range_text, HEIGHT);
-        print_row(v, "  bytes of an image", range_text, IMAGE_BYTES);
-    }
-    puts("classes");
-    for (int i = 0; i < info->classes; i++) {
-        printf("  ");
-        print_padded(m->class_names[i], NAMES - 2);
-        print_columns(v, class_text, i);
-    }
-}
-
 /* ---- as JSON ---- */
 
 static json_t *range_to_json(const struct range *r)
@@ -255,7 +146,100 @@ static json_t *to_json(const struct info *v)
         dn_json_numbers(info->std, info->channels), "classes", classes, "splits", splits);
 }
 
-dn_status dn_records_info(const char *folder, int json)
+/* ---- as text, from the JSON ---- */
+
+enum { NAMES = 30, COLUMN = 20 };
+
+/* Prints the first `width` characters of the text, padded by their number, not that of bytes. */
+static void print_padded(const char *text, int width)
+{
+    const int columns = dn_text_columns(text);
+    printf("%.*s%*s", dn_text_bytes(text, width), text, columns < width ? width - columns : 0, "");
+}
+
+/* Prints a number, a word or a range. */
+static void print_value(const json_t *value)
+{
+    char text[64];
+    json_int_t least, median, greatest;
+    if (json_unpack((json_t *)value, "{s:I,s:I,s:I}", "least", &least, "median", &median,
+                    "greatest", &greatest) == 0)
+        snprintf(text, sizeof text, "%lld/%lld/%lld", least, median, greatest);
+    else if (json_is_string(value))
+        snprintf(text, sizeof text, "%s", json_string_value(value));
+    else
+        snprintf(text, sizeof text, "%lld", json_integer_value(value));
+    printf(" %*s", COLUMN, text);
+}
+
+/* Prints a column for each split: its entry in `splits` or, if `key` is not NULL, the value there.
+ */
+static void print_columns(const json_t *splits, const char *key)
+{
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const json_t *const split = json_object_get(splits, dn_split_name((dn_split_id)s));
+        if (split)
+            print_value(key ? json_object_get(split, key) : split);
+    }
+    printf("\n");
+}
+
+static void print_row(const char *name, const json_t *splits, const char *key)
+{
+    print_padded(name, NAMES);
+    print_columns(splits, key);
+}
+
+static void print_channels(const char *name, const double *values, int channels)
+{
+    printf("%-9s", name);
+    for (int c = 0; c < channels; c++)
+        printf(" %.6f", values[c]);
+    printf("\n");
+}
+
+static void print_text(const dn_manifest *m, const char *folder, const json_t *json)
+{
+    const dn_data_info *const info = &m->info;
+    const json_t *const splits = json_object_get(json, "splits"), *class;
+    char shown[PATH_MAX];
+    size_t i;
+    printf("%s: %s, %d classes, ", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
+           info->classes);
+    if (dn_is_encoded(info))
+        printf("encoded images\n");
+    else
+        printf("pixels of %dx%dx%d\n", info->channels, info->height, info->width);
+    printf("%-9s %016" PRIx64 "\n", "source", m->source);
+    print_channels("mean", info->mean, info->channels);
+    print_channels("std", info->std, info->channels);
+    printf("%*s", NAMES, "");
+    for (int s = 0; s < DN_SPLITS; s++)
+        if (m->split[s].shards > 0)
+            printf(" %*s", COLUMN, dn_split_name((dn_split_id)s));
+    printf("\n");
+    print_row("images", splits, "count");
+    print_row("shards", splits, "shards");
+    print_row("bytes of shards", splits, "bytes");
+    if (m->shard[0].tfrecord.name[0])
+        print_row("bytes of TFRecords", splits, "tfrecord_bytes");
+    print_row("order", splits, "order");
+    if (dn_is_encoded(info)) {
+        puts("least/median/greatest");
+        print_row("  width", splits, "width");
+        print_row("  height", splits, "height");
+        print_row("  bytes of an image", splits, "image_bytes");
+    }
+    puts("classes");
+    json_array_foreach(json_object_get(json, "classes"), i, class)
+    {
+        printf("  ");
+        print_padded(m->class_names[i], NAMES - 2);
+        print_columns(class, NULL);
+    }
+}
+
+dn_status dn_records_info(const char *folder, int as_json)
 {
     struct info v = {0};
     dn_status status;
@@ -263,10 +247,13 @@ dn_status dn_records_info(const char *folder, int json)
     for (int s = 0; s < DN_SPLITS; s++)
         if (!v.shards[s] && v.manifest->split[s].shards > 0)
             DN_TRY_OR_DONE(look_at_split(&v, folder, (dn_split_id)s));
-    if (json)
+    if (as_json) {
         status = dn_json_save(to_json(&v), NULL, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    else
-        print_text(&v, folder);
+    } else {
+        json_t *const json = to_json(&v);
+        print_text(v.manifest, folder, json);
+        json_decref(json);
+    }
 done:
     for (int s = 0; s < DN_SPLITS; s++) {
         free(v.split[s].class);

@@ -12,7 +12,7 @@
 dn_status dn_records_verify(const char *folder);
 
 /* Prints a summary of the records: classes and their counts, sizes, mean and std, bytes. */
-dn_status dn_records_info(const char *folder, int json);
+dn_status dn_records_info(const char *folder, int as_json);
 
 /* Draws images into a PNG, as they are stored or, with options->augment, as training sees them.
  * Prints a line about the images, or everything known of options->sample. DN_EINVAL for invalid

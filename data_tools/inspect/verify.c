@@ -136,13 +136,6 @@ static void note_record(void *user, int64_t number, dn_status status)
     note_fault(c->verify, c->shard, TFRECORD, number, status);
 }
 
-static void compare_tfrecord(struct verify *v, const dn_manifest_shard *shard)
-{
-    if (shard->tfrecord.name[0])
-        dn_tfrecord_compare(v->folder, v->manifest, shard, v->shards[shard->split], note_record,
-                            &(struct comparison){v, shard});
-}
-
 /* ---- pixels ---- */
 
 /* Reads the pixels of the chunk into the buffer. */
@@ -170,15 +163,6 @@ static void verify_pixels(struct verify *v, const dn_manifest_shard *shard)
             dn_pixel_sums_add(&v->sums, &v->manifest->info, buffer.bytes, chunk.count);
     }
     dn_buffer_free(&buffer);
-    compare_tfrecord(v, shard);
-}
-
-static void verify_all_pixels(struct verify *v)
-{
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < v->manifest->shards; i++)
-        if (v->file[i][HDF5].is_open)
-            verify_pixels(v, &v->manifest->shard[i]);
 }
 
 /* ---- encoded images ---- */
@@ -231,17 +215,25 @@ static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
         dn_buffer_free(&bytes);
         dn_buffer_free(&pixels.rgb);
     }
-    compare_tfrecord(v, shard);
-}
-
-static void verify_all_encoded(struct verify *v)
-{
-    for (int i = 0; i < v->manifest->shards; i++)
-        if (v->file[i][HDF5].is_open)
-            verify_encoded(v, &v->manifest->shard[i]);
 }
 
 /* ---- all of it ---- */
+
+/* Threads share the shards of pixels, but the images of an encoded shard, which may be large. */
+static void verify_shards(struct verify *v)
+{
+    const int is_encoded = dn_is_encoded(&v->manifest->info);
+#pragma omp parallel for schedule(dynamic) if (!is_encoded)
+    for (int i = 0; i < v->manifest->shards; i++) {
+        const dn_manifest_shard *const shard = &v->manifest->shard[i];
+        if (!v->file[i][HDF5].is_open)
+            continue;
+        (is_encoded ? verify_encoded : verify_pixels)(v, shard);
+        if (shard->tfrecord.name[0])
+            dn_tfrecord_compare(v->folder, v->manifest, shard, v->shards[shard->split], note_record,
+                                &(struct comparison){v, shard});
+    }
+}
 
 static dn_status check_statistics(const struct verify *v)
 {
@@ -280,10 +272,7 @@ static dn_status verify_records(struct verify *v)
     DN_CHECK(v->file, DN_ENOMEM, "%s: out of memory", v->folder);
     check_files(v);
     note_indexes(v);
-    if (dn_is_encoded(&v->manifest->info))
-        verify_all_encoded(v);
-    else
-        verify_all_pixels(v);
+    verify_shards(v);
     note_files(v);
     DN_TRY(report_faults(v));
     return check_statistics(v);

@@ -66,9 +66,8 @@ static const char *const class_names_10[] = {"airplane", "automobile", "bird",  
 
 const dn_raw_set dn_raw_cifar10 = {
     .info = {.dataset = "CIFAR10", .channels = 3, .height = 32, .width = 32, .classes = 10},
-    .use = DN_FOR_PIXELS,
+    .use = DN_FOR_PIXELS | DN_FOR_DOWNLOAD,
     .prefix = "cifar10",
-    .folder = "data/cifar10",
     .class_names = class_names_10,
     .count = {50000, 10000},
     .form = {{"binary", "cifar-10-batches-bin", "data_batch_1.bin", 0},
@@ -109,9 +108,8 @@ _Static_assert(sizeof class_names_100 == 100 * sizeof *class_names_100,
 
 const dn_raw_set dn_raw_cifar100 = {
     .info = {.dataset = "CIFAR100", .channels = 3, .height = 32, .width = 32, .classes = 100},
-    .use = DN_FOR_PIXELS,
+    .use = DN_FOR_PIXELS | DN_FOR_DOWNLOAD,
     .prefix = "cifar100",
-    .folder = "data/cifar100",
     .class_names = class_names_100,
     .count = {50000, 10000},
     .form = {{"binary", "cifar-100-binary", "train.bin", 0},

@@ -244,29 +244,21 @@ static dn_status load_truth(struct scan *s)
     return status;
 }
 
-/* 1 if there is any folder in `path`. */
-static int has_folders(const char *path)
-{
-    char **names;
-    int count;
-    int64_t others = 0;
-    const dn_status status = dn_folder_names(path, &names, &count, &others);
-    dn_folder_free_names(names, count);
-    return status == DN_OK && count > 0;
-}
-
 static dn_status scan_val(struct scan *s)
 {
     dn_folder *const f = s->folder;
     const layout *const l = s->layout;
     char path[PATH_MAX];
+    int has_classes = 0;
     const char *const asked = f->options->val_labels;
     const int is_tar = !is_below(f, "val", path),
               is_listed = is_below(f, l->list, s->list.path) && is_below(f, l->val_images, path);
     DN_CHECK(!is_tar || is_below(f, l->val_tar, path), DN_ENOENT,
              "%s: found no validation images in val%s%s; --val-fraction takes them from train",
              f->source, l->val_tar ? " nor in " : "", l->val_tar ? l->val_tar : "");
-    if (!is_tar && !is_listed && !asked && is_below(f, "val", path) && has_folders(path))
+    if (!is_tar && !is_listed && !asked && is_below(f, "val", path))
+        DN_TRY(dn_folder_has_folders(path, &has_classes));
+    if (has_classes)
         return dn_folder_scan_other(f, path, DN_TEST);
     if (asked)
         DN_CHECK(snprintf(s->list.path, PATH_MAX, "%s", asked) < PATH_MAX, DN_EINVAL,
@@ -321,9 +313,8 @@ static dn_status scan_imagenet(dn_folder *f)
 
 const dn_raw_set dn_raw_tiny_imagenet = {
     .info = {.dataset = "TINY_IMAGENET", .channels = 3, .classes = 200},
-    .use = DN_FOR_IMAGES,
+    .use = DN_FOR_IMAGES | DN_FOR_DOWNLOAD,
     .prefix = "tiny_imagenet",
-    .folder = "data/tiny_imagenet",
     .count = {100000, 10000},
     .form = {{.name = "unpacked", .subfolder = "tiny-imagenet-200", .probe = "wnids.txt"}},
     .hint = "get it with --download, or get http://cs231n.stanford.edu/tiny-imagenet-200.zip (md5 "
@@ -336,9 +327,8 @@ const dn_raw_set dn_raw_tiny_imagenet = {
 
 const dn_raw_set dn_raw_imagenet = {
     .info = {.dataset = "IMAGENET", .channels = 3, .classes = DN_IMAGENET_CLASSES},
-    .use = DN_FOR_IMAGES | DN_FOR_VAL_LABELS,
+    .use = DN_FOR_IMAGES | DN_FOR_VAL_LABELS | DN_FOR_DOWNLOAD,
     .prefix = "imagenet",
-    .folder = "data/imagenet",
     .count = {1281167, 50000},
     .form = {{.name = "tar files", .subfolder = "imagenet", .probe = "ILSVRC2012_img_train.tar"},
              {.name = "folders", .subfolder = "imagenet", .probe = "train/"}},

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "writer/writer.h"
+
 static void print_archives(const dn_raw_set *set)
 {
     int64_t bytes[2] = {0}; /* without and with --extra */
@@ -26,11 +28,13 @@ static void print_archives(const dn_raw_set *set)
 
 static void print_found(const dn_raw_set *set)
 {
-    char source[PATH_MAX];
+    const dn_records_options none = {0};
+    char source[PATH_MAX], out[PATH_MAX];
     dn_manifest *m;
     printf("    found    %s\n", dn_raw_set_search(set, NULL, source) ? source : "nothing");
-    if (dn_manifest_load(&m, set->folder) == DN_OK)
-        printf("    records  %s: train %" PRId64 ", test %" PRId64 "\n", set->folder,
+    dn_writer_out(&none, set->prefix, out);
+    if (dn_manifest_load(&m, out) == DN_OK)
+        printf("    records  %s: train %" PRId64 ", test %" PRId64 "\n", out,
                m->split[DN_TRAIN].count, m->split[DN_TEST].count);
     free(m);
 }
@@ -39,6 +43,10 @@ void dn_records_list(void)
 {
     for (const dn_raw_set *const *s = dn_raw_sets; *s; s++) {
         const dn_data_info *const info = &(*s)->info;
+        if (!(*s)->form->name) {
+            printf("%-14s %s\n", info->dataset, (*s)->hint);
+            continue;
+        }
         printf("%-14s %d classes, train %" PRId64 ", test %" PRId64, info->dataset, info->classes,
                (*s)->count[DN_TRAIN], (*s)->count[DN_TEST]);
         if (info->height > 0)
@@ -46,5 +54,4 @@ void dn_records_list(void)
         print_archives(*s);
         print_found(*s);
     }
-    printf("FOLDER         any tree of class folders with JPEG and PNG files: --source DIR\n");
 }

@@ -12,7 +12,6 @@
 
 #include <xxhash.h>
 
-#include "folder/folder.h"
 #include "writer/writer.h"
 #include "writer/pixel_sums.h"
 #include "writer/selection.h"
@@ -43,7 +42,7 @@ static void keep_images(dn_raw_split *split, size_t size, const int *label, int6
     split->count = kept;
 }
 
-/* Keeps the classes of --classes. */
+/* Keeps the classes of --classes. names(*classes) = their names, which the new labels index. */
 static dn_status keep_asked(const dn_raw_set *set, const dn_records_options *options,
                             const char *source, dn_raw_split split[DN_SPLITS], const char **names,
                             int *classes)
@@ -96,21 +95,6 @@ static dn_status draw_split(const dn_raw_set *set, const dn_records_options *opt
     return status;
 }
 
-/* Keeps the selected images of both splits; with --val-fraction the test split is drawn from the
- * train split. names(*classes) = the remaining class names in the set's order, which the labels
- * index. DN_EINVAL if a split is empty. */
-static dn_status select_images(const dn_raw_set *set, const dn_records_options *options,
-                               const char *source, dn_raw_split split[DN_SPLITS],
-                               const char **names, int *classes)
-{
-    DN_TRY(keep_asked(set, options, source, split, names, classes));
-    if (options->val_fraction > 0)
-        DN_TRY(draw_split(set, options, source, split, *classes));
-    DN_CHECK(split[DN_TEST].count > 0, DN_EINVAL,
-             "%s: found no image for the test split, expected at least one", source);
-    return DN_OK;
-}
-
 /* ---- from the raw data set to shards ---- */
 
 struct make {
@@ -132,13 +116,6 @@ static uint64_t hash_source(const struct make *k)
     return hash;
 }
 
-/* The number of shards of the train split: --shards or a default. */
-static int count_pixel_shards(const struct make *k, int64_t images)
-{
-    const int asked = k->writer.options->shards;
-    return asked ? asked : dn_writer_default_shards(0, 0, images);
-}
-
 static dn_status plan_records(struct make *k, int classes)
 {
     dn_data_info info = k->set->info;
@@ -146,7 +123,7 @@ static dn_status plan_records(struct make *k, int classes)
     dn_pixel_sums sums = {0};
     info.classes = classes;
     DN_TRY(dn_writer_plan(&k->writer, &info, k->class_names, count,
-                          count_pixel_shards(k, count[DN_TRAIN])));
+                          dn_writer_shards(&k->writer, 0, 0, count[DN_TRAIN])));
     dn_manifest *const m = k->writer.manifest;
     dn_pixel_sums_add(&sums, &m->info, k->split[DN_TRAIN].pixels, count[DN_TRAIN]);
     dn_pixel_statistics(&sums, &m->info);
@@ -193,13 +170,18 @@ static dn_status make_records(struct make *k, int *made)
     const dn_manifest *const existing = k->writer.existing;
     const int complete =
         existing &&
-        dn_writer_is_complete(&k->writer, count_pixel_shards(k, existing->split[DN_TRAIN].count));
+        dn_writer_is_complete(&k->writer,
+                              dn_writer_shards(&k->writer, 0, 0, existing->split[DN_TRAIN].count));
     const dn_status found = dn_raw_set_find(k->set, options, source);
     if (found == DN_ENOENT && complete && is_all(k))
         return dn_writer_remove_journal(&k->writer);
     DN_TRY(found);
     DN_TRY(dn_raw_set_load(k->set, source, options, k->split));
-    DN_TRY(select_images(k->set, options, source, k->split, k->class_names, &classes));
+    DN_TRY(keep_asked(k->set, options, source, k->split, k->class_names, &classes));
+    if (options->val_fraction > 0)
+        DN_TRY(draw_split(k->set, options, source, k->split, classes));
+    DN_CHECK(k->split[DN_TEST].count > 0, DN_EINVAL,
+             "%s: found no image for the test split, expected at least one", source);
     DN_TRY(plan_records(k, classes));
     DN_TRY(dn_writer_check_channels(&k->writer, source));
     DN_TRY(dn_writer_check_source(&k->writer, source));
@@ -223,18 +205,4 @@ dn_status dn_records_make(const dn_raw_set *set, const dn_records_options *optio
     free(k.class_names);
     dn_writer_end(&k.writer);
     return status;
-}
-
-dn_status dn_records_make_encoded(const dn_raw_set *set, const dn_records_options *options,
-                                  char out[PATH_MAX], int *made)
-{
-    char source[PATH_MAX];
-    *made = 0;
-    DN_TRY(dn_raw_set_find(set, options, source));
-    const dn_folder_set images = {.info = set->info,
-                                  .prefix = set->prefix,
-                                  .source = source,
-                                  .folder = set->folder,
-                                  .scan = set->scan};
-    return dn_folder_make(&images, options, out, made);
 }

@@ -21,8 +21,9 @@
 #include "sets/fetch.h"
 
 const dn_raw_set *const dn_raw_sets[] = {
-    &dn_raw_cifar10, &dn_raw_cifar100,      &dn_raw_mnist,    &dn_raw_fashion_mnist,
-    &dn_raw_svhn,    &dn_raw_tiny_imagenet, &dn_raw_imagenet, NULL,
+    &dn_raw_cifar10,       &dn_raw_cifar100, &dn_raw_mnist,
+    &dn_raw_fashion_mnist, &dn_raw_svhn,     &dn_raw_tiny_imagenet,
+    &dn_raw_imagenet,      &dn_raw_folder,   NULL,
 };
 
 const char *const dn_raw_digits[10] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};

@@ -53,14 +53,13 @@ struct dn_raw_set {
     dn_data_info info;  /* without mean and std; the name is that on the command line. Sets of
                            encoded images have no height and width */
     int use;            /* bits of the options that it takes */
-    const char *prefix; /* of the shards' names: "cifar10" */
-    const char *folder; /* default output */
+    const char *prefix; /* of the shards' names: "cifar10"; NULL: named after the source */
     const char *const *class_names; /* (classes) for sets of pixels */
     int64_t count[DN_SPLITS];       /* number of images in the authors' files */
 
-    dn_raw_form form[DN_RAW_FORMS];
-    const char *package_folder; /* where a distribution's package installs the files, or NULL */
-    const char *hint;           /* how to get the files, for messages */
+    dn_raw_form form[DN_RAW_FORMS]; /* none: --source is taken as it is */
+    const char *package_folder;     /* where a distribution's package installs the files, or NULL */
+    const char *hint;               /* how to get the files, for messages */
     const char *mirror[DN_RAW_MIRRORS]; /* URLs of the archives' folders, tried in turn */
     dn_raw_archive archive[DN_RAW_ARCHIVES];
 
@@ -69,7 +68,7 @@ struct dn_raw_set {
 };
 
 extern const dn_raw_set dn_raw_cifar10, dn_raw_cifar100, dn_raw_mnist, dn_raw_fashion_mnist,
-    dn_raw_svhn, dn_raw_tiny_imagenet, dn_raw_imagenet;
+    dn_raw_svhn, dn_raw_tiny_imagenet, dn_raw_imagenet, dn_raw_folder;
 
 /* Class names of the sets of digits. */
 extern const char *const dn_raw_digits[10];

@@ -79,24 +79,12 @@ static dn_status drop_records(struct make_set *k)
 /* Draws a test split as for other sets. */
 static dn_status draw_test(dn_record_set *set)
 {
-    const size_t records = (size_t)set->records;
-    int64_t *const order = malloc(records * sizeof *order), train;
-    dn_record *const sorted = malloc(records * sizeof *sorted);
-    dn_status status =
-        order && sorted ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for %zu records", records);
-    if (status == DN_OK)
-        status = dn_draw_test(set->options, set->name, &set->record->label, sizeof *sorted,
-                              set->records, set->classes, order, &train);
-    if (status == DN_OK) {
-        for (int64_t i = 0; i < set->records; i++) {
-            sorted[i] = set->record[order[i]];
-            sorted[i].split = i < train ? DN_TRAIN : DN_TEST;
-        }
-        memcpy(set->record, sorted, records * sizeof *sorted);
-    }
-    free(sorted);
-    free(order);
-    return status;
+    int64_t train;
+    DN_TRY(dn_draw_items(set->options, set->name, set->record, &set->record->label,
+                         sizeof *set->record, set->records, set->classes, &train));
+    for (int64_t i = train; i < set->records; i++)
+        set->record[i].split = DN_TEST;
+    return DN_OK;
 }
 
 /* Warns of classes without training images, which a list of all names may have. */
@@ -170,13 +158,13 @@ static dn_status hash_records(const dn_record_set *set, const int64_t count[DN_S
     return DN_OK;
 }
 
-static int count_shards(const dn_record_set *set, const dn_data_info *info, int64_t train)
+static int count_shards(const struct make_set *k, const dn_data_info *info, int64_t train)
 {
     const int is_encoded = dn_is_encoded(info);
     int64_t bytes = 0;
     for (int64_t i = 0; i < train; i++)
-        bytes += is_encoded ? set->record[i].bytes : (int64_t)dn_image_values(info);
-    return dn_writer_default_shards(is_encoded, bytes, train);
+        bytes += is_encoded ? k->set.record[i].bytes : (int64_t)dn_image_values(info);
+    return dn_writer_shards(&k->writer, is_encoded, bytes, train);
 }
 
 static const dn_record *first_record(const struct make_set *k, const dn_manifest_shard *shard)
@@ -220,9 +208,8 @@ static dn_status plan_set(struct make_set *k, dn_data_info *info)
     info->classes = set->classes;
     if (dn_is_encoded(info))
         DN_TRY(dn_each_record(set, "packing:", measure_png, &k->sums));
-    const int asked = k->writer.options->shards;
     DN_TRY(dn_writer_plan(&k->writer, info, (const char *const *)set->class_names, count,
-                          asked ? asked : count_shards(set, info, count[DN_TRAIN])));
+                          count_shards(k, info, count[DN_TRAIN])));
     dn_pixel_statistics(&k->sums, &k->writer.manifest->info);
     return hash_records(set, count, &k->writer.manifest->source);
 }
@@ -397,10 +384,8 @@ dn_status dn_from_tfrecord(int files, char **file, const dn_records_options *opt
     struct make_set k = {.writer = {.options = &asked}, .set = {.options = options}};
     *made = 0;
     dn_status status = dn_record_list(&k.set, files, file);
-    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
-                                    : snprintf(out, PATH_MAX, "data/%s", k.set.name);
-    if (status == DN_OK && length >= PATH_MAX)
-        status = dn_fail(DN_EINVAL, "--out: the path is too long");
+    if (status == DN_OK)
+        status = dn_writer_out(options, k.set.name, out);
     if (status == DN_OK)
         status = check_out(&k.set, out);
     if (status == DN_OK)

@@ -33,17 +33,6 @@ static int find_beside(char path[PATH_MAX], const char *file, const char *name)
            access(path, F_OK) == 0;
 }
 
-static dn_status load_lines(const char *path, char **text)
-{
-    uint8_t *bytes;
-    size_t size;
-    DN_TRY(dn_file_load_most(path, MOST_BYTES, &bytes, &size));
-    *text = (char *)bytes;
-    DN_CHECK(strlen(*text) == size, DN_EINVAL, "%s: found a zero byte, expected lines of text",
-             path);
-    return DN_OK;
-}
-
 /* Splits the text into lines, without their ends; ignores empty lines at the end. */
 static dn_status split_lines(struct names *n)
 {
@@ -88,7 +77,12 @@ static void strip_labels(struct names *n)
 
 static dn_status load_names(struct names *n)
 {
-    DN_TRY(load_lines(n->path, &n->text));
+    uint8_t *bytes;
+    size_t size;
+    DN_TRY(dn_file_load_most(n->path, MOST_BYTES, &bytes, &size));
+    n->text = (char *)bytes;
+    DN_CHECK(strlen(n->text) == size, DN_EINVAL, "%s: found a zero byte, expected lines of text",
+             n->path);
     DN_TRY(split_lines(n));
     strip_labels(n);
     return DN_OK;

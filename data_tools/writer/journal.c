@@ -145,7 +145,8 @@ const void *dn_journal_find(const dn_journal *j, const dn_manifest_shard *shard,
     struct entry e = {0};
     if (bytes)
         memcpy(&e, bytes, sizeof e);
-    *size = (size_t)e.notes_size;
+    if (size)
+        *size = (size_t)e.notes_size;
     return bytes ? bytes + sizeof e : NULL;
 }
 

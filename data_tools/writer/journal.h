@@ -32,7 +32,8 @@ dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_ma
 dn_status dn_journal_add(dn_journal *j, const dn_manifest_shard *shard, const void *notes,
                          size_t size);
 
-/* Returns notes(*size) of the shard, owned by the journal; NULL if it is not whole. */
+/* Returns notes(*size) of the shard, owned by the journal; NULL if it is not whole. `size` may be
+ * NULL. */
 const void *dn_journal_find(const dn_journal *j, const dn_manifest_shard *shard, size_t *size);
 
 /* The number of whole shards. */

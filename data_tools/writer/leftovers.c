@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,23 +37,21 @@ static dn_status each_file(const dn_writer *w, file_job *job)
 
 /* ---- who made a file ---- */
 
-/* 1 if dataset.json names the file, or it has a temporary name, which an export left. */
-static int is_noted(const dn_manifest *m, const char *name)
+/* The shard that has a file of this name, or NULL. */
+static const dn_manifest_shard *find_shard(const dn_manifest *m, const char *name)
 {
-    if (!m)
-        return 0;
-    if (dn_ends_in(name, DN_PARTIAL))
-        return 1;
     for (int i = 0; i < m->shards; i++)
         if (strcmp(name, m->shard[i].hdf5.name) == 0 ||
             strcmp(name, m->shard[i].tfrecord.name) == 0)
-            return 1;
-    return 0;
+            return &m->shard[i];
+    return NULL;
 }
 
 static dn_status check_noted(const dn_writer *w, const char *name)
 {
-    DN_CHECK(is_noted(w->existing, name), DN_EINVAL,
+    /* a file with a temporary name beside a manifest was left by an export */
+    DN_CHECK(w->existing && (dn_ends_in(name, DN_PARTIAL) || find_shard(w->existing, name)),
+             DN_EINVAL,
              "%s: found %s, which create_records did not note; move all of such names away, "
              "or name another --out",
              w->options->out, name);
@@ -91,26 +88,10 @@ static dn_status remove_file(const dn_writer *w, const char *name)
     return DN_OK;
 }
 
-/* 1 if `name`, such as "PREFIX-train-00001-of-00004.h5", is a file of a whole shard. */
-static int is_whole(const dn_writer *w, const char *name)
-{
-    const char *const of = name + strlen(w->prefix) + 1;
-    const dn_split_id split = strncmp(of, "train", 5) == 0 ? DN_TRAIN
-                              : strncmp(of, "val", 3) == 0 ? DN_VAL
-                                                           : DN_TEST;
-    const dn_manifest_split *const shards = &w->manifest->split[split];
-    const long index = strtol(strstr(name + strlen(w->prefix), "-of-") - 5, NULL, 10);
-    size_t size;
-    if (index < 0 || index >= shards->shards)
-        return 0;
-    const dn_manifest_shard *const shard = &shards->shard[index];
-    return dn_journal_find(&w->journal, shard, &size) &&
-           (strcmp(name, shard->hdf5.name) == 0 || strcmp(name, shard->tfrecord.name) == 0);
-}
-
 static dn_status remove_if_not_whole(const dn_writer *w, const char *name)
 {
-    return is_whole(w, name) ? DN_OK : remove_file(w, name);
+    const dn_manifest_shard *const shard = find_shard(w->manifest, name);
+    return shard && dn_journal_find(&w->journal, shard, NULL) ? DN_OK : remove_file(w, name);
 }
 
 dn_status dn_leftovers_remove(const dn_writer *w)

@@ -22,11 +22,6 @@ static char *next_word(char **rest)
     return word;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(**(const char *const *const *)a, **(const char *const *const *)b);
-}
-
 static dn_status refuse_class(const char *word, const char *where, const char *const *names,
                               int classes)
 {
@@ -43,24 +38,19 @@ dn_status dn_find_asked(const dn_records_options *options, const char *where,
     memset(asked, options->classes == NULL, (size_t)classes);
     if (!options->classes)
         return DN_OK;
-    const char *const **const sorted = malloc((size_t)classes * sizeof *sorted + 1);
     char *const words = strdup(options->classes), *rest = words;
-    dn_status status = words && sorted ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", where);
-    for (int i = 0; sorted && i < classes; i++)
-        sorted[i] = &names[i];
-    if (status == DN_OK)
-        qsort(sorted, (size_t)classes, sizeof *sorted, by_name);
+    dn_status status = words ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", where);
     while (status == DN_OK && rest) {
-        const char *const word = next_word(&rest), *const *const key = &word;
-        const char *const **const found =
-            bsearch(&key, sorted, (size_t)classes, sizeof *sorted, by_name);
-        if (found)
-            asked[*found - names] = 1;
+        const char *const word = next_word(&rest);
+        int i = 0;
+        while (i < classes && strcmp(names[i], word) != 0)
+            i++;
+        if (i < classes)
+            asked[i] = 1;
         else
             status = refuse_class(word, where, names, classes);
     }
     free(words);
-    free(sorted);
     return status;
 }
 
@@ -110,5 +100,23 @@ dn_status dn_draw_test(const dn_records_options *options, const char *source, co
             *train = next;
     }
     free(labels);
+    return status;
+}
+
+dn_status dn_draw_items(const dn_records_options *options, const char *source, void *item,
+                        const uint16_t *label, size_t size, int64_t count, int classes,
+                        int64_t *train)
+{
+    int64_t *const order = malloc((size_t)count * sizeof *order + 1);
+    char *const sorted = malloc((size_t)count * size + 1);
+    dn_status status = order && sorted ? DN_OK : dn_fail(DN_ENOMEM, "%s: out of memory", source);
+    if (status == DN_OK)
+        status = dn_draw_test(options, source, label, size, count, classes, order, train);
+    for (int64_t i = 0; i < count && status == DN_OK; i++)
+        memcpy(sorted + (size_t)i * size, (char *)item + (size_t)order[i] * size, size);
+    if (status == DN_OK)
+        memcpy(item, sorted, (size_t)count * size);
+    free(sorted);
+    free(order);
     return status;
 }

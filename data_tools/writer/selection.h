@@ -23,4 +23,10 @@ dn_status dn_find_asked(const dn_records_options *options, const char *where,
 dn_status dn_draw_test(const dn_records_options *options, const char *source, const uint16_t *label,
                        size_t stride, int64_t count, int classes, int64_t *order, int64_t *train);
 
+/* The same for item(count) of `size` bytes each, which are put in this order; `label` points into
+ * the first item. */
+dn_status dn_draw_items(const dn_records_options *options, const char *source, void *item,
+                        const uint16_t *label, size_t size, int64_t count, int classes,
+                        int64_t *train);
+
 #endif

@@ -37,27 +37,24 @@ static int put_attributes(const dn_shard_file *w)
     return good;
 }
 
-/* Writes names as strings of one length, padded with zeros. */
-static int put_names(hid_t file, const char *set, const char *const *names, unsigned count)
+/* Writes the class names as strings of one length, padded with zeros. */
+static int put_class_names(const dn_shard_file *w)
 {
+    const size_t count = (size_t)w->manifest->info.classes;
+    const char *const *const names = w->manifest->class_names;
     size_t length = 1;
-    for (unsigned i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++)
         length = strlen(names[i]) > length ? strlen(names[i]) : length;
     char *const padded = calloc(count, length);
-    for (unsigned i = 0; padded && i < count; i++)
-        memcpy(padded + (size_t)i * length, names[i], strlen(names[i]));
+    for (size_t i = 0; padded && i < count; i++)
+        memcpy(padded + i * length, names[i], strlen(names[i]));
     const hid_t type = dn_hdf5_text_type(length);
     H5Tset_strpad(type, H5T_STR_NULLPAD);
-    const int good = padded && dn_hdf5_write(file, set, type, dn_list_space(count), padded);
+    const int good = padded && dn_hdf5_write(w->file, DN_SHARD_CLASS_NAMES, type,
+                                             dn_list_space((int64_t)count), padded);
     H5Tclose(type);
     free(padded);
     return good;
-}
-
-static int put_class_names(const dn_shard_file *w)
-{
-    const dn_manifest *const m = w->manifest;
-    return put_names(w->file, DN_SHARD_CLASS_NAMES, m->class_names, (unsigned)m->info.classes);
 }
 
 static int put_labels(const dn_shard_file *w, const uint16_t *labels)

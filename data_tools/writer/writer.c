@@ -40,6 +40,14 @@ dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
     return dn_failure_report(&failure);
 }
 
+dn_status dn_writer_out(const dn_records_options *options, const char *prefix, char out[PATH_MAX])
+{
+    const int length = options->out ? snprintf(out, PATH_MAX, "%s", options->out)
+                                    : snprintf(out, PATH_MAX, "data/%s", prefix);
+    DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
+    return DN_OK;
+}
+
 dn_status dn_writer_begin(dn_writer *w, const char *dataset)
 {
     const char *const folder = w->options->out;
@@ -133,9 +141,11 @@ static void plan_shard(const dn_writer *writer, dn_manifest_shard *shard)
              shard->index, split->shards);
 }
 
-int dn_writer_default_shards(int is_encoded, int64_t bytes, int64_t images)
+int dn_writer_shards(const dn_writer *w, int is_encoded, int64_t bytes, int64_t images)
 {
     enum { SHARD_BYTES = 64 << 20, MOST_SHARDS = 99999, PIXEL_SHARDS = 4 };
+    if (w->options->shards)
+        return w->options->shards;
     const int64_t least = is_encoded ? 1 : PIXEL_SHARDS;
     int64_t shards = (bytes + SHARD_BYTES / 2) / SHARD_BYTES;
     shards = shards > least ? shards : least;
@@ -285,9 +295,8 @@ static uint64_t journal_key(const dn_writer *writer, uint64_t source)
 static int64_t images_left(const dn_writer *w)
 {
     int64_t images = 0;
-    size_t size;
     for (int i = 0; i < w->manifest->shards; i++)
-        if (!dn_journal_find(&w->journal, &w->manifest->shard[i], &size))
+        if (!dn_journal_find(&w->journal, &w->manifest->shard[i], NULL))
             images += w->manifest->shard[i].count;
     return images;
 }
@@ -380,8 +389,7 @@ struct job {
 static dn_status make_shard_if_missing(void *context, dn_manifest_shard *shard)
 {
     const struct job *const job = context;
-    size_t size;
-    if (dn_journal_find(&job->writer->journal, shard, &size))
+    if (dn_journal_find(&job->writer->journal, shard, NULL))
         return DN_OK;
     DN_TRY(dn_writer_check_stop(job->writer));
     DN_TRY(job->run(job->context, shard));

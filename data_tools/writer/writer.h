@@ -45,6 +45,9 @@ typedef struct dn_writer {
     dn_progress progress; /* of images */
 } dn_writer;
 
+/* out = the folder of the records: --out, or data/ and the prefix. DN_EINVAL. */
+dn_status dn_writer_out(const dn_records_options *options, const char *prefix, char out[PATH_MAX]);
+
 /* Reads the manifest of existing records. DN_EINVAL if they are of another data set, DN_ECORRUPT if
  * dataset.json is damaged or another program's. */
 dn_status dn_writer_begin(dn_writer *w, const char *dataset);
@@ -60,9 +63,9 @@ int dn_writer_is_complete(const dn_writer *w, int shards);
  * dataset.json. DN_EINVAL if another process is making records there, DN_EIO. */
 dn_status dn_writer_remove_journal(const dn_writer *w);
 
-/* The default number of shards of the first split, for `images` images with `bytes` bytes: one for
- * each 64 MB, for pixels at least that of the known sets, and at most `images`. */
-int dn_writer_default_shards(int is_encoded, int64_t bytes, int64_t images);
+/* The number of shards of the first split, of `images` images with `bytes` bytes: --shards, or one
+ * for each 64 MB, for pixels at least that of the known sets, and at most `images`. */
+int dn_writer_shards(const dn_writer *w, int is_encoded, int64_t bytes, int64_t images);
 
 /* 1 if dataset.json can have the class name: printable UTF-8 text on one line. */
 int dn_writer_takes_name(const char *name);

@@ -360,21 +360,29 @@ void dn_shards_use_index(dn_shards *shards, void *index)
     shards->labels = (uint16_t *)(shards->chunk + shards->first_chunk[count]);
 }
 
-dn_status dn_shards_read_index(const dn_shards *shards, int first, int end)
+/* Has children read the shards from *next on. After a failure *next is the shard that failed, as
+ * far as the child can be trusted. */
+static dn_status read_shards(const dn_shards *shards, int *next, int end)
 {
     struct progress *const p = dn_child_pages(sizeof *p);
     dn_status status = DN_OK;
     DN_CHECK(p, DN_ENOMEM, "%s: out of memory", shards->folder);
     strcpy(p->path, shards->folder);
-    for (int next = first; next < end && status == DN_OK;) {
-        const int begin = p->next = next;
+    while (*next < end && status == DN_OK) {
+        const int begin = p->next = *next;
         status = dn_child_run(p->path, read_some, &(struct child_work){shards, p, end});
-        next = p->next;
-        if (status == DN_OK && (next <= begin || next > end))
+        if (status == DN_OK && (p->next <= begin || p->next > end))
             status = dn_fail(DN_ECORRUPT, "%s: HDF5 went astray in its shards", shards->folder);
+        if (status == DN_OK || (p->next > begin && p->next < end))
+            *next = p->next;
     }
     dn_child_pages_free(p, sizeof *p);
     return status;
+}
+
+dn_status dn_shards_read_index(const dn_shards *shards, int first, int end)
+{
+    return read_shards(shards, &first, end);
 }
 
 dn_status dn_shards_check_index(const dn_shards *shards, int first, int end)
@@ -404,8 +412,11 @@ dn_status dn_shards_try_index(dn_shards *shards)
     const int count = shards->split->shards;
     dn_failure *const failure = shards->failure = calloc((size_t)count, sizeof *failure);
     DN_CHECK(failure, DN_ENOMEM, "%s: out of memory", shards->folder);
-    for (int i = 0; i < count; i++)
-        dn_failure_keep(&failure[i], dn_shards_read_index(shards, i, i + 1));
+    for (int next = 0; next < count; next++) {
+        const dn_status status = read_shards(shards, &next, count);
+        if (status != DN_OK)
+            dn_failure_keep(&failure[next], status);
+    }
     for (int i = 0; i < count; i++)
         if (failure[i].status == DN_OK)
             dn_failure_keep(&failure[i], dn_shards_check_index(shards, i, i + 1));

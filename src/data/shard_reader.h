@@ -39,8 +39,8 @@ int64_t dn_shards_most_chunks(const dn_shards *shards, const dn_manifest_shard *
 dn_status dn_shards_read_index(const dn_shards *shards, int first, int end);
 dn_status dn_shards_check_index(const dn_shards *shards, int first, int end);
 
-/* Builds as much of the index as possible, each shard in its own child, and stores the failures.
- * Errors: DN_ENOMEM. */
+/* Builds as much of the index as possible: after a failure, which it stores, another child
+ * continues with the next shard. Errors: DN_ENOMEM. */
 dn_status dn_shards_try_index(dn_shards *shards);
 
 #endif

@@ -342,7 +342,8 @@ static void make_encoded(fuzz *f)
                                         .zstd_level = 3,
                                         .val_fraction = 0.2,
                                         .seed = 1};
-    fuzz_require(d && dn_folder_make(NULL, &options, out, &made) == DN_OK && made, "records");
+    fuzz_require(d && dn_folder_make(&dn_raw_folder, &options, out, &made) == DN_OK && made,
+                 "records");
     fuzz_require(dn_manifest_load(&d->manifest, f->folder) == DN_OK, "a manifest");
     fuzz_read(&f->original, f->path);
     find_checked_parts(&f->original, d);

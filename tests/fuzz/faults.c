@@ -11,11 +11,9 @@
 /* ---- in text ---- */
 
 /* The first `find` becomes `put`. */
-typedef struct edit {
+static const struct edit {
     const char *format, *name, *find, *put;
-} edit;
-
-static const edit edits[] = {
+} edits[] = {
     {"manifest", "count-32-bits", "\"count\": 20", "\"count\": 4294967316"},
     {"manifest", "std-negative", "\"std\": [\n    0.", "\"std\": [\n    -0."},
     {"manifest", "std-other", "\"std\": [\n    0.", "\"std\": [\n    0.1"},
@@ -37,7 +35,7 @@ static const edit edits[] = {
     {"profile", "statistics", "100", "-1"},
 };
 
-static int apply(const edit *e, fuzz_file *file)
+static int apply(const struct edit *e, fuzz_file *file)
 {
     const size_t old = strlen(e->find), put = strlen(e->put);
     uint8_t *const at = memmem(file->bytes, file->size, e->find, old);
@@ -118,90 +116,53 @@ static void stretch_file(const struct stretch *s, fuzz_file *file)
 
 /* ---- in what HDF5 stores ---- */
 
-/* A number of a list. */
-static void set_number(hid_t file, const char *name, int index, long value)
-{
-    long list[64];
-    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
-    fuzz_require(H5Dread(set, H5T_NATIVE_LONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, list) >= 0, name);
-    list[index] = value;
-    fuzz_require(H5Dwrite(set, H5T_NATIVE_LONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, list) >= 0, name);
-    H5Dclose(set);
-}
-
-static void offset_falls(hid_t file)
-{
-    set_number(file, "offsets", 2, 1);
-}
-
-static void offset_far(hid_t file)
-{
-    set_number(file, "offsets", 1, LONG_MAX);
-}
-
-static void width_zero(hid_t file)
-{
-    set_number(file, "sizes", 0, 0);
-}
-
-static void height_negative(hid_t file)
-{
-    set_number(file, "sizes", 3, -5);
-}
-
-static void label_changed(hid_t file)
-{
-    set_number(file, "labels", 0, 1);
-}
-
+/* An element of a list becomes `value`. */
 static const struct tamper {
-    const char *format, *name;
-    void (*edit)(hid_t file);
+    const char *format, *name, *list;
+    int index;
+    long value;
 } tampers[] = {
-    {"encoded", "offset-falls", offset_falls},   {"encoded", "offset-far", offset_far},
-    {"encoded", "width-0", width_zero},          {"encoded", "height-negative", height_negative},
-    {"encoded", "label-changed", label_changed},
+    {"encoded", "offset-falls", "offsets", 2, 1}, {"encoded", "offset-far", "offsets", 1, LONG_MAX},
+    {"encoded", "width-0", "sizes", 0, 0},        {"encoded", "height-negative", "sizes", 3, -5},
+    {"encoded", "label-changed", "labels", 0, 1},
 };
 
 /* The library may leave the seal inside the file: the last bytes make room for another. */
 static void tamper_with(const fuzz *f, const struct tamper *t, fuzz_file *file)
 {
+    long list[64];
     fuzz_write(&f->original, f->path);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const hid_t h5 = H5Fopen(f->path, H5F_ACC_RDWR, H5P_DEFAULT);
-    t->edit(h5);
+    const hid_t set = H5Dopen2(h5, t->list, H5P_DEFAULT);
+    fuzz_require(H5Dread(set, H5T_NATIVE_LONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, list) >= 0, t->list);
+    list[t->index] = t->value;
+    fuzz_require(H5Dwrite(set, H5T_NATIVE_LONG, H5S_ALL, H5S_ALL, H5P_DEFAULT, list) >= 0, t->list);
+    H5Dclose(set);
     fuzz_require(H5Fclose(h5) >= 0, "an edited file");
     fuzz_read(file, f->path);
     memset(file->bytes + file->size, 0, 32);
     file->size += 32;
 }
 
+/* Calls `each` for the rows of a table that are of the format, after `change`, which uses `row`. */
+#define EACH(table, change)                                                                        \
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {                                    \
+        const __typeof__(*table) *const row = &table[i];                                           \
+        if (strcmp(row->format, f->format->name) != 0)                                             \
+            continue;                                                                              \
+        memcpy(file, &f->original, sizeof *file);                                                  \
+        change;                                                                                    \
+        each(f, row->name, file, user);                                                            \
+    }
+
 void fuzz_each_fault(fuzz *f, fuzz_fault_fn *each, void *user)
 {
     fuzz_file *const file = malloc(sizeof *file);
     fuzz_require(file != NULL, "memory");
-    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++)
-        if (strcmp(edits[i].format, f->format->name) == 0) {
-            memcpy(file, &f->original, sizeof *file);
-            fuzz_require(apply(&edits[i], file), edits[i].name);
-            each(f, edits[i].name, file, user);
-        }
-    for (size_t i = 0; i < sizeof pokes / sizeof *pokes; i++)
-        if (strcmp(pokes[i].format, f->format->name) == 0) {
-            memcpy(file, &f->original, sizeof *file);
-            fuzz_require(poke_into(&pokes[i], file), pokes[i].name);
-            each(f, pokes[i].name, file, user);
-        }
-    for (size_t i = 0; i < sizeof stretches / sizeof *stretches; i++)
-        if (strcmp(stretches[i].format, f->format->name) == 0) {
-            memcpy(file, &f->original, sizeof *file);
-            stretch_file(&stretches[i], file);
-            each(f, stretches[i].name, file, user);
-        }
-    for (size_t i = 0; i < sizeof tampers / sizeof *tampers; i++)
-        if (strcmp(tampers[i].format, f->format->name) == 0) {
-            tamper_with(f, &tampers[i], file);
-            each(f, tampers[i].name, file, user);
-        }
+    EACH(edits, fuzz_require(apply(row, file), row->name));
+    EACH(pokes, fuzz_require(poke_into(row, file), row->name));
+    EACH(stretches, stretch_file(row, file));
+    EACH(tampers, tamper_with(f, row, file));
     free(file);
 }

@@ -157,7 +157,7 @@ static dn_net *create(const char *model, int channels, int size, int classes,
 static const dn_region_info *find_region(const dn_net *net, const void *address, int time)
 {
     const dn_region_info *found = NULL;
-    for (int i = 0; i < net->region_count; i++) {
+    for (int i = 0; i < net->view.region_count; i++) {
         const dn_region_info *region = &net->regions[i];
         if ((const char *)address == (const char *)net->arena + region->offset &&
             region->first <= time && time <= region->last && region->bytes > 0) {
@@ -208,8 +208,8 @@ static void check_visits(const dn_net *net)
 static void check_net(const char *model, int size, const dn_net_options *options)
 {
     dn_net *net = create(model, 3, size, 10, options);
-    const int count = net->region_count;
-    const size_t bytes = net->arena_bytes;
+    const int count = net->view.region_count;
+    const size_t bytes = net->view.arena_bytes;
     assert_true(count > 10);
     check_regions(model, net->regions, count, bytes);
     assert_int_equal((uintptr_t)net->arena % ALIGNMENT, 0);
@@ -263,9 +263,9 @@ static void test_parameters(void **state)
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         dn_net *net =
             create(nets[i].model, nets[i].channels, nets[i].size, nets[i].classes, &options);
-        if (net->parameter_count != nets[i].expected)
+        if (net->view.parameter_count != nets[i].expected)
             fail_msg("%s: expected %zu parameters, found %zu", nets[i].model, nets[i].expected,
-                     net->parameter_count);
+                     net->view.parameter_count);
         dn_net_destroy(&net);
     }
 }
@@ -277,11 +277,11 @@ static void test_tensors(void **state)
     for (int m = 0; dn_spec_name(m); m++) {
         dn_net *net = create(dn_spec_name(m), 3, 64, 10, &options);
         const dn_tensor *tensors = net->tensors;
-        const size_t parameters = net->parameter_count, running = net->running_count;
+        const size_t parameters = net->view.parameter_count, running = net->view.running_count;
         unsigned char *covered = calloc(parameters + running, 1);
         size_t total = 0, layers = 0;
         assert_non_null(covered);
-        for (int t = 0; t < net->tensor_count; t++) {
+        for (int t = 0; t < net->view.tensor_count; t++) {
             const int is_running = !dn_is_parameter(&tensors[t]);
             const size_t offset = tensors[t].offset + (is_running ? parameters : 0);
             assert_true(tensors[t].offset + tensors[t].count <=

@@ -70,9 +70,7 @@ typedef struct dn_visit {
     int backward;                  /* 1, or 0 for forward */
     const struct dn_visit *before; /* recomputes the input first; or NULL */
 
-    const dn_spec *spec;
-    const dn_net_options *options;
-    const dn_kernels *kernels;
+    const dn_view *net;                 /* spec, kernels, and the arrays of all layers */
     const dn_map_kernels *on_maps;      /* kernels for the net's element type */
     const dn_product_kernels *products; /* products for it; the head and Winograd's 3x3 use those of
                                            fp32. dispatch.c says which source file they come from */
@@ -91,14 +89,8 @@ typedef struct dn_visit {
     const dn_feature_map *in, *out; /* NULL: the images, or the logits */
     void *x, *y;                    /* data of the maps at this time */
     void *dx, *dy;                  /* and their gradients */
-    float *images;                  /* (batch, channels, height, width) */
-    const int32_t *labels;          /* (batch) */
-    float *logits;                  /* (batch, classes) */
     double *losses;                 /* (batch) */
-
-    const float *parameters, *running; /* all of the net's; a layer knows its own tensors */
-    float *leaf;
-    const float *correction; /* (outputs, 3) backward: deferred correction of the output */
+    const float *correction;        /* (outputs, 3) backward: deferred correction of the output */
 
     /* Shared by the threads of this visit; then (threads, scratch_floats). */
     void *workspace; /* consists of packed, partial, wgrad and prepared */

@@ -110,6 +110,7 @@ const dn_layer_kind dn_layer_max_pool = {
     .name = "max pool",
     .phase = "stem",
     .kernel = 3,
+    .forward = dn_run_pieces,
     .forward_part = pool_part,
     .backward = max_pool_backward,
     .scratch = max_pool_scratch,

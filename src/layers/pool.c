@@ -75,6 +75,7 @@ const dn_layer_kind dn_layer_pool = {
     .name = "pool",
     .phase = "transition",
     .kernel = 2,
+    .forward = dn_run_pieces,
     .forward_part = pool_part,
     .backward = pool_backward,
     .scratch = plane_scratch_carve,

@@ -1,5 +1,5 @@
 /*
- * A net's memory: its regions, their lifetimes (plan.c places them), and who uses them.
+ * A net's memory: its regions, their lifetimes (place.c places them), and who uses them.
  *
  * The regions are described once, in a walk over the net that runs twice: to plan them, and to
  * assign their addresses in the arena.

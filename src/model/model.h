@@ -62,7 +62,7 @@ dn_visit dn_visit_at(const dn_net *net, int time);
 /* visit.c: largest scratch of a thread, in floats. */
 size_t dn_visits_scratch(const dn_net *net);
 
-/* plan.c: sets the offset of each region from its bytes, first and last, and *arena_bytes. The
+/* place.c: sets the offset of each region from its bytes, first and last, and *arena_bytes. The
  * first `fixed` regions, in ascending order, already have offsets. The others are placed largest
  * first, each at the lowest address that is free during its whole lifetime. Offsets are multiples
  * of 64. Errors: DN_ENOMEM. */

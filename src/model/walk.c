@@ -12,7 +12,7 @@
 static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
     dn_memory_guard(net, v);
-    dn_layer_forward(v, pass);
+    v->layer->kind->forward(v, pass);
 }
 
 /* Recomputes the input first, if necessary; its statistics are already known. */
@@ -21,7 +21,7 @@ static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pa
     if (v->before != NULL)
         run_forward(net, v->before, pass);
     dn_memory_guard(net, v);
-    dn_layer_backward(v, pass);
+    v->layer->kind->backward(v, pass);
 }
 
 /* Number of batches that share statistics; without an exchange, those of the team. */

@@ -148,3 +148,13 @@ double net_distance(const float *a, const float *b, size_t count)
     }
     return sqrt(differences / squares);
 }
+
+double net_largest_distance(const dn_net *net, const float *a, const float *b)
+{
+    const dn_view view = dn_net_view(net);
+    double worst = 0;
+    for (const dn_tensor *t = view.tensors; t < view.tensors + view.tensor_count; t++)
+        if (dn_is_parameter(t))
+            worst = fmax(worst, net_distance(a + t->offset, b + t->offset, t->count));
+    return worst;
+}

@@ -65,4 +65,7 @@ dn_result net_step(dn_net *net, const dn_pass *pass);
 /* |a - b| / |a| */
 double net_distance(const float *a, const float *b, size_t count);
 
+/* The largest of them over the parameter tensors, of two arrays like the net's parameters. */
+double net_largest_distance(const dn_net *net, const float *a, const float *b);
+
 #endif

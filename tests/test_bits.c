@@ -120,15 +120,9 @@ static double compare_with_generic(const net_case *c, const outcome *expected, c
                                    const char *table)
 {
     dn_net *net = net_make(c, dn_kernels_get(0));
-    const dn_tensor *tensors = dn_net_view(net).tensors;
-    const int count = dn_net_view(net).tensor_count;
     const size_t parameters = dn_net_view(net).parameter_count;
     const float *a = expected->values, *b = found->values;
-    double worst = 0;
-    for (int t = 0; t < count; t++)
-        if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
-            worst = fmax(worst, net_distance(a + tensors[t].offset, b + tensors[t].offset,
-                                             tensors[t].count));
+    const double worst = net_largest_distance(net, a, b);
     const double statistics =
         net_distance(a + parameters, b + parameters, expected->leaf - parameters);
     const double logits = net_distance(a + expected->leaf, b + expected->leaf, expected->logits);

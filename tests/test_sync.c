@@ -185,14 +185,7 @@ static double compare(const net_case *c, const dn_net *net, const outcome *whole
         fail_msg(
             "%s: logits err by %.2g, statistics by %.2g, running ones by %.2g, loss %.9g, %.9g",
             c->model, logits, statistics, running, whole->loss, team->loss);
-    const dn_tensor *tensors = dn_net_view(net).tensors;
-    const int count = dn_net_view(net).tensor_count;
-    double worst = 0;
-    for (int t = 0; t < count; t++)
-        if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
-            worst = fmax(worst, net_distance(whole->leaf + tensors[t].offset,
-                                             team->leaf + tensors[t].offset, tensors[t].count));
-    return worst;
+    return net_largest_distance(net, whole->leaf, team->leaf);
 }
 
 static net_case whole_case(const net_case *c)

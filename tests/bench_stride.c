@@ -45,8 +45,9 @@ typedef struct work {
 static void update(const work *w, size_t count)
 {
     const dn_tensor tensor = {.kind = DN_CONV_WEIGHT, .count = count};
-    dn_optimizer_get(w->k, w->kernel - SGD)
-        ->update(&(dn_update){
+    dn_optimizer_update(
+        dn_optimizer_get(w->k, w->kernel - SGD),
+        &(dn_update){
             .settings = {.rate = 1e-3, .momentum = 0.9, .nesterov = 1, .beta1 = 0.9, .beta2 = 0.99},
             .step = 1000,
             .count = count,

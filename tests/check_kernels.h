@@ -16,12 +16,8 @@ void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int taps, int width
 /* dgrad_norm_relu, where a table has it. */
 void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n);
 
-/* A 3x3 convolution of one piece of a map, forward and both gradients, over its padded layout. */
-void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs);
-
-/* check_winograd.c. The same by way of Winograd's transforms, and each of these, where a table has
- * them. */
-void dn_check_winograd(const dn_layout *layout, int piece, int outputs, int inputs);
+/* check_winograd.c. Winograd's transforms of one piece of a map, where a table has them. */
+void dn_check_winograd(const dn_layout *layout, int piece);
 
 /* check_operands.c. The operands that the table's products read for a map's rows x, against
  * norm_relu's result `want`. */
@@ -38,9 +34,6 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n);
 void dn_check_im2col(int height, int width, int row, int rows);
 void dn_check_max_pool(const dn_padded *padded);
 void dn_check_average_pool(int rows, int width);
-
-/* check_update.c. Every optimizer. */
-void dn_check_update(size_t n);
 
 /* check_pixels.c. Every kernel on pixels. */
 void dn_check_pixels(size_t n);

@@ -1,8 +1,4 @@
-/*
- * The matrix products against sums over index formulas: alone, over random rows, and as a layer
- * uses them, over the padded layouts of the pieces of a map, where they must add up to a 3x3
- * convolution with a border of zeros and to its two gradients.
- */
+/* The matrix products over random rows, against sums over index formulas. */
 #include "check_kernels.h"
 #include "expect.h"
 #include "test_tables.h"
@@ -10,20 +6,18 @@
 #include <math.h>
 #include <string.h>
 
-/* The taps of a 3x3: sign +1 forward, -1 for its transpose. */
-static dn_taps signed_taps(int width, int sign)
-{
-    dn_taps taps = dn_taps_3x3(width);
-    for (int t = 0; t < taps.count; t++)
-        taps.shift[t] *= sign;
-    return taps;
-}
-
-/* One tap, or nine over planes of such a width; and the farthest a tap reaches. */
+/* One tap, or the nine of a 3x3 or of its transpose over planes of such a width; and the farthest
+ * that a tap reaches. */
 static dn_taps make_taps(int count, int width, size_t *reach)
 {
     *reach = count == 1 ? 0 : (size_t)width + 2;
-    return count == 1 ? (dn_taps){.count = 1} : signed_taps(width, dn_trial_draw(0, 1) ? 1 : -1);
+    if (count == 1)
+        return (dn_taps){.count = 1};
+    dn_taps taps = dn_taps_3x3(width);
+    const int sign = dn_trial_draw(0, 1) ? 1 : -1;
+    for (int t = 0; t < taps.count; t++)
+        taps.shift[t] *= sign;
+    return taps;
 }
 
 /* Random weights (outputs, inputs, taps), or the transposed view of (inputs, outputs, taps). */
@@ -230,202 +224,4 @@ void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int tap_count, int 
     }
     dn_expect_destroy(&e);
     DN_GUARDED_DESTROY(&seen, &seen_dy, &x, &dy, &dw);
-}
-
-/* ---- as a layer uses them ---- */
-
-/* A piece of a map of `images` planes, side by side in a channel's row, and its products. Where
- * these may round to bf16, their operands are bf16 values already. */
-typedef struct layer {
-    const dn_layout *layout;
-    dn_dtype dtype; /* of the maps x and y, and of dy */
-    dn_piece piece;
-    dn_padded padded, out; /* with the halo rows of a band, and without */
-    ptrdiff_t source;      /* where the padded layout's source begins in a channel's row */
-    int outputs, inputs;
-    dn_guarded x, dy, w;
-    dn_weight_view weights;
-} layer;
-
-/* Pixel (r + dr, c + dc) of an image; 0 outside. */
-static double pixel(const layer *l, const dn_guarded *m, int channel, int image, int r, int c)
-{
-    const int height = l->layout->height, width = l->layout->width;
-    if (r < 0 || r >= height || c < 0 || c >= width)
-        return 0;
-    return dn_guarded_get(m, channel, (image * height + r) * width + c);
-}
-
-static double activation(const layer *l, int channel, int image, int r, int c)
-{
-    return fmax(0, pixel(l, &l->x, channel, image, r, c));
-}
-
-typedef struct layer_expect {
-    dn_expect y, dx, dw;
-} layer_expect;
-
-/* Forward, and the gradient of the input, at pixel (r, c) of image i: column `at`. */
-static void expect_pixel(const layer *l, layer_expect *e, int i, int r, int c, size_t at)
-{
-    for (int o = 0; o < l->outputs; o++) {
-        double y = 0, size = 0;
-        for (int k = 0; k < l->inputs; k++)
-            for (int t = 0; t < 9; t++) {
-                const double product = weight(&l->weights, o, k, t) *
-                                       activation(l, k, i, r + t / 3 - 1, c + t % 3 - 1);
-                y += product;
-                size += fabs(product);
-            }
-        dn_expect_sum(&e->y, o, at, y, (size_t)l->inputs * 9, size);
-    }
-    for (int k = 0; k < l->inputs; k++) {
-        double dx = 0, size = 0;
-        for (int o = 0; o < l->outputs; o++)
-            for (int t = 0; t < 9; t++) {
-                const double product = weight(&l->weights, o, k, t) *
-                                       pixel(l, &l->dy, o, i, r - t / 3 + 1, c - t % 3 + 1);
-                dx += product;
-                size += fabs(product);
-            }
-        dn_expect_sum(&e->dx, k, at, dx, (size_t)l->outputs * 9, size);
-    }
-}
-
-/* The weight gradient of tap t from output o and input k. */
-static void expect_weight(const layer *l, layer_expect *e, int t, int o, int k)
-{
-    const dn_piece *p = &l->piece;
-    double dw = 0, size = 0;
-    for (int i = 0; i < p->images; i++)
-        for (int r = p->row; r < p->row + p->rows; r++)
-            for (int c = 0; c < l->layout->width; c++) {
-                const double product = pixel(l, &l->dy, o, i, r, c) *
-                                       activation(l, k, i, r + t / 3 - 1, c + t % 3 - 1);
-                dw += product;
-                size += fabs(product);
-            }
-    const size_t ld = dn_round_lanes((size_t)l->outputs);
-    dn_expect_sum(&e->dw, 0, (size_t)(t * l->inputs + k) * ld + (size_t)o, dw,
-                  dn_padded_positions(&l->padded), size);
-}
-
-static layer_expect expect_layer(const layer *l)
-{
-    const dn_piece *p = &l->piece;
-    layer_expect e = {
-        dn_expect_create("piece: gemm", l->outputs, 0, p->pixels),
-        dn_expect_create("piece: dgrad", l->inputs, 0, p->pixels),
-        dn_expect_create("piece: wgrad", 1, 0,
-                         (size_t)(9 * l->inputs) * dn_round_lanes((size_t)l->outputs))};
-    e.y.products = e.dx.products = e.dw.products = l->dtype;
-    size_t at = 0;
-    for (int i = 0; i < p->images; i++)
-        for (int r = p->row; r < p->row + p->rows; r++)
-            for (int c = 0; c < l->layout->width; c++)
-                expect_pixel(l, &e, i, r, c, at++);
-    for (int t = 0; t < 9; t++)
-        for (int o = 0; o < l->outputs; o++)
-            for (int k = 0; k < l->inputs; k++)
-                expect_weight(l, &e, t, o, k);
-    return e;
-}
-
-/* The padded layout in `from` as products read it, with taps from its first pixel. */
-static dn_trial_operand padded_operand(const layer *l, const dn_product_kernels *products,
-                                       dn_form form, const dn_guarded *from, const dn_taps *taps)
-{
-    dn_taps on = *taps;
-    for (int t = 0; t < on.count; t++)
-        on.shift[t] += (ptrdiff_t)dn_padded_first(&l->padded);
-    return dn_trial_operand_of(products, form, from, 1, dn_padded_floats(&l->padded), &on);
-}
-
-/* gemm over the padded layout in `from`, stored without its border and compared. */
-static void compute_conv(const layer *l, const dn_kernels *k, dn_dtype dtype,
-                         const dn_weight_view *weights, int sign, const dn_guarded *from,
-                         dn_expect *e)
-{
-    const size_t n = dn_padded_positions(&l->padded);
-    const dn_taps taps = signed_taps(l->layout->width, sign);
-    const dn_product_kernels *products = &k->products[l->dtype];
-    dn_guarded packed = pack(products, weights);
-    dn_guarded y = dn_trial_matrix(weights->outputs, 0, dn_round_lanes(n) + DN_LANES);
-    dn_guarded to = dn_trial_map(dtype, weights->outputs, l->piece.pixels);
-    dn_trial_operand of = padded_operand(l, products, DN_PAIRED, from, &taps);
-    products->gemm(packed.data, weights->outputs, weights->inputs, &of.taps, n, of.x, of.ld, y.data,
-                   y.ld, 0);
-    k->on_maps[dtype].store(weights->outputs, &l->out, y.data, y.ld, to.data, to.ld);
-    dn_expect_verify(e, k, &to);
-    DN_GUARDED_DESTROY(&packed, &y, &to, &of.made);
-}
-
-static void compute_layer(const layer *l, const dn_kernels *k, layer_expect *e)
-{
-    static const float identity[3] = {1, 0, 0};
-    const dn_map_kernels *on_maps = &k->on_maps[l->dtype];
-    const size_t extent = dn_padded_floats(&l->padded) + DN_LANES - 1;
-    const size_t first = dn_padded_first(&l->padded), n = dn_padded_positions(&l->padded);
-    const dn_taps taps = dn_taps_3x3(l->layout->width);
-    dn_weight_view transposed = l->weights;
-    transposed.outputs = l->inputs, transposed.inputs = l->outputs;
-    transposed.out_step = l->weights.in_step, transposed.in_step = l->weights.out_step;
-    dn_guarded x = dn_trial_matrix(l->inputs, 1, extent);
-    dn_guarded dy = dn_trial_matrix(l->outputs, 1, extent);
-    dn_guarded dw = dn_trial_matrix(1, 0, e->dw.columns);
-    dn_guarded_fill(&x, 0, 0); /* gemm reads behind a padded layout */
-    dn_guarded_fill(&dy, 0, 0);
-    memset(dw.data, 0, dw.extent * sizeof *dw.data);
-    for (int c = 0; c < l->inputs; c++)
-        on_maps->norm_relu(1, &l->padded, dn_guarded_at(&l->x, c, l->source), 0, &identity[0],
-                           &identity[1], x.data + (size_t)c * x.ld, 0);
-    for (int o = 0; o < l->outputs; o++)
-        on_maps->affine(1, &l->padded, dn_guarded_at(&l->dy, o, l->source), 0,
-                        dn_guarded_at(&l->x, 0, l->source), 0, identity,
-                        dy.data + (size_t)o * dy.ld, 0);
-    compute_conv(l, k, l->dtype, &l->weights, 1, &x, &e->y);
-    compute_conv(l, k, DN_FP32, &transposed, -1, &dy, &e->dx);
-    const dn_product_kernels *products = &k->products[l->dtype];
-    dn_guarded packed = dn_trial_pack_dy(products, l->outputs, n, dy.data + first, dy.ld);
-    dn_trial_operand of = padded_operand(l, products, DN_PLANAR, &x, &taps);
-    products->wgrad(l->outputs, l->inputs, &of.taps, n, packed.data, of.x, of.ld, dw.data);
-    dn_expect_verify(&e->dw, k, &dw);
-    DN_GUARDED_DESTROY(&packed, &x, &dy, &dw, &of.made);
-}
-
-static void round_rows(dn_guarded *m, size_t count)
-{
-    for (int r = 0; r < m->rows; r++)
-        for (size_t p = 0; p < count; p++)
-            dn_guarded_set(m, r, (ptrdiff_t)p, dn_nearest_bf16(dn_guarded_get(m, r, (ptrdiff_t)p)));
-}
-
-void dn_check_piece(dn_dtype dtype, const dn_layout *layout, int piece, int outputs, int inputs)
-{
-    layer l = {.layout = layout, .dtype = dtype, .piece = dn_layout_piece(layout, piece)};
-    l.outputs = outputs;
-    l.inputs = inputs;
-    l.out = l.padded = dn_piece_padded(layout, &l.piece, &l.source);
-    l.source += (ptrdiff_t)l.piece.offset;
-    l.out.rows = l.piece.rows;
-    const size_t width = (size_t)layout->width;
-    const size_t n = (size_t)l.piece.images * dn_layout_pixels(layout);
-    l.x = dn_trial_filled_map(dtype, inputs, n, n - width + dn_round_lanes(width));
-    l.dy = dn_trial_filled_map(dtype, outputs, n, n - width + dn_round_lanes(width));
-    l.weights = make_weights(&l.w, outputs, inputs, 9, 0);
-    if (dtype == DN_BF16) {
-        round_rows(&l.dy, n);
-        round_rows(&l.w, l.w.extent);
-    }
-    dn_trial_describe("%s, piece %d of %d images, %d x %d, %d from %d channels",
-                      dn_trial_type(dtype), piece, layout->images, layout->height, layout->width,
-                      outputs, inputs);
-    layer_expect e = expect_layer(&l);
-    const dn_kernels *k;
-    for (int i = 0; (k = dn_trial_table(i)) != NULL; i++)
-        compute_layer(&l, k, &e);
-    dn_expect_destroy(&e.y);
-    dn_expect_destroy(&e.dx);
-    dn_expect_destroy(&e.dw);
-    DN_GUARDED_DESTROY(&l.x, &l.dy, &l.w);
 }

@@ -1,6 +1,4 @@
-/* The kernels with a stride of 2, and the update of the weights, against index formulas, to the
- * bit.
- */
+/* The kernels with a stride of 2 against index formulas, to the bit. */
 #include "check_kernels.h"
 #include "expect.h"
 

@@ -29,7 +29,7 @@ for source in train/{optimizer_table,sgd,adam,rmsprop,lars,lamb} transforms/pixe
     compile "${source##*/}" "src/$source.c" -ffp-contract=off -fno-math-errno -DDN_ISA=generic
 done
 for source in src/base/{status,words,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/transforms/pixel_table src/layers/layout \
-    tests/check_{kernels,products,operands,winograd,winograd_conv,rows,stride,update,pixels} \
+    tests/check_{kernels,products,operands,winograd,rows,stride,pixels} \
     tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done

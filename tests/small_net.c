@@ -2,6 +2,7 @@
 #include "small_net.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dn/rng.h"
@@ -138,6 +139,33 @@ dn_result net_step(dn_net *net, const dn_pass *pass)
     return result;
 }
 
+net_outcome net_outcome_create(const dn_net *net, int nets)
+{
+    const dn_view view = dn_net_view(net);
+    net_outcome o = {.leaf_count = view.leaf_count,
+                     .logit_count = (size_t)(nets * view.batch) * (size_t)view.spec->classes,
+                     .running_count = view.running_count};
+    o.leaf = calloc(o.leaf_count + o.logit_count + o.running_count, sizeof *o.leaf);
+    assert_non_null(o.leaf);
+    o.logits = o.leaf + o.leaf_count;
+    o.running = o.logits + o.logit_count;
+    return o;
+}
+
+net_outcome net_run(dn_net *net, const dn_pass passes[2], uint64_t seed)
+{
+    const dn_view view = dn_net_view(net);
+    net_outcome o = net_outcome_create(net, 1);
+    net_draw_all(net, DRAW_PLAIN, seed);
+    net_step(net, &passes[0]);
+    net_draw_batch(net, seed + 1000);
+    o.loss = net_step(net, &passes[1]).loss;
+    memcpy(o.leaf, view.leaf, o.leaf_count * sizeof *o.leaf);
+    memcpy(o.logits, view.logits, o.logit_count * sizeof *o.logits);
+    memcpy(o.running, view.running, o.running_count * sizeof *o.running);
+    return o;
+}
+
 double net_distance(const float *a, const float *b, size_t count)
 {
     double squares = 0, differences = 0;
@@ -147,4 +175,14 @@ double net_distance(const float *a, const float *b, size_t count)
         differences += delta * delta;
     }
     return sqrt(differences / squares);
+}
+
+double net_largest_distance(const dn_net *net, const float *a, const float *b)
+{
+    const dn_view view = dn_net_view(net);
+    double worst = 0;
+    for (const dn_tensor *t = view.tensors; t < view.tensors + view.tensor_count; t++)
+        if (dn_is_parameter(t))
+            worst = fmax(worst, net_distance(a + t->offset, b + t->offset, t->count));
+    return worst;
 }

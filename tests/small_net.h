@@ -8,6 +8,10 @@
 
 #include "dn/net.h"
 
+#define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
+#define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
+#define IMAGENET   "blocks=2,2:growth=8:stem=imagenet:stem-channels=16"
+
 /* Sanitizers take ten times as long: they see every fourth case. */
 #ifdef __SANITIZE_ADDRESS__
 enum { CASE_STEP = 4 };
@@ -62,7 +66,23 @@ void net_backward(dn_net *net, const dn_pass *pass);
 /* Forward and backward, then the running statistics' update. */
 dn_result net_step(dn_net *net, const dn_pass *pass);
 
+/* What two steps leave: leaf and logits of the second, and the running statistics. */
+typedef struct net_outcome {
+    float *leaf, *logits, *running; /* one allocation, of which `leaf` is the beginning */
+    size_t leaf_count, logit_count, running_count;
+    double loss;
+} net_outcome;
+
+/* A zeroed one, with the logits of `nets` nets like this one. The caller frees its leaf. */
+net_outcome net_outcome_create(const dn_net *net, int nets);
+
+/* Two steps over different images, so that the second reuses the memory of the first. */
+net_outcome net_run(dn_net *net, const dn_pass passes[2], uint64_t seed);
+
 /* |a - b| / |a| */
 double net_distance(const float *a, const float *b, size_t count);
+
+/* The largest of them over the parameter tensors, of two arrays like the net's parameters. */
+double net_largest_distance(const dn_net *net, const float *a, const float *b);
 
 #endif

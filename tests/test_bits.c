@@ -27,66 +27,42 @@
 /* For all logits, and all batch statistics, relative to their norm. Measured 7e-7. */
 #define FORWARD_TOLERANCE 5e-6
 
-typedef struct outcome {
-    float *values; /* leaf, logits, running statistics */
-    size_t leaf, logits, running;
-    double loss;
-} outcome;
+static const dn_pass passes[2] = {
+    {.seed = 1, .step = 1, .label_smoothing = 0.1F},
+    {.seed = 1, .step = 2, .virtual_rank = 3, .label_smoothing = 0.1F}};
 
-static size_t outcome_floats(const outcome *o)
+static size_t outcome_floats(const net_outcome *o)
 {
-    return o->leaf + o->logits + o->running;
+    return o->leaf_count + o->logit_count + o->running_count;
 }
 
-static outcome run_net(dn_net *net, uint64_t seed)
-{
-    const dn_view view = dn_net_view(net);
-    outcome o = {.leaf = view.leaf_count,
-                 .logits = (size_t)view.batch * (size_t)view.spec->classes,
-                 .running = view.running_count};
-    o.values = malloc(outcome_floats(&o) * sizeof(float));
-    assert_non_null(o.values);
-    net_draw_all(net, DRAW_PLAIN, seed);
-    const dn_pass before = {.seed = 1, .step = 1, .label_smoothing = 0.1F};
-    const dn_pass pass = {.seed = 1, .step = 2, .virtual_rank = 3, .label_smoothing = 0.1F};
-    net_step(net, &before);
-    net_draw_batch(net, seed + 1000);
-    o.loss = net_step(net, &pass).loss;
-    memcpy(o.values, view.leaf, o.leaf * sizeof(float));
-    memcpy(o.values + o.leaf, view.logits, o.logits * sizeof(float));
-    memcpy(o.values + o.leaf + o.logits, view.running, o.running * sizeof(float));
-    return o;
-}
-
-static outcome run_case(const net_case *c, const dn_kernels *table, int threads, uint64_t seed)
+static net_outcome run_case(const net_case *c, const dn_kernels *table, int threads, uint64_t seed)
 {
     omp_set_num_threads(threads);
     dn_net *net = net_make(c, table);
-    const outcome o = run_net(net, seed);
+    const net_outcome o = net_run(net, passes, seed);
     dn_net_destroy(&net);
     return o;
 }
 
-static void expect_same(const outcome *a, const outcome *b, const net_case *c, const char *what)
+static void expect_same(const net_outcome *a, const net_outcome *b, const net_case *c,
+                        const char *what)
 {
     assert_int_equal(outcome_floats(a), outcome_floats(b));
     size_t different = 0, first = 0;
     for (size_t i = outcome_floats(a); i-- > 0;)
-        if (memcmp(&a->values[i], &b->values[i], sizeof(float)) != 0) {
+        if (memcmp(&a->leaf[i], &b->leaf[i], sizeof(float)) != 0) {
             different++;
             first = i;
         }
     if (different > 0 || a->loss != b->loss)
         fail_msg("%s, %dx%d, batch %d, %s: %zu of %zu floats differ, the first is %zu (%a, %a)",
                  c->model, c->height, c->width, c->batch, what, different, outcome_floats(a), first,
-                 (double)a->values[first], (double)b->values[first]);
+                 (double)a->leaf[first], (double)b->leaf[first]);
 }
 
 /* Layer kinds times sizes that no vector, group or band divides. */
-#define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
-#define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
-#define IMAGENET   "blocks=2,2:growth=8:stem=imagenet:stem-channels=16"
-#define TINY       "fashion-mnist-tiny"
+#define TINY "fashion-mnist-tiny"
 
 static const net_case cases[] = {
     {BOTTLENECK, 3, 28, 28, 10, 5, 0, 0, DN_FP32}, {BOTTLENECK, 3, 30, 34, 10, 3, 0, 0, DN_FP32},
@@ -116,22 +92,16 @@ static net_case any_case(int index, dn_dtype dtype)
 /* ---- against `generic` ---- */
 
 /* Largest error of a tensor's gradient; logits and batch statistics are checked. */
-static double compare_with_generic(const net_case *c, const outcome *expected, const outcome *found,
-                                   const char *table)
+static double compare_with_generic(const net_case *c, const net_outcome *expected,
+                                   const net_outcome *found, const char *table)
 {
     dn_net *net = net_make(c, dn_kernels_get(0));
-    const dn_tensor *tensors = dn_net_view(net).tensors;
-    const int count = dn_net_view(net).tensor_count;
     const size_t parameters = dn_net_view(net).parameter_count;
-    const float *a = expected->values, *b = found->values;
-    double worst = 0;
-    for (int t = 0; t < count; t++)
-        if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
-            worst = fmax(worst, net_distance(a + tensors[t].offset, b + tensors[t].offset,
-                                             tensors[t].count));
+    const float *a = expected->leaf, *b = found->leaf;
+    const double worst = net_largest_distance(net, a, b);
     const double statistics =
-        net_distance(a + parameters, b + parameters, expected->leaf - parameters);
-    const double logits = net_distance(a + expected->leaf, b + expected->leaf, expected->logits);
+        net_distance(a + parameters, b + parameters, expected->leaf_count - parameters);
+    const double logits = net_distance(expected->logits, found->logits, expected->logit_count);
     if (!(statistics <= FORWARD_TOLERANCE && logits <= FORWARD_TOLERANCE))
         fail_msg("%s, %s, %dx%d, batch %d: statistics err by %.2g, logits by %.2g", table, c->model,
                  c->height, c->width, c->batch, statistics, logits);
@@ -149,16 +119,16 @@ static void test_generic(void **state)
         for (int i = 1; dn_test_kernels(i, DN_FP32); i++) {
             double least = INFINITY;
             for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-                outcome a = run_case(&cases[c], dn_kernels_get(0), 2, seed);
-                outcome b = run_case(&cases[c], dn_test_kernels(i, DN_FP32), 2, seed);
+                net_outcome a = run_case(&cases[c], dn_kernels_get(0), 2, seed);
+                net_outcome b = run_case(&cases[c], dn_test_kernels(i, DN_FP32), 2, seed);
                 const double error =
                     compare_with_generic(&cases[c], &a, &b, dn_test_kernels(i, DN_FP32)->name);
                 if (!(error <= FLIP_TOLERANCE))
                     fail_msg("%s, %s: a gradient errs by %.2g", dn_test_kernels(i, DN_FP32)->name,
                              cases[c].model, error);
                 least = fmin(least, error);
-                free(a.values);
-                free(b.values);
+                free(a.leaf);
+                free(b.leaf);
             }
             if (!(least <= GRADIENT_TOLERANCE))
                 fail_msg("%s, %s, %dx%d, batch %d: a gradient errs by %.2g",
@@ -169,36 +139,36 @@ static void test_generic(void **state)
 
 /* ---- the same bits ---- */
 
-static void check_same(const outcome *expected, outcome found, const net_case *c,
+static void check_same(const net_outcome *expected, net_outcome found, const net_case *c,
                        const dn_kernels *table, const char *what)
 {
     char both[64];
     snprintf(both, sizeof both, "%s, %s", table->name, what);
     expect_same(expected, &found, c, both);
-    free(found.values);
+    free(found.leaf);
 }
 
 /* Of a net whose memory other images, an evaluation and then garbage went through. */
-static outcome run_used(const net_case *c, const dn_kernels *table, int threads)
+static net_outcome run_used(const net_case *c, const dn_kernels *table, int threads)
 {
     omp_set_num_threads(threads);
     dn_net *net = net_make(c, table);
     dn_result result;
-    free(run_net(net, 2).values);
+    free(net_run(net, passes, 2).leaf);
     dn_net_forward_eval(net, 1, &result);
     net_spoil(net, -1);
-    const outcome o = run_net(net, 1);
+    const net_outcome o = net_run(net, passes, 1);
     dn_net_destroy(&net);
     return o;
 }
 
 /* Compares one thread in a new net that keeps its bottleneck maps with other numbers of threads and
  * other nets. */
-static outcome check_table(const net_case *c, const dn_kernels *table)
+static net_outcome check_table(const net_case *c, const dn_kernels *table)
 {
     net_case recomputed = *c;
     recomputed.recompute = 1;
-    const outcome one = run_case(c, table, 1, 1);
+    const net_outcome one = run_case(c, table, 1, 1);
     check_same(&one, run_case(c, table, 2, 1), c, table, "2 threads");
     check_same(&one, run_case(&recomputed, table, 3, 1), c, table, "3 threads, recomputed");
     check_same(&one, run_used(c, table, 17), c, table, "17 threads, a used net");
@@ -213,19 +183,19 @@ static void test_same(void **state)
     const dn_kernels *table, *wide = dn_test_table("avx512") ? NULL : dn_test_table("wide");
     for (int k = 0; k < CASES + LARGER; k += CASE_STEP) {
         const net_case c = any_case(k, dtype);
-        outcome avx2 = {0};
+        net_outcome avx2 = {0};
         for (int i = 0; (table = dn_test_kernels(i, dtype)) != NULL; i++) {
-            const outcome one = check_table(&c, table);
-            if (avx2.values && strcmp(table->name, "avx512") == 0)
+            const net_outcome one = check_table(&c, table);
+            if (avx2.leaf && strcmp(table->name, "avx512") == 0)
                 expect_same(&avx2, &one, &c, "avx2 and avx512");
             if (strcmp(table->name, "avx2") == 0)
                 avx2 = one;
             else
-                free(one.values);
+                free(one.leaf);
         }
-        if (avx2.values && wide)
+        if (avx2.leaf && wide)
             check_same(&avx2, run_case(&c, wide, 2, 1), &c, wide, "as avx2");
-        free(avx2.values);
+        free(avx2.leaf);
     }
 }
 
@@ -246,15 +216,15 @@ static void spoil(void *user, double *rows, size_t width)
     net_spoil(w->net, ++w->time);
 }
 
-static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_fn *between)
+static net_outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_fn *between)
 {
     walk w = {net_make(c, table), -1, 2, 2};
     const dn_team team = {.nets = &w.net, .count = 1, .exchange = between, .user = &w};
     const dn_pass pass = {.seed = 1, .step = 2};
-    outcome o = {.leaf = dn_net_view(w.net).leaf_count};
+    net_outcome o = {.leaf_count = dn_net_view(w.net).leaf_count};
     dn_result result;
-    o.values = malloc(o.leaf * sizeof(float));
-    assert_non_null(o.values);
+    o.leaf = malloc(o.leaf_count * sizeof(float));
+    assert_non_null(o.leaf);
     net_draw_all(w.net, DRAW_PLAIN, 1);
     dn_team_forward(&team, &pass, &result);
     w.exchanges = w.left = 1;
@@ -262,7 +232,7 @@ static outcome run_walk(const net_case *c, const dn_kernels *table, dn_exchange_
         between(&w, NULL, 0);
     dn_team_backward(&team, &pass);
     o.loss = result.loss;
-    memcpy(o.values, dn_net_view(w.net).leaf, o.leaf * sizeof(float));
+    memcpy(o.leaf, dn_net_view(w.net).leaf, o.leaf_count * sizeof(float));
     dn_net_destroy(&w.net);
     return o;
 }
@@ -276,11 +246,11 @@ static void test_lifetimes(void **state)
         for (int k = 0; k < CASES + LARGER; k += CASE_STEP) {
             net_case c = any_case(k, dtype);
             c.recompute = k / CASE_STEP % 2;
-            outcome clean = run_walk(&c, dn_test_kernels(i, dtype), NULL);
-            outcome spoiled = run_walk(&c, dn_test_kernels(i, dtype), spoil);
+            net_outcome clean = run_walk(&c, dn_test_kernels(i, dtype), NULL);
+            net_outcome spoiled = run_walk(&c, dn_test_kernels(i, dtype), spoil);
             expect_same(&clean, &spoiled, &c, "a walk and one through spoiled memory");
-            free(clean.values);
-            free(spoiled.values);
+            free(clean.leaf);
+            free(spoiled.leaf);
         }
 }
 

@@ -66,11 +66,6 @@ static double number(const json_t *object, const char *key)
     return json_number_value(member(object, key));
 }
 
-static int is_running(const dn_tensor *tensor)
-{
-    return tensor->kind == DN_RUNNING_MEAN || tensor->kind == DN_RUNNING_VAR;
-}
-
 /* Compares and reports; the test continues, so that one run shows which tensors are right. */
 static void expect(golden *g, const char *what, const char *part, double expected, double found,
                    double error, double tolerance)
@@ -145,7 +140,7 @@ static void draw_inputs(golden *g)
     size_t largest = 0;
     g->learnable = 0;
     for (int t = 0; t < count; t++) {
-        if (is_running(&tensors[t])) {
+        if (!dn_is_parameter(&tensors[t])) {
             for (size_t i = 0; i < tensors[t].count; i++)
                 dn_net_view(g->net).running[tensors[t].offset + i] =
                     tensors[t].kind == DN_RUNNING_VAR;
@@ -250,7 +245,7 @@ static void compare_tensors(golden *g, const char *key, int running, const float
     const int count = dn_net_view(g->net).tensor_count;
     size_t next = 0;
     for (int t = 0; t < count; t++) {
-        if (is_running(&tensors[t]) != running)
+        if (dn_is_parameter(&tensors[t]) == running)
             continue;
         const json_t *summary = json_array_get(summaries, next++);
         if (!summary)

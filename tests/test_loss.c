@@ -8,7 +8,6 @@ static void test_ranks(void **state)
     enum { CLASSES = 8 };
     const dn_layer layer = {.outputs = CLASSES};
     const dn_spec spec = {.classes = CLASSES};
-    const dn_net_options options = {.batch = CLASSES};
     float logits[CLASSES][CLASSES];
     int32_t labels[CLASSES];
     double losses[CLASSES];
@@ -17,14 +16,10 @@ static void test_ranks(void **state)
             logits[i][c] = (float)-c;
         labels[i] = i;
     }
+    const dn_view net = {.spec = &spec, .batch = CLASSES, .labels = labels, .logits = logits[0]};
     dn_result result;
-    dn_loss_score(&(dn_visit){.layer = &layer,
-                              .spec = &spec,
-                              .options = &options,
-                              .labels = labels,
-                              .logits = logits[0],
-                              .losses = losses},
-                  CLASSES, NULL, &result);
+    dn_loss_score(&(dn_visit){.layer = &layer, .net = &net, .losses = losses}, CLASSES, NULL,
+                  &result);
     assert_int_equal(result.correct, 1);
     for (int i = 0; i < CLASSES; i++)
         assert_int_equal(dn_label_rank(logits[i], CLASSES, i), i);

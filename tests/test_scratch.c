@@ -38,7 +38,7 @@ enum { KEPT = MOST_PARTS };
 
 static void shorten_kept(dn_net *net, const dn_layer *layer)
 {
-    for (int i = 0; i < net->region_count; i++)
+    for (int i = 0; i < net->view.region_count; i++)
         if ((char *)net->arena + net->regions[i].offset == (char *)layer->kept &&
             strcmp(net->regions[i].name, layer->name) == 0)
             net->regions[i].bytes -= DN_LINE_BYTES;

@@ -1,8 +1,6 @@
 /*
  * Batch statistics of a norm group: a team of nets computes the same as one net with all their
  * images, and a team that is a part of its group has the same bits as the whole group in one team.
- *
- * A run is two steps over different images, so that the second reuses the memory of the first.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -21,10 +19,6 @@ static const double forward_tolerance[DN_DTYPES] = {5e-6, 1e-2};
 /* The same of a tensor's gradient, for the best of SEEDS seeds: in each, a ReLU or a max pool may
  * decide otherwise for a pixel. Measured 1.3e-6 and 3.5e-2. */
 static const double gradient_tolerance[DN_DTYPES] = {2e-5, 1e-1};
-
-#define BOTTLENECK "blocks=3,2,2:growth=12:stem-channels=16"
-#define PLAIN      "blocks=3,2:growth=12:bottleneck=0:compression=1:stem-channels=16"
-#define IMAGENET   "blocks=2,2:growth=8:stem=imagenet:stem-channels=16"
 
 static const net_case cases[] = {
     {BOTTLENECK, 3, 28, 28, 10, BATCH, 0, 0, DN_FP32},
@@ -72,27 +66,6 @@ static void take_batch(dn_net *net, const dn_net *all, int member)
            BATCH * sizeof(int32_t));
 }
 
-/* What is left of a run: its last step's leaf and logits, and the running statistics. */
-typedef struct outcome {
-    float *leaf, *logits, *running;
-    size_t parameters, leaf_count, logit_count, running_count;
-    double loss;
-} outcome;
-
-static outcome outcome_create(const dn_net *net, size_t images)
-{
-    const dn_view view = dn_net_view(net);
-    outcome o = {.parameters = view.parameter_count,
-                 .leaf_count = view.leaf_count,
-                 .logit_count = images * (size_t)view.spec->classes,
-                 .running_count = view.running_count};
-    o.leaf = calloc(o.leaf_count + o.logit_count + o.running_count, sizeof *o.leaf);
-    assert_non_null(o.leaf);
-    o.logits = o.leaf + o.leaf_count;
-    o.running = o.logits + o.logit_count;
-    return o;
-}
-
 /* Of at most 50 classes. */
 static const float class_weights[50] = {0.5F, 2, 1, 0.25F, 1.5F, 0.5F, 2, 1, 0.25F, 1.5F,
                                         0.5F, 2, 1, 0.25F, 1.5F, 0.5F, 2, 1, 0.25F, 1.5F,
@@ -114,23 +87,8 @@ static double mean_label_weights(const dn_net *whole)
     return sum / MEMBERS;
 }
 
-/* One net with all images. */
-static outcome run_whole(dn_net *whole, uint64_t seed)
-{
-    outcome o = outcome_create(whole, MEMBERS * BATCH);
-    net_draw_all(whole, DRAW_PLAIN, seed);
-    net_step(whole, &passes[0]);
-    net_draw_batch(whole, seed + 1000);
-    o.loss = net_step(whole, &passes[1]).loss;
-    const dn_view view = dn_net_view(whole);
-    memcpy(o.leaf, view.leaf, o.leaf_count * sizeof *o.leaf);
-    memcpy(o.logits, view.logits, o.logit_count * sizeof *o.logits);
-    memcpy(o.running, view.running, o.running_count * sizeof *o.running);
-    return o;
-}
-
 /* One step; o takes the means of losses and leaves over the team. */
-static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
+static void step_team(const dn_team *team, const dn_pass *pass, net_outcome *o)
 {
     dn_result results[MEMBERS];
     dn_team_forward(team, pass, results);
@@ -147,11 +105,11 @@ static void step_team(const dn_team *team, const dn_pass *pass, outcome *o)
 }
 
 /* The team on the batches that `whole` holds from number `place` on, drawn with the same seeds. */
-static outcome run_team(const dn_team *team, int place, dn_net *whole, uint64_t seed)
+static net_outcome run_team(const dn_team *team, int place, dn_net *whole, uint64_t seed)
 {
     const dn_net *first = team->nets[0];
     const size_t logits = BATCH * (size_t)dn_net_view(first).spec->classes;
-    outcome o = outcome_create(first, (size_t)team->count * BATCH);
+    net_outcome o = net_outcome_create(first, team->count);
     net_draw_all(whole, DRAW_PLAIN, seed);
     net_draw_all(team->nets[0], DRAW_PLAIN, seed);
     for (int s = 0; s < 2; s++) {
@@ -171,28 +129,21 @@ static outcome run_team(const dn_team *team, int place, dn_net *whole, uint64_t 
 }
 
 /* The largest error of a tensor's gradient; all else is checked here. */
-static double compare(const net_case *c, const dn_net *net, const outcome *whole,
-                      const outcome *team)
+static double compare(const net_case *c, const dn_net *net, const net_outcome *whole,
+                      const net_outcome *team)
 {
     const double tolerance = forward_tolerance[c->dtype];
+    const size_t parameters = dn_net_view(net).parameter_count;
     const double logits = net_distance(whole->logits, team->logits, whole->logit_count);
     const double running = net_distance(whole->running, team->running, whole->running_count);
-    const double statistics =
-        net_distance(whole->leaf + whole->parameters, team->leaf + whole->parameters,
-                     whole->leaf_count - whole->parameters);
+    const double statistics = net_distance(whole->leaf + parameters, team->leaf + parameters,
+                                           whole->leaf_count - parameters);
     if (!(logits <= tolerance && running <= tolerance && statistics <= tolerance &&
           fabs(whole->loss - team->loss) <= tolerance * whole->loss))
         fail_msg(
             "%s: logits err by %.2g, statistics by %.2g, running ones by %.2g, loss %.9g, %.9g",
             c->model, logits, statistics, running, whole->loss, team->loss);
-    const dn_tensor *tensors = dn_net_view(net).tensors;
-    const int count = dn_net_view(net).tensor_count;
-    double worst = 0;
-    for (int t = 0; t < count; t++)
-        if (tensors[t].kind != DN_RUNNING_MEAN && tensors[t].kind != DN_RUNNING_VAR)
-            worst = fmax(worst, net_distance(whole->leaf + tensors[t].offset,
-                                             team->leaf + tensors[t].offset, tensors[t].count));
-    return worst;
+    return net_largest_distance(net, whole->leaf, team->leaf);
 }
 
 static net_case whole_case(const net_case *c)
@@ -210,8 +161,8 @@ static void test_one_batch(void **state)
         make_nets(nets, c, MEMBERS);
         double least = INFINITY;
         for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-            outcome a = run_whole(whole, seed);
-            outcome b = run_team(&(dn_team){.nets = nets, .count = MEMBERS}, 0, whole, seed);
+            net_outcome a = net_run(whole, passes, seed);
+            net_outcome b = run_team(&(dn_team){.nets = nets, .count = MEMBERS}, 0, whole, seed);
             least = fmin(least, compare(c, whole, &a, &b));
             free(a.leaf);
             free(b.leaf);
@@ -267,7 +218,7 @@ static float *run_part(dn_net *whole, const net_case *c, record *r, int first, i
     float *leaves = calloc((size_t)count * floats, sizeof *leaves);
     assert_non_null(leaves);
     const dn_team team = {nets, count, record_or_replay, r};
-    outcome o = run_team(&team, first, whole, 1);
+    net_outcome o = run_team(&team, first, whole, 1);
     for (int m = 0; m < count; m++)
         memcpy(leaves + (size_t)m * floats, dn_net_view(nets[m]).leaf, floats * sizeof *leaves);
     free(o.leaf);

@@ -111,12 +111,12 @@ typedef struct dn_view {
     int batch, norm_group;
     int layers; /* number of layers (dn/layer_info.h) */
     size_t parameter_count, running_count, gradient_count, leaf_count;
-    float *parameters;   /* (parameter_count) */
-    float *running;      /* (running_count) running means and variances of all batch norms */
-    float *leaf;         /* (leaf_count) */
-    float *images;       /* (batch, channels, height, width), filled by the caller before a pass */
-    int32_t *labels;     /* (batch), filled by the caller */
-    const float *logits; /* (batch, classes) of the last forward pass */
+    float *parameters; /* (parameter_count) */
+    float *running;    /* (running_count) running means and variances of all batch norms */
+    float *leaf;       /* (leaf_count) */
+    float *images;     /* (batch, channels, height, width), filled by the caller before a pass */
+    int32_t *labels;   /* (batch), filled by the caller */
+    float *logits;     /* (batch, classes) of the last forward pass, to be read only */
     const dn_tensor *tensors; /* (tensor_count) in torchvision's state_dict order */
     int tensor_count;
     const dn_region_info *regions; /* (region_count) the memory plan */

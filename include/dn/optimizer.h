@@ -57,8 +57,13 @@ typedef struct dn_optimizer {
      * decay). NULL after the last. */
     const char *reads[DN_OPTIMIZER_READS + 1];
     unsigned squares; /* bit mask of the states that are averages of squares, so never negative */
-    void (*update)(const dn_update *update);
+    int takes_whole_tensors; /* 1: `rule` needs a whole tensor, 0: any range of one */
+    /* Updates floats [begin, end) of the vectors, all within `tensor`. */
+    void (*rule)(const dn_update *update, const dn_tensor *tensor, size_t begin, size_t end);
 } dn_optimizer;
+
+/* Applies the rule to all tensors of the update. */
+void dn_optimizer_update(const dn_optimizer *optimizer, const dn_update *update);
 
 /* Optimizer `index` in the order of --optimizer's choices, compiled for the table's instructions;
  * and its name. NULL past the end. */

@@ -44,7 +44,7 @@ static void update_tensors(const dn_step *step, dn_update *u, int first, int las
     u->settings.rate = rate;
     u->tensors = step->learnt + first;
     u->tensor_count = last - first;
-    step->optimizer.optimizer->update(u);
+    dn_optimizer_update(step->optimizer.optimizer, u);
 }
 
 /* `scale` is the factor from the sum to the clipped mean gradient. */

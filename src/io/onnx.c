@@ -133,8 +133,8 @@ static const char *add_tensor(graph *g, const dn_tensor *t, const float *values)
 
 static const char *add_own(graph *g, const dn_tensor *t)
 {
-    return add_tensor(g, t,
-                      (dn_is_parameter(t) ? g->net->parameters : g->net->running) + t->offset);
+    return add_tensor(
+        g, t, (dn_is_parameter(t) ? g->net->view.parameters : g->net->view.running) + t->offset);
 }
 
 /* As add_tensor, with zeroed values owned by the graph, to be set by the caller; NULL: out of
@@ -178,7 +178,7 @@ static int is_folded(const graph *g, const dn_layer *reader)
 /* Adds the convolution's weight and bias with the reader's batch norm folded in. */
 static void add_folded(graph *g, node *conv, const dn_layer *l, const dn_layer *norm)
 {
-    const float *p = g->net->parameters, *r = g->net->running;
+    const float *p = g->net->view.parameters, *r = g->net->view.running;
     const size_t row = l->weight->count / (size_t)l->outputs;
     const char *weight_name, *bias_name;
     float *const weight = add_new(g, l->weight, &weight_name);
@@ -429,7 +429,7 @@ dn_status dn_onnx_save(const char *path, const dn_net *net, const dn_weights_abo
     graph g = {.net = net,
                .fold = fold,
                .nodes = calloc(LAYER_NODES * layers, sizeof *g.nodes),
-               .tensors = calloc((size_t)net->tensor_count, sizeof *g.tensors),
+               .tensors = calloc((size_t)net->view.tensor_count, sizeof *g.tensors),
                .map = calloc((size_t)net->map_count + 1, sizeof *g.map)};
     dn_status status = make_graph(&g);
     json_t *const texts = dn_weights_describe(net, about);

@@ -116,23 +116,6 @@ static void ISA(pack)(float *packed, const dn_weight_view *weights)
                 ISA(pack_step)(to, weights, o, s, t);
 }
 
-static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
-                      const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
-{
-    const gemm_args args = {.outputs = outputs,
-                            .rows = count_pairs(inputs),
-                            .taps = taps->count,
-                            .packed = (const factor *)packed,
-                            .x = (const factor *)x,
-                            .shift = taps->shift,
-                            .x_ld = x_ld,
-                            .pixels = dn_round_lanes(n),
-                            .y = y,
-                            .y_ld = y_ld,
-                            .accumulate = accumulate};
-    ISA(gemm_loops)(&args);
-}
-
 /* ---- wgrad ---- */
 
 static size_t ISA(packed_dy_floats)(int outputs, size_t n)

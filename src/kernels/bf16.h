@@ -16,8 +16,9 @@
 #include "vector_types.h"
 
 enum {
-    STEP = 2 * DN_LANES, /* values in a register, or in a row of an AMX tile */
-    ROWS_AHEAD = 2       /* prefetch distance in a map, in rows of the form */
+    PER_FACTOR = 2,
+    STEP = PER_FACTOR * DN_LANES, /* values in a register, or in a row of an AMX tile */
+    ROWS_AHEAD = 2                /* prefetch distance in a map, in rows of the form */
 };
 
 static inline size_t round_step(size_t n)

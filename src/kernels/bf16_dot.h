@@ -4,8 +4,6 @@
  */
 typedef words factors;
 
-enum { PER_FACTOR = 2 };
-
 INLINE words load_factors(const factor *p)
 {
     return load_words(p);

@@ -1,7 +1,6 @@
 /*
  * The matrix products of fp32 operands, included by vector.c. Their loops over tiles are in
- * vector_tile.h, which bf16_dot.h shares: ISA(gemm) calls its ISA(gemm_loops), which calls gemm_tap
- * here for each tile.
+ * vector_tile.h, which bf16_dot.h shares: its ISA(gemm_loops) calls gemm_tap here for each tile.
  */
 
 typedef float factor;
@@ -93,23 +92,6 @@ INLINE const float *gemm_tap(tile sums, const int mr, const int nv, const gemm_a
 {
     gemm_products(sums, mr, nv, w, a->rows, x, a->x_ld);
     return w + a->rows * mr;
-}
-
-static void ISA(gemm)(const float *packed, int outputs, int inputs, const dn_taps *taps, size_t n,
-                      const float *x, size_t x_ld, float *y, size_t y_ld, int accumulate)
-{
-    const gemm_args args = {.outputs = outputs,
-                            .rows = inputs,
-                            .taps = taps->count,
-                            .packed = packed,
-                            .x = x,
-                            .shift = taps->shift,
-                            .x_ld = x_ld,
-                            .pixels = dn_round_lanes(n),
-                            .y = y,
-                            .y_ld = y_ld,
-                            .accumulate = accumulate};
-    ISA(gemm_loops)(&args);
 }
 
 /* ---- wgrad ---- */

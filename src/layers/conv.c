@@ -87,7 +87,7 @@ static void dgrad_3x3(const dn_visit *v, const dn_gemm_block *b, const float *dy
     float sums[2 * MOST_ROWS];
     dn_norm_grad args = grad_args(v, b, 0, b->view->piece.pixels, sums);
     dn_gemm_dgrad(v, b, dy, packed, 0, b->view->positions);
-    v->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->dx_ld, b->pixels, b->dx_ld);
+    v->net->kernels->on_maps[DN_FP32].store(b->rows, &padded, b->dx, b->dx_ld, b->pixels, b->dx_ld);
     args.gradient = b->pixels;
     v->on_maps->norm_relu_grad(&args);
     add_sums(b, sums);

@@ -65,7 +65,7 @@ static void run_parts(const dn_visit *v, const dn_pass *pass)
             dn_moments_of_rows(v, p, c);
 }
 
-static void drive_pieces(const dn_visit *v, const dn_pass *pass)
+void dn_run_pieces(const dn_visit *v, const dn_pass *pass)
 {
 #pragma omp parallel
     {
@@ -86,12 +86,6 @@ static void drive_pieces(const dn_visit *v, const dn_pass *pass)
         if (dn_moment_outputs(v, pass) > 0)
             dn_moments_merge(v);
     }
-}
-
-void dn_layer_forward(const dn_visit *v, const dn_pass *pass)
-{
-    const dn_layer_kind *kind = v->layer->kind;
-    (kind->forward ? kind->forward : drive_pieces)(v, pass);
 }
 
 /* ---- backward ---- */
@@ -159,7 +153,7 @@ static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int ran
 }
 
 /* Range by range, as tasks of one range take about the same time. */
-static void drive_tasks(const dn_visit *v, const dn_pass *pass)
+void dn_run_tasks(const dn_visit *v, const dn_pass *pass)
 {
     const int slices = v->slices, pieces = v->out->layout.pieces;
     const int tasks = slices * v->ranges, apart = v->apart ? pieces * v->ranges : 0;
@@ -180,10 +174,4 @@ static void drive_tasks(const dn_visit *v, const dn_pass *pass)
         if (v->layer->gamma != NULL)
             dn_norm_sums_merge(v);
     }
-}
-
-void dn_layer_backward(const dn_visit *v, const dn_pass *pass)
-{
-    const dn_layer_kind *kind = v->layer->kind;
-    (kind->backward ? kind->backward : drive_tasks)(v, pass);
 }

@@ -117,7 +117,7 @@ dn_padded dn_gemm_output_padded(const dn_gemm_view *view)
 static int is_direct(const dn_visit *v)
 {
     const int spills = v->parts > 1 && !v->layer->kind->cuts_pixels;
-    return v->layer->taps == 1 && v->options->dtype == DN_FP32 && !spills;
+    return v->layer->taps == 1 && v->out->element == sizeof(float) && !spills;
 }
 
 /* 1: one kernel computes the input's gradient and adds it to the map's: there is no dx. */

@@ -15,7 +15,7 @@ static const dn_taps one_tap = {.count = 1};
 
 static size_t image_stride(const dn_visit *v)
 {
-    return dn_round_lanes((size_t)v->options->batch);
+    return dn_round_lanes((size_t)v->net->batch);
 }
 
 /* Kept: rows (batch and pad) of the features, later of their gradients; and of the logits per
@@ -51,7 +51,7 @@ typedef struct pool_cells {
 static pool_cells cells_of(const dn_visit *v)
 {
     const dn_layout *in = &v->in->layout;
-    const int side = v->spec->head_pool;
+    const int side = v->net->spec->head_pool;
     const pool_cells cells = {.height = side > 0 ? side : in->height,
                               .width = side > 0 ? side : in->width};
     return (pool_cells){cells.height, cells.width, in->height / cells.height,
@@ -99,7 +99,7 @@ static void drop_feature(const dn_visit *v, const dn_pass *pass, int feature, fl
 {
     const pool_cells shape = cells_of(v);
     const int cells = cell_count(&shape);
-    for (int i = 0; i < v->options->batch && v->layer->channel_dropout > 0; i++)
+    for (int i = 0; i < v->net->batch && v->layer->channel_dropout > 0; i++)
         row[i] *=
             dn_dropout_channel(v, pass, (int64_t)i * cells + feature % cells, feature / cells);
 }
@@ -112,7 +112,7 @@ static void pool_channel(const dn_visit *v, const dn_pass *pass, int c)
     const int cells = cell_count(&shape);
     dn_carver carver = dn_thread_scratch(v);
     float *x = dn_carve_floats(&carver, dn_round_lanes(pixels));
-    for (int i = 0; i < v->options->batch; i++) {
+    for (int i = 0; i < v->net->batch; i++) {
         const size_t at = dn_map_plane_index(v->in, i, c, 0);
         if (v->layer->gamma != NULL)
             v->on_maps->norm_relu(1, &compact, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
@@ -136,8 +136,8 @@ static void multiply_images(const dn_visit *v, const float *packed, int outputs,
                             const float *from, float *to)
 {
     const size_t ld = image_stride(v);
-    v->products->gemm(packed, outputs, inputs, &one_tap, (size_t)v->options->batch, from, ld, to,
-                      ld, 0);
+    v->products->gemm(packed, outputs, inputs, &one_tap, (size_t)v->net->batch, from, ld, to, ld,
+                      0);
 }
 
 /* Rows of logits, without the bias, starting at class `o`. */
@@ -152,7 +152,7 @@ static void multiply_features(const dn_visit *v, int o)
 static void head_forward(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
-    const float *bias = v->parameters + l->bias->offset;
+    const float *bias = v->net->parameters + l->bias->offset;
 #pragma omp parallel
     {
         if (l->gamma != NULL)
@@ -165,9 +165,9 @@ static void head_forward(const dn_visit *v, const dn_pass *pass)
         for (int o = 0; o < l->outputs; o += DN_PACK_OUTPUTS)
             multiply_features(v, o);
 #pragma omp for schedule(static)
-        for (int i = 0; i < v->options->batch; i++)
+        for (int i = 0; i < v->net->batch; i++)
             for (int o = 0; o < l->outputs; o++)
-                v->logits[(size_t)i * (size_t)l->outputs + (size_t)o] =
+                v->net->logits[(size_t)i * (size_t)l->outputs + (size_t)o] =
                     logit_row(v, o)[i] + bias[o];
     }
 }
@@ -180,7 +180,7 @@ typedef struct linear_scratch {
 
 static linear_scratch carve_linear(const dn_visit *v, dn_carver *c)
 {
-    const size_t images = (size_t)v->options->batch;
+    const size_t images = (size_t)v->net->batch;
     const int inputs = v->layer->weights_in, rows = rows_from(0, v->layer->outputs);
     linear_scratch s = {0};
     s.dw = dn_carve_floats(c, (size_t)rows * dn_round_lanes((size_t)inputs));
@@ -194,9 +194,9 @@ static void linear_gradient(const dn_visit *v, int o)
 {
     const dn_layer *l = v->layer;
     const int rows = rows_from(o, l->outputs);
-    const size_t ld = image_stride(v), images = (size_t)v->options->batch;
+    const size_t ld = image_stride(v), images = (size_t)v->net->batch;
     const size_t inputs = (size_t)l->weights_in, padded = dn_round_lanes(inputs);
-    float *weight = v->leaf + l->weight->offset, *bias = v->leaf + l->bias->offset;
+    float *weight = v->net->leaf + l->weight->offset, *bias = v->net->leaf + l->bias->offset;
     dn_carver carver = dn_thread_scratch(v);
     const linear_scratch s = carve_linear(v, &carver);
     memset(s.dw, 0, (size_t)rows * padded * sizeof *s.dw);

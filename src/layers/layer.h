@@ -70,9 +70,7 @@ typedef struct dn_visit {
     int backward;                  /* 1, or 0 for forward */
     const struct dn_visit *before; /* recomputes the input first; or NULL */
 
-    const dn_spec *spec;
-    const dn_net_options *options;
-    const dn_kernels *kernels;
+    const dn_view *net;                 /* spec, kernels, and the arrays of all layers */
     const dn_map_kernels *on_maps;      /* kernels for the net's element type */
     const dn_product_kernels *products; /* products for it; the head and Winograd's 3x3 use those of
                                            fp32. dispatch.c says which source file they come from */
@@ -91,14 +89,8 @@ typedef struct dn_visit {
     const dn_feature_map *in, *out; /* NULL: the images, or the logits */
     void *x, *y;                    /* data of the maps at this time */
     void *dx, *dy;                  /* and their gradients */
-    float *images;                  /* (batch, channels, height, width) */
-    const int32_t *labels;          /* (batch) */
-    float *logits;                  /* (batch, classes) */
     double *losses;                 /* (batch) */
-
-    const float *parameters, *running; /* all of the net's; a layer knows its own tensors */
-    float *leaf;
-    const float *correction; /* (outputs, 3) backward: deferred correction of the output */
+    const float *correction;        /* (outputs, 3) backward: deferred correction of the output */
 
     /* Shared by the threads of this visit; then (threads, scratch_floats). */
     void *workspace; /* consists of packed, partial, wgrad and prepared */
@@ -135,12 +127,16 @@ typedef struct dn_layer_kind {
     const char *phase;                                /* times are summed per phase: "conv1x1" */
     void (*scratch)(const dn_visit *v, dn_carver *c); /* carves a thread's scratch at its largest */
 
-    /* Forward: computes a part of a piece into the output map. Backward: a part of one piece of a
-     * task, added to the task's partial sums. Called inside a parallel region by the loops of
-     * drive.c. `part` divides a piece into parts that are run separately, so that a thread's
-     * working set stays in its caches: sets *part to part `index` and returns 1, or returns 0 if
-     * there are no more; the first part is the largest. NULL: forward, v->part_units images or
-     * units of rows; backward, the whole piece. */
+    /* Runs a visit. Called outside a parallel region; opens its own. */
+    void (*forward)(const dn_visit *v, const dn_pass *pass);
+    void (*backward)(const dn_visit *v, const dn_pass *pass);
+
+    /* For dn_run_pieces and dn_run_tasks. Forward: computes a part of a piece into the output map.
+     * Backward: a part of one piece of a task, added to the task's partial sums. Called inside a
+     * parallel region. `part` divides a piece into parts that are run separately, so that a
+     * thread's working set stays in its caches: sets *part to part `index` and returns 1, or
+     * returns 0 if there are no more; the first part is the largest. NULL: forward, v->part_units
+     * images or units of rows; backward, the whole piece. */
     void (*forward_part)(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
     void (*backward_part)(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                           const dn_piece *piece);
@@ -156,9 +152,6 @@ typedef struct dn_layer_kind {
     void (*prepare_dy)(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
                        int end, float *prepared);
 
-    /* For kinds with loops of their own. Called outside a parallel region. */
-    void (*forward)(const dn_visit *v, const dn_pass *pass);
-    void (*backward)(const dn_visit *v, const dn_pass *pass);
     int sums_of_images; /* 1: batch norm has partial sums per image, not per piece */
     size_t (*kept)(const dn_layer *l, int batch); /* floats of layer->kept, or NULL */
 
@@ -211,9 +204,9 @@ extern const dn_layer_kind dn_layer_transition; /* transition.c: norm, ReLU, ave
 extern const dn_layer_kind dn_layer_pool;       /* pool.c: average pool */
 extern const dn_layer_kind dn_layer_head;       /* head.c: norm, ReLU, average pool, linear */
 
-/* drive.c: runs the visit's layer. Called outside a parallel region; opens its own. */
-void dn_layer_forward(const dn_visit *v, const dn_pass *pass);
-void dn_layer_backward(const dn_visit *v, const dn_pass *pass);
+/* drive.c: `forward` and `backward` of kinds that have `forward_part` and `backward_part`. */
+void dn_run_pieces(const dn_visit *v, const dn_pass *pass);
+void dn_run_tasks(const dn_visit *v, const dn_pass *pass);
 
 /* cut.c: sets how the visit's work is divided; independent of memory. */
 void dn_visit_cut(dn_visit *v);

@@ -10,7 +10,7 @@
 
 static const float *image_logits(const dn_visit *v, int image)
 {
-    return v->logits + (size_t)image * (size_t)v->layer->outputs;
+    return v->net->logits + (size_t)image * (size_t)v->layer->outputs;
 }
 
 /* The target of an image: (1 - smoothing) * (share * label + (1 - share) * other) + smoothing /
@@ -28,8 +28,8 @@ dn_mix dn_pass_mix(const dn_pass *pass, const dn_spec *spec)
 
 static target target_of(const dn_visit *v, const dn_pass *pass, const dn_mix *mix, int image)
 {
-    return (target){.label = v->labels[image],
-                    .other = v->labels[dn_mix_partner(image, v->options->batch)],
+    return (target){.label = v->net->labels[image],
+                    .other = v->net->labels[dn_mix_partner(image, v->net->batch)],
                     .share = (double)mix->share,
                     .smoothing = (double)pass->label_smoothing};
 }
@@ -61,11 +61,11 @@ static double loss_divisor(const dn_visit *v, const dn_pass *pass)
     const int is_mixed = pass->mixing.mixup > 0 || pass->mixing.cutmix > 0;
     double sum = 0;
     if (pass->class_weights == NULL || is_mixed)
-        return v->options->batch;
+        return v->net->batch;
     if (pass->label_weights > 0)
         return pass->label_weights;
-    for (int i = 0; i < v->options->batch; i++)
-        sum += class_weight(pass, v->labels[i]);
+    for (int i = 0; i < v->net->batch; i++)
+        sum += class_weight(pass, v->net->labels[i]);
     return sum;
 }
 
@@ -73,7 +73,7 @@ void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result 
 {
     const int classes = v->layer->outputs;
     const dn_pass plain = {0}, *own = pass != NULL ? pass : &plain;
-    const dn_mix mix = dn_pass_mix(own, v->spec);
+    const dn_mix mix = dn_pass_mix(own, v->net->spec);
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < count; i++) {
         const target t = target_of(v, own, &mix, i);
@@ -99,9 +99,9 @@ static double target_part(const target *t, int o, int classes)
 
 void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_t stride)
 {
-    const int classes = v->layer->outputs, images = v->options->batch;
+    const int classes = v->layer->outputs, images = v->net->batch;
     const double divisor = loss_divisor(v, pass);
-    const dn_mix mix = dn_pass_mix(pass, v->spec);
+    const dn_mix mix = dn_pass_mix(pass, v->net->spec);
 #pragma omp for schedule(static)
     for (int i = 0; i < images; i++) {
         const target t = target_of(v, pass, &mix, i);

@@ -67,7 +67,7 @@ static void pool_part(const dn_visit *v, const dn_pass *pass, const dn_piece *pi
     for (int c = 0; c < v->layer->inputs; c++) {
         for (int i = 0; i < piece->images; i++) {
             load_window(v, &window, dn_map_plane_index(v->in, piece->image + i, c, first), c, s.x);
-            v->kernels->stride.max_pool(&window, s.x, s.y + (size_t)i * pixels);
+            v->net->kernels->stride.max_pool(&window, s.x, s.y + (size_t)i * pixels);
         }
         v->on_maps->store(1, &compact, s.y, 0,
                           dn_map_at(v->out, v->y, dn_map_index(v->out, piece, c, 0)), 0);
@@ -88,7 +88,7 @@ static void unpool_plane(const dn_visit *v, int image, int c)
     load_window(v, &window, x, c, s.x);
     v->on_maps->affine(1, &compact, dn_map_at(v->out, v->dy, y), 0, dn_map_at(v->out, v->y, y), 0,
                        v->correction + 3 * c, s.y, 0);
-    v->kernels->stride.max_pool_grad(&window, s.x, s.y, s.dx);
+    v->net->kernels->stride.max_pool_grad(&window, s.x, s.y, s.dx);
     sums[0] = sums[1] = 0;
     dn_norm_relu_grad(v, c, x, dn_layout_pixels(in), s.dx, sums);
 }
@@ -99,7 +99,7 @@ static void max_pool_backward(const dn_visit *v, const dn_pass *pass)
 #pragma omp parallel
     {
 #pragma omp for schedule(dynamic, 8) collapse(2)
-        for (int i = 0; i < v->options->batch; i++)
+        for (int i = 0; i < v->net->batch; i++)
             for (int c = 0; c < v->layer->inputs; c++)
                 unpool_plane(v, i, c);
         dn_norm_sums_merge(v);
@@ -110,6 +110,7 @@ const dn_layer_kind dn_layer_max_pool = {
     .name = "max pool",
     .phase = "stem",
     .kernel = 3,
+    .forward = dn_run_pieces,
     .forward_part = pool_part,
     .backward = max_pool_backward,
     .scratch = max_pool_scratch,

@@ -9,10 +9,10 @@
 void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 {
     const dn_layer *l = v->layer;
-    const float *gamma = v->parameters + l->gamma->offset;
-    const float *beta = v->parameters + l->beta->offset;
-    const float *mean = v->running + l->running_mean->offset;
-    const float *variance = v->running + l->running_var->offset;
+    const float *gamma = v->net->parameters + l->gamma->offset;
+    const float *beta = v->net->parameters + l->beta->offset;
+    const float *mean = v->net->running + l->running_mean->offset;
+    const float *variance = v->net->running + l->running_var->offset;
 #pragma omp for schedule(static) nowait
     for (int c = 0; c < l->inputs; c++) {
         const double m = pass ? v->in->mean[c] : mean[c];
@@ -28,7 +28,7 @@ void dn_norm_prepare(const dn_visit *v, const dn_pass *pass)
 static int partial_count(const dn_visit *v)
 {
     if (v->backward && v->layer->kind->sums_of_images)
-        return v->options->batch;
+        return v->net->batch;
     return (v->out ? v->out : v->in)->layout.pieces;
 }
 
@@ -98,7 +98,7 @@ void dn_norm_statistics(const dn_visit *v, const dn_norm_group *group, int batch
     const dn_feature_map *map = v->out;
     const int first = v->layer->first;
     const double pixels = dn_map_pixels(map) * batches;
-    float *means = v->leaf + map->statistics + first, *variances = means + map->channels;
+    float *means = v->net->leaf + map->statistics + first, *variances = means + map->channels;
     for (int c = 0; c < v->layer->outputs; c++) {
         const double mean = group->means[c], squares = group->rows[c];
         map->mean[first + c] = (float)mean;
@@ -138,9 +138,9 @@ void dn_norm_sums_merge(const dn_visit *v)
             moment += dn_partial(v, p, c)[1];
         }
         moment *= map->inverse[c];
-        v->leaf[l->beta->offset + (size_t)c] = (float)sum;
-        v->leaf[l->gamma->offset + (size_t)c] = (float)moment;
-        const double gamma = v->parameters[l->gamma->offset + (size_t)c];
+        v->net->leaf[l->beta->offset + (size_t)c] = (float)sum;
+        v->net->leaf[l->gamma->offset + (size_t)c] = (float)moment;
+        const double gamma = v->net->parameters[l->gamma->offset + (size_t)c];
         double *sums = map->sums + 2 * c;
         sums[0] = (l->accumulate ? sums[0] : 0) + gamma * sum;
         sums[1] = (l->accumulate ? sums[1] : 0) + gamma * moment;
@@ -160,7 +160,7 @@ dn_norm_grad dn_norm_grad_args(const dn_visit *v, int c, int rows, size_t index,
                           .scale = l->scale + c,
                           .shift = l->shift + c,
                           .mean = v->in->mean + c,
-                          .gamma = v->parameters + l->gamma->offset + c,
+                          .gamma = v->net->parameters + l->gamma->offset + c,
                           .accumulate = l->accumulate,
                           .sums = sums};
 }

@@ -40,7 +40,7 @@ static void pool_part(const dn_visit *v, const dn_pass *pass, const dn_piece *pi
                 dn_map_plane_index(v->out, i, c, (size_t)piece->row * (size_t)out->width);
             dn_map_load(v->in, v->x, dn_map_plane_index(v->in, i, c, above),
                         (size_t)(2 * piece->rows) * (size_t)in->width, s.x);
-            v->kernels->stride.average_pool(2 * piece->rows, in->width, s.x, s.y);
+            v->net->kernels->stride.average_pool(2 * piece->rows, in->width, s.x, s.y);
             v->on_maps->store(1, &compact, s.y, 0, dn_map_at(v->out, v->y, to), 0);
         }
 }
@@ -54,7 +54,7 @@ static void spread_plane(const dn_visit *v, int image, int c)
     const plane_scratch s = carve_planes(v, in->height, &carver);
     v->on_maps->affine(1, &compact, dn_map_at(v->out, v->dy, y), 0, dn_map_at(v->out, v->y, y), 0,
                        v->correction + 3 * c, s.y, 0);
-    v->kernels->stride.average_pool_grad(in->height, in->width, s.y, s.x);
+    v->net->kernels->stride.average_pool_grad(in->height, in->width, s.y, s.x);
     dn_plain_grad(v, c, dn_map_plane_index(v->in, image, c, 0), dn_layout_pixels(in), s.x);
 }
 
@@ -64,7 +64,7 @@ static void pool_backward(const dn_visit *v, const dn_pass *pass)
 #pragma omp parallel
     {
 #pragma omp for schedule(static) collapse(2)
-        for (int i = 0; i < v->options->batch; i++)
+        for (int i = 0; i < v->net->batch; i++)
             for (int c = 0; c < v->layer->inputs; c++)
                 spread_plane(v, i, c);
         dn_plain_sums(v);
@@ -75,6 +75,7 @@ const dn_layer_kind dn_layer_pool = {
     .name = "pool",
     .phase = "transition",
     .kernel = 2,
+    .forward = dn_run_pieces,
     .forward_part = pool_part,
     .backward = pool_backward,
     .scratch = plane_scratch_carve,

@@ -15,14 +15,15 @@ enum { TAPS_7X7 = 49 };
 static void fill_im2col(const dn_visit *v, const dn_gemm_block *b)
 {
     const dn_piece *piece = &b->view->piece;
-    const int height = v->spec->height, width = v->spec->width, channels = v->spec->channels;
+    const dn_spec *spec = v->net->spec;
+    const int height = spec->height, width = spec->width, channels = spec->channels;
     const size_t plane = (size_t)height * (size_t)width;
     const size_t pixels = piece->pixels / (size_t)piece->images;
     const int channel = b->first / TAPS_7X7;
-    const float *x = v->images + (size_t)(piece->image * channels + channel) * plane;
+    const float *x = v->net->images + (size_t)(piece->image * channels + channel) * plane;
     for (int i = 0; i < piece->images; i++, x += (size_t)channels * plane)
-        v->kernels->stride.im2col(height, width, x, piece->row, piece->rows,
-                                  b->panel + (size_t)i * pixels, b->view->ld);
+        v->net->kernels->stride.im2col(height, width, x, piece->row, piece->rows,
+                                       b->panel + (size_t)i * pixels, b->view->ld);
     dn_gemm_round(v, b);
 }
 
@@ -33,13 +34,13 @@ static void fill_padded(const dn_visit *v, const dn_gemm_block *b)
     _Static_assert(sizeof identity == DN_MAX_IMAGE_CHANNELS * sizeof *identity, "one a channel");
     const dn_gemm_view *view = b->view;
     const size_t plane = dn_layout_pixels(&v->out->layout);
-    assert(b->rows == v->spec->channels);
-    const float *x = v->images + (size_t)view->piece.image * (size_t)b->rows * plane +
+    assert(b->rows == v->net->spec->channels);
+    const float *x = v->net->images + (size_t)view->piece.image * (size_t)b->rows * plane +
                      (ptrdiff_t)view->piece.row * view->padded.width + view->source;
     dn_padded padded = view->padded;
     padded.source_image = (size_t)b->rows * plane;
-    v->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity[0], b->panel,
-                                        view->ld);
+    v->net->kernels->on_maps[DN_FP32].affine(b->rows, &padded, x, plane, x, plane, identity[0],
+                                             b->panel, view->ld);
     dn_gemm_round(v, b);
 }
 

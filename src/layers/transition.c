@@ -46,8 +46,8 @@ static void fill_pooled(const dn_visit *v, const dn_gemm_block *b)
             const size_t at = dn_map_plane_index(v->in, piece->image + i, c, from.offset);
             v->on_maps->norm_relu(1, &padded, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
                                   v->layer->shift + c, b->plane, 0);
-            v->kernels->stride.average_pool(from.rows, from.width, b->plane,
-                                            panel + (size_t)i * pixels);
+            v->net->kernels->stride.average_pool(from.rows, from.width, b->plane,
+                                                 panel + (size_t)i * pixels);
         }
     dn_gemm_round(v, b);
 }
@@ -64,7 +64,7 @@ static void dgrad_unpooled(const dn_visit *v, const dn_gemm_block *b, const floa
         for (int i = 0; i < piece->images; i++) {
             const float *dx = b->dx + (size_t)r * b->dx_ld + (size_t)i * pixels;
             const int c = b->first + r;
-            v->kernels->stride.average_pool_grad(from.rows, from.width, dx, b->plane);
+            v->net->kernels->stride.average_pool_grad(from.rows, from.width, dx, b->plane);
             dn_norm_relu_grad(v, c, dn_map_plane_index(v->in, piece->image + i, c, from.offset),
                               from.pixels, b->plane, b->sums + 2 * r);
         }

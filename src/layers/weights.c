@@ -48,7 +48,7 @@ float *dn_packed_at(const dn_visit *v, int first)
 static dn_weight_view block_weights(const dn_visit *v, int first)
 {
     const dn_layer *l = v->layer;
-    const float *w = v->parameters + l->weight->offset + (size_t)first * (size_t)l->taps;
+    const float *w = v->net->parameters + l->weight->offset + (size_t)first * (size_t)l->taps;
     const int rows = dn_block_rows(v, first);
     const ptrdiff_t output_step = (ptrdiff_t)l->weights_in * l->taps, input_step = l->taps;
     if (v->backward)
@@ -148,7 +148,8 @@ static void merge_inputs(const dn_visit *v, int slices, int o, int block, int bl
         sum_slices(partial, rows, ld, slices, dn_wgrad_size(v, l->weights_in), sums + m * rows);
     if (l->kind->winograd)
         dn_winograd_merge(sums, rows);
-    float *to = v->leaf + l->weight->offset + ((size_t)o * row + (size_t)first) * (size_t)l->taps;
+    float *to =
+        v->net->leaf + l->weight->offset + ((size_t)o * row + (size_t)first) * (size_t)l->taps;
     for (int i = 0; i < DN_LANES && o + i < l->outputs; i++, to += row * (size_t)l->taps)
         turn_sums(sums, l->taps, i, rows, to);
 }

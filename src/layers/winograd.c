@@ -142,7 +142,7 @@ static void transform_inputs(const dn_visit *v, const tile_block *t, int first, 
             prefetch_channel(v, t, c + ROWS_AHEAD);
         v->on_maps->norm_relu(1, &t->input, dn_map_at(v->in, v->x, at), 0, v->layer->scale + c,
                               v->layer->shift + c, t->row, 0);
-        v->kernels->winograd->input(&t->output, t->row, t->u + (size_t)r * t->ld, matrix);
+        v->net->kernels->winograd->input(&t->output, t->row, t->u + (size_t)r * t->ld, matrix);
     }
 }
 
@@ -171,8 +171,8 @@ static void forward_tile_block(const dn_visit *v, const dn_pass *pass, const dn_
     }
     const size_t matrix = matrix_stride(t, l->outputs);
     for (int o = 0; o < l->outputs; o++) {
-        v->kernels->winograd->output(&t->output, t->m + (size_t)o * t->ld, matrix, t->y_row,
-                                     t->written.pitch);
+        v->net->kernels->winograd->output(&t->output, t->m + (size_t)o * t->ld, matrix, t->y_row,
+                                          t->written.pitch);
         if (pass && dn_drops(l))
             dn_dropout(v, pass, &t->written, &t->piece, 0, o, t->y_row);
         const size_t at = dn_map_index(v->out, &t->piece, l->first + o, 0);
@@ -188,7 +188,7 @@ static void transform_dy(const dn_visit *v, const dn_pass *pass, const tile_bloc
                          int end)
 {
     const dn_layer *l = v->layer;
-    const dn_winograd_kernels *winograd = v->kernels->winograd;
+    const dn_winograd_kernels *winograd = v->net->kernels->winograd;
     const size_t matrix = matrix_stride(t, l->outputs);
     const size_t packed = v->products->packed_dy_floats(l->outputs, t->tiles);
     const size_t before = v->products->packed_dy_floats(first, t->tiles);
@@ -213,9 +213,9 @@ static void store_dx(const dn_visit *v, const tile_block *t, int first, int rows
 {
     const size_t matrix = matrix_stride(t, rows);
     for (int r = 0; r < rows; r++) {
-        v->kernels->winograd->output(&t->output, t->u + (size_t)r * t->ld, matrix, t->y_row,
-                                     t->written.pitch);
-        v->kernels->on_maps[DN_FP32].store(1, &t->written, t->y_row, 0, t->row, 0);
+        v->net->kernels->winograd->output(&t->output, t->u + (size_t)r * t->ld, matrix, t->y_row,
+                                          t->written.pitch);
+        v->net->kernels->on_maps[DN_FP32].store(1, &t->written, t->y_row, 0, t->row, 0);
         dn_norm_relu_grad(v, first + r, dn_map_index(v->in, &t->piece, first + r, 0),
                           t->piece.pixels, t->row, dn_partial(v, t->piece.index, first + r));
     }
@@ -281,6 +281,8 @@ const dn_layer_kind dn_layer_winograd = {
     .name = "conv",
     .phase = "conv3x3",
     .kernel = 3,
+    .forward = dn_run_pieces,
+    .backward = dn_run_tasks,
     .forward_part = forward_tile_block,
     .backward_part = backward_tile_block,
     .carve_dy = carve_dy,

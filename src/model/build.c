@@ -35,7 +35,7 @@ static int add_map(dn_net *net, const char *name, int height, int width)
 static const dn_tensor *add_tensor(dn_net *net, const char *prefix, const char *suffix,
                                    dn_tensor_kind kind, int dims, const int shape[4])
 {
-    dn_tensor *tensor = &net->tensors[net->tensor_count++];
+    dn_tensor *tensor = &net->tensors[net->view.tensor_count++];
     *tensor = (dn_tensor){.kind = kind, .dims = dims, .count = 1};
     snprintf(tensor->name, sizeof tensor->name, "%s.%s", prefix, suffix);
     for (int i = 0; i < dims; i++) {
@@ -125,8 +125,9 @@ static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_
 static int is_transformed(const dn_net *net, const dn_layout *layout)
 {
     enum { SMALLEST = 3 };
-    return net->kernels->winograd != NULL && !net->kernels->products[net->options.dtype].by_taps &&
-           layout->width >= SMALLEST && layout->height >= SMALLEST;
+    return net->view.kernels->winograd != NULL &&
+           !net->view.kernels->products[net->options.dtype].by_taps && layout->width >= SMALLEST &&
+           layout->height >= SMALLEST;
 }
 
 static void build_dense_layer(dn_net *net, int b, int l, int map)
@@ -206,7 +207,7 @@ static int is_named(const char *name, const char *glob, int length)
 static dn_status freeze(dn_net *net, const char *glob, int length)
 {
     int found = 0;
-    for (dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+    for (dn_tensor *t = net->tensors; t < net->tensors + net->view.tensor_count; t++)
         if (dn_is_parameter(t) && is_named(t->name, glob, length))
             t->frozen = found = 1;
     DN_CHECK(found, DN_EINVAL,
@@ -244,22 +245,22 @@ static dn_status freeze_all(dn_net *net)
  * layers that are not frozen are followed by the maps' statistics. */
 static void set_offsets(dn_net *net)
 {
-    for (int i = 0; i < net->tensor_count; i++)
+    for (int i = 0; i < net->view.tensor_count; i++)
         if (!dn_is_parameter(&net->tensors[i])) {
-            net->tensors[i].offset = net->running_count;
-            net->running_count += net->tensors[i].count;
+            net->tensors[i].offset = net->view.running_count;
+            net->view.running_count += net->tensors[i].count;
         }
-    for (int i = net->tensor_count - 1; i >= 0; i--)
+    for (int i = net->view.tensor_count - 1; i >= 0; i--)
         if (dn_is_parameter(&net->tensors[i])) {
-            net->tensors[i].offset = net->parameter_count;
-            net->parameter_count += net->tensors[i].count;
+            net->tensors[i].offset = net->view.parameter_count;
+            net->view.parameter_count += net->tensors[i].count;
         }
     const dn_layer *const first = &net->layers[net->first_learnt];
     const dn_tensor *const last = first->gamma ? first->gamma : first->weight;
-    net->gradient_count = last->offset + last->count;
+    net->view.gradient_count = net->view.leaf_count = last->offset + last->count;
     for (int i = 0; i < net->map_count; i++) {
-        net->maps[i].statistics = net->gradient_count + net->statistics_count;
-        net->statistics_count += 2 * (size_t)net->maps[i].channels;
+        net->maps[i].statistics = net->view.leaf_count;
+        net->view.leaf_count += 2 * (size_t)net->maps[i].channels;
     }
 }
 
@@ -293,5 +294,7 @@ dn_status dn_build(dn_net *net)
     DN_TRY(freeze_all(net));
     set_offsets(net);
     mark_first_writers(net);
+    net->view.tensors = net->tensors;
+    net->view.layers = net->layer_count;
     return DN_OK;
 }

@@ -1,5 +1,5 @@
 /*
- * A net's memory: its regions, their lifetimes (plan.c places them), and who uses them.
+ * A net's memory: its regions, their lifetimes (place.c places them), and who uses them.
  *
  * The regions are described once, in a walk over the net that runs twice: to plan them, and to
  * assign their addresses in the arena.
@@ -22,7 +22,7 @@ enum { IMAGE_PAD = 3 * DN_LANES }; /* floats that kernels read after the images 
  * that have them, is at its end. */
 static void *next_region(dn_net *net, const char *name, size_t bytes, int first, int last)
 {
-    dn_region_info *region = &net->regions[net->region_count++];
+    dn_region_info *region = &net->regions[net->view.region_count++];
     if (net->arena != NULL)
         return (char *)net->arena + region->offset;
     *region = (dn_region_info){.bytes = bytes + DN_RED_ZONE_BYTES, .first = first, .last = last};
@@ -39,7 +39,7 @@ static void *lasting_region(dn_net *net, const char *name, size_t count, size_t 
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
     if (layer->index <= net->first_learnt)
-        return net->gradient_count + net->statistics_count;
+        return net->view.leaf_count;
     while (layer->gamma == NULL && layer->weight == NULL)
         layer++;
     const dn_tensor *last = layer->gamma ? layer->gamma : layer->weight;
@@ -58,10 +58,10 @@ static void walk_leaf(dn_net *net)
 {
     const int end = dn_net_last_time(net);
     size_t offset = 0;
-    net->leaf = net->arena;
+    net->view.leaf = net->arena;
     for (int i = net->layer_count - 1; i >= net->first_learnt; i--) {
         const size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
-        dn_region_info *region = &net->regions[net->region_count];
+        dn_region_info *region = &net->regions[net->view.region_count];
         next_region(net, "gradients", 0, i > net->first_learnt ? end - i : 0, end);
         region->offset = offset;
         region->bytes = next - offset;
@@ -69,16 +69,24 @@ static void walk_leaf(dn_net *net)
     }
 }
 
+/* Of all maps: two for each channel. */
+static size_t statistics_count(const dn_net *net)
+{
+    return net->view.leaf_count - net->view.gradient_count;
+}
+
 /* What the nets of a rank share: weights, data derived from them, the group's statistics, and what
  * a layer uses only while it runs. Scratch is one region for all visits, so that it stays in the
  * threads' caches. */
 static void walk_shared(dn_net *net)
 {
-    const size_t channels = net->statistics_count + net->running_count;
-    const size_t group = (size_t)net->options.norm_group, outputs = (size_t)net->most_outputs;
+    const size_t channels = statistics_count(net) + net->view.running_count;
+    const size_t group = (size_t)net->view.norm_group, outputs = (size_t)net->most_outputs;
     const size_t scratch = (size_t)net->threads * net->scratch_floats;
-    net->parameters = lasting_region(net, "parameters", net->parameter_count, sizeof(float));
-    net->running = lasting_region(net, "running statistics", net->running_count, sizeof(float));
+    net->view.parameters =
+        lasting_region(net, "parameters", net->view.parameter_count, sizeof(float));
+    net->view.running =
+        lasting_region(net, "running statistics", net->view.running_count, sizeof(float));
     net->channel_statistics = lasting_region(net, "channel statistics", channels, sizeof(float));
     net->correction = lasting_region(net, "correction", 3 * outputs, sizeof(float));
     net->group.rows = lasting_region(net, "norm group's sums", group * 2 * outputs, sizeof(double));
@@ -88,8 +96,8 @@ static void walk_shared(dn_net *net)
 
 static void share_memory(dn_net *net, const dn_net *lead)
 {
-    net->parameters = lead->parameters;
-    net->running = lead->running;
+    net->view.parameters = lead->view.parameters;
+    net->view.running = lead->view.running;
     net->channel_statistics = lead->channel_statistics;
     net->correction = lead->correction;
     net->group = lead->group;
@@ -101,10 +109,10 @@ static void walk_own(dn_net *net)
     const dn_spec *spec = &net->spec;
     const size_t batch = (size_t)net->options.batch, classes = (size_t)spec->classes;
     const size_t image = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
-    net->channel_sums = lasting_region(net, "channel sums", net->statistics_count, sizeof(double));
-    net->images = lasting_region(net, "images", batch * image + IMAGE_PAD, sizeof(float));
-    net->labels = lasting_region(net, "labels", batch, sizeof(int32_t));
-    net->logits = lasting_region(net, "logits", batch * classes, sizeof(float));
+    net->channel_sums = lasting_region(net, "channel sums", statistics_count(net), sizeof(double));
+    net->view.images = lasting_region(net, "images", batch * image + IMAGE_PAD, sizeof(float));
+    net->view.labels = lasting_region(net, "labels", batch, sizeof(int32_t));
+    net->view.logits = lasting_region(net, "logits", batch * classes, sizeof(float));
     net->losses = lasting_region(net, "losses", batch, sizeof(double));
 }
 
@@ -170,7 +178,7 @@ static void walk_visit(dn_net *net, int time)
 
 static void walk_memory(dn_net *net)
 {
-    net->region_count = 0;
+    net->view.region_count = 0;
     if (net->options.train)
         walk_leaf(net);
     if (net->lead != net)
@@ -213,11 +221,11 @@ static void carve_channels(dn_net *net)
  */
 static dn_status create_arena(dn_net *net)
 {
-    void *arena = mmap(NULL, net->arena_bytes, PROT_READ | PROT_WRITE,
+    void *arena = mmap(NULL, net->view.arena_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     DN_CHECK(arena != MAP_FAILED, DN_ENOMEM, "out of memory for a net of %.1f MiB",
-             (double)net->arena_bytes / 0x1p20);
-    madvise(arena, net->arena_bytes, MADV_HUGEPAGE);
+             (double)net->view.arena_bytes / 0x1p20);
+    madvise(arena, net->view.arena_bytes, MADV_HUGEPAGE);
     net->arena = arena;
     return DN_OK;
 }
@@ -228,13 +236,15 @@ dn_status dn_memory_create(dn_net *net)
     net->regions = calloc(4 * layers + 3 * maps + 16, sizeof *net->regions);
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
+    net->view.regions = net->regions;
     DN_CHECK(net->regions && net->visits && net->recomputing, DN_ENOMEM,
              "out of memory for the plan of %s", net->spec.name);
     if (net->options.train)
         DN_TRY(dn_recompute_mark(net));
     net->scratch_floats = dn_visits_scratch(net);
     walk_memory(net);
-    DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->region_count, &net->arena_bytes));
+    DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->view.region_count,
+                           &net->view.arena_bytes));
     if (net->options.plan_only)
         return DN_OK;
     DN_TRY(create_arena(net));
@@ -246,8 +256,8 @@ dn_status dn_memory_create(dn_net *net)
 void dn_memory_destroy(dn_net *net)
 {
     if (net->arena != NULL) {
-        dn_memory_open(net->arena, net->arena_bytes);
-        munmap(net->arena, net->arena_bytes);
+        dn_memory_open(net->arena, net->view.arena_bytes);
+        munmap(net->arena, net->view.arena_bytes);
     }
     free(net->regions);
     free(net->visits);
@@ -261,8 +271,8 @@ void dn_memory_guard(const dn_net *net, const dn_visit *v)
     const int fixed = leaf_regions(net), end = dn_net_last_time(net);
     if (!DN_RED_ZONES)
         return;
-    dn_memory_close(net->arena, net->arena_bytes);
-    for (int i = 0; i < net->region_count; i++) {
+    dn_memory_close(net->arena, net->view.arena_bytes);
+    for (int i = 0; i < net->view.region_count; i++) {
         const dn_region_info *r = &net->regions[i];
         const size_t bytes = r->bytes - (i < fixed ? 0 : DN_RED_ZONE_BYTES);
         const int is_lasting = r->first == 0 && r->last == end; /* filled by the caller */

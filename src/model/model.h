@@ -12,9 +12,9 @@
 #include "layers/norm.h"
 
 struct dn_net {
+    dn_view view; /* its `tensors` and `regions` are those below */
     dn_spec spec;
     dn_net_options options;
-    const dn_kernels *kernels;
     int threads;
     const dn_net *lead; /* owner of the weights and working memory: itself, or its team's first */
 
@@ -23,21 +23,14 @@ struct dn_net {
     dn_layer *layers;
     int layer_count, most_outputs; /* largest number of outputs of a layer */
     dn_tensor *tensors;
-    int tensor_count;
-    size_t parameter_count, running_count, statistics_count;
-    int first_learnt;      /* first layer with a parameter that is not frozen */
-    size_t gradient_count; /* parameters of that layer and those after it */
+    int first_learnt; /* first layer with a parameter that is not frozen */
 
     dn_visit *visits; /* (2 layer_count) by time; only the first half in a net for evaluation */
     dn_visit *recomputing; /* (layer_count) a forward visit if the output is recomputed, referred to
                               by `visits` */
 
     void *arena;
-    size_t arena_bytes;
     dn_region_info *regions;
-    int region_count;
-    float *parameters, *running, *leaf, *images, *logits;
-    int32_t *labels;
     double *losses;
     float *channel_statistics; /* of all maps and layers */
     double *channel_sums;      /* of all maps */
@@ -69,7 +62,7 @@ dn_visit dn_visit_at(const dn_net *net, int time);
 /* visit.c: largest scratch of a thread, in floats. */
 size_t dn_visits_scratch(const dn_net *net);
 
-/* plan.c: sets the offset of each region from its bytes, first and last, and *arena_bytes. The
+/* place.c: sets the offset of each region from its bytes, first and last, and *arena_bytes. The
  * first `fixed` regions, in ascending order, already have offsets. The others are placed largest
  * first, each at the lowest address that is free during its whole lifetime. Offsets are multiples
  * of 64. Errors: DN_ENOMEM. */

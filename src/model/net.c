@@ -20,7 +20,7 @@ static dn_status check_norms(const dn_net *net)
         if (gamma == NULL)
             continue;
         const double pixels = dn_map_pixels(&net->maps[net->layers[i].in]);
-        DN_CHECK(pixels * net->options.norm_group > 1, DN_ESHAPE,
+        DN_CHECK(pixels * net->view.norm_group > 1, DN_ESHAPE,
                  "model %s, %.*s: found a batch norm over one value, expected several: a larger "
                  "--batch-size, or --sync-bn with more virtual ranks",
                  net->spec.name, (int)(strrchr(gamma->name, '.') - gamma->name), gamma->name);
@@ -38,10 +38,11 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     DN_CHECK(net != NULL, DN_ENOMEM, "out of memory for a net");
     net->spec = *spec;
     net->options = *options;
-    if (net->options.norm_group == 0)
-        net->options.norm_group = 1;
+    net->view = (dn_view){.spec = &net->spec,
+                          .kernels = kernels,
+                          .batch = options->batch,
+                          .norm_group = options->norm_group > 1 ? options->norm_group : 1};
     net->lead = from != NULL ? from : net;
-    net->kernels = kernels;
     net->threads = omp_get_max_threads();
     dn_status status = dn_build(net);
     if (status == DN_OK && options->train && !options->plan_only)
@@ -62,7 +63,7 @@ dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *ker
 
 dn_status dn_net_create_sharing(dn_net **net, const dn_net *first)
 {
-    return create(net, &first->spec, first->kernels, &first->options, first);
+    return create(net, &first->spec, first->view.kernels, &first->options, first);
 }
 
 size_t dn_net_planned_bytes(const dn_net *net, int batch)
@@ -71,8 +72,8 @@ size_t dn_net_planned_bytes(const dn_net *net, int batch)
     dn_net_options options = net->options;
     options.batch = batch;
     options.plan_only = 1;
-    const dn_status status = create(&other, &net->spec, net->kernels, &options, NULL);
-    const size_t bytes = status == DN_OK ? other->arena_bytes : 0;
+    const dn_status status = create(&other, &net->spec, net->view.kernels, &options, NULL);
+    const size_t bytes = status == DN_OK ? other->view.arena_bytes : 0;
     dn_net_destroy(&other);
     return bytes;
 }
@@ -100,8 +101,8 @@ void dn_net_update_running(dn_net *net, const float *leaf, float momentum)
         const dn_feature_map *map = &net->maps[l->in];
         const float *mean = leaf + map->statistics;
         const float *variance = mean + map->channels;
-        float *running_mean = net->running + l->running_mean->offset;
-        float *running_var = net->running + l->running_var->offset;
+        float *running_mean = net->view.running + l->running_mean->offset;
+        float *running_var = net->view.running + l->running_var->offset;
         for (int c = 0; c < l->inputs; c++) {
             running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
             running_var[c] = (1 - momentum) * running_var[c] + momentum * variance[c];
@@ -117,7 +118,8 @@ static void init_tensor(dn_net *net, const dn_tensor *tensor, uint64_t index, dn
     const double kernel = is_conv ? (double)tensor->shape[2] * tensor->shape[3] : 1;
     const double fan_in = tensor->shape[1] * kernel, fan_out = tensor->shape[0] * kernel;
     const double glorot = sqrt(6 / (fan_in + fan_out));
-    float *x = (dn_is_parameter(tensor) ? net->parameters : net->running) + tensor->offset;
+    float *x =
+        (dn_is_parameter(tensor) ? net->view.parameters : net->view.running) + tensor->offset;
     if (is_conv && init == DN_INIT_KAIMING)
         dn_random_normal(x, tensor->count, sqrt(2 / fan_in), seed, DN_STREAM_INIT, index);
     else if (is_conv || kind == DN_LINEAR_WEIGHT)
@@ -130,36 +132,19 @@ static void init_tensor(dn_net *net, const dn_tensor *tensor, uint64_t index, dn
 
 void dn_net_init(dn_net *net, dn_init init, uint64_t seed)
 {
-    for (int i = 0; i < net->tensor_count; i++)
+    for (int i = 0; i < net->view.tensor_count; i++)
         init_tensor(net, &net->tensors[i], (uint64_t)i, init, seed);
 }
 
 uint64_t dn_net_hash(const dn_net *net)
 {
-    const uint64_t parameters = XXH3_64bits(net->parameters, net->parameter_count * sizeof(float));
-    return XXH3_64bits_withSeed(net->running, net->running_count * sizeof(float), parameters);
+    const uint64_t parameters =
+        XXH3_64bits(net->view.parameters, net->view.parameter_count * sizeof(float));
+    return XXH3_64bits_withSeed(net->view.running, net->view.running_count * sizeof(float),
+                                parameters);
 }
 
 dn_view dn_net_view(const dn_net *net)
 {
-    return (dn_view){.spec = &net->spec,
-                     .kernels = net->kernels,
-                     .batch = net->options.batch,
-                     .norm_group = net->options.norm_group,
-                     .parameter_count = net->parameter_count,
-                     .running_count = net->running_count,
-                     .gradient_count = net->gradient_count,
-                     .leaf_count = net->gradient_count + net->statistics_count,
-                     .parameters = net->parameters,
-                     .running = net->running,
-                     .leaf = net->leaf,
-                     .images = net->images,
-                     .labels = net->labels,
-                     .logits = net->logits,
-                     .tensors = net->tensors,
-                     .tensor_count = net->tensor_count,
-                     .layers = net->layer_count,
-                     .regions = net->regions,
-                     .region_count = net->region_count,
-                     .arena_bytes = net->arena_bytes};
+    return net->view;
 }

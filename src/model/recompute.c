@@ -30,7 +30,7 @@ static int weights_outweigh_maps(const dn_net *net)
     double maps = 0;
     for (int i = 0; i < net->map_count; i++)
         maps += net->maps[i].channels * dn_map_pixels(&net->maps[i]) * (double)net->maps[i].element;
-    return 3.0 * (double)net->parameter_count * sizeof(float) > maps;
+    return 3.0 * (double)net->view.parameter_count * sizeof(float) > maps;
 }
 
 dn_status dn_recompute_mark(dn_net *net)

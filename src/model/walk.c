@@ -12,7 +12,7 @@
 static void run_forward(const dn_net *net, const dn_visit *v, const dn_pass *pass)
 {
     dn_memory_guard(net, v);
-    dn_layer_forward(v, pass);
+    v->layer->kind->forward(v, pass);
 }
 
 /* Recomputes the input first, if necessary; its statistics are already known. */
@@ -21,13 +21,13 @@ static void run_backward(const dn_net *net, const dn_visit *v, const dn_pass *pa
     if (v->before != NULL)
         run_forward(net, v->before, pass);
     dn_memory_guard(net, v);
-    dn_layer_backward(v, pass);
+    v->layer->kind->backward(v, pass);
 }
 
 /* Number of batches that share statistics; without an exchange, those of the team. */
 static int group_size(const dn_team *team)
 {
-    return team->exchange != NULL ? team->nets[0]->options.norm_group : team->count;
+    return team->exchange != NULL ? team->nets[0]->view.norm_group : team->count;
 }
 
 /* Member m's sums of the layer's output channels, (outputs, 2). */
@@ -90,12 +90,12 @@ static dn_pass pass_of(const dn_pass *pass, int member)
 
 static void mix_images(const dn_team *team, const dn_pass *pass)
 {
-    const dn_spec *const spec = &team->nets[0]->spec;
     for (int m = 0; m < team->count; m++) {
         const dn_pass own = pass_of(pass, m);
-        const dn_mix mix = dn_pass_mix(&own, spec);
-        dn_mix_images(&mix, team->nets[m]->images, team->nets[m]->options.batch, spec->channels,
-                      spec->height, spec->width);
+        const dn_view *net = &team->nets[m]->view;
+        const dn_mix mix = dn_pass_mix(&own, net->spec);
+        dn_mix_images(&mix, net->images, net->batch, net->spec->channels, net->spec->height,
+                      net->spec->width);
     }
 }
 
@@ -106,11 +106,11 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
     const dn_net *lead = team->nets[0];
     for (int m = 0; m < team->count; m++) {
         const dn_net *net = team->nets[m];
+        const size_t first = net->view.gradient_count, end = net->view.leaf_count;
         if (net != lead)
-            memcpy(net->leaf + net->gradient_count, lead->leaf + lead->gradient_count,
-                   net->statistics_count * sizeof *net->leaf);
+            memcpy(net->view.leaf + first, lead->view.leaf + first, (end - first) * sizeof(float));
         const dn_pass own = pass_of(pass, m);
-        dn_loss_score(&net->visits[net->layer_count - 1], net->options.batch, &own, &results[m]);
+        dn_loss_score(&net->visits[net->layer_count - 1], net->view.batch, &own, &results[m]);
     }
 }
 

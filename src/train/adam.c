@@ -13,10 +13,9 @@
 
 /* Updates floats [begin, end): adds `decay` times the parameter to the gradient, and scales the
  * parameter by `keep` before the step. */
-static inline void adam_step(const dn_update *u, size_t begin, size_t end,
-                             const dn_adam_terms *terms, float decay, float keep)
+static inline void adam_step(const dn_update *u, size_t begin, size_t end, float decay, float keep)
 {
-    const dn_adam_terms k = *terms;
+    const dn_adam_terms k = dn_adam_terms_of(u, u->settings.rate);
     const float scale = u->gradient_scale;
     float *parameters = u->parameters, *averages = u->states, *squares = u->states + u->count;
 #pragma omp simd
@@ -31,29 +30,15 @@ static inline void adam_step(const dn_update *u, size_t begin, size_t end,
     }
 }
 
-static void ISA(adam)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                      const void *terms)
+static void ISA(adam)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end)
 {
-    adam_step(u, begin, end, terms, (float)dn_weight_decay(&u->settings, tensor), 1);
+    adam_step(u, begin, end, (float)dn_weight_decay(&u->settings, tensor), 1);
 }
 
-static void ISA(adamw)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                       const void *terms)
+static void ISA(adamw)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end)
 {
     const double decay = dn_weight_decay(&u->settings, tensor);
-    adam_step(u, begin, end, terms, 0, (float)(1 - u->settings.rate * decay));
-}
-
-static void ISA(update_adam)(const dn_update *u)
-{
-    const dn_adam_terms terms = dn_adam_terms_of(u, u->settings.rate);
-    dn_update_all(u, ISA(adam), &terms);
-}
-
-static void ISA(update_adamw)(const dn_update *u)
-{
-    const dn_adam_terms terms = dn_adam_terms_of(u, u->settings.rate);
-    dn_update_all(u, ISA(adamw), &terms);
+    adam_step(u, begin, end, 0, (float)(1 - u->settings.rate * decay));
 }
 
 #define ADAM_DEFAULTS .rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8
@@ -63,10 +48,10 @@ const dn_optimizer ISA(dn_adam) = {.name = "adam",
                                    .states = {"exp_avg", "exp_avg_sq"},
                                    .reads = {"beta1", "beta2", "eps"},
                                    .squares = 1 << 1,
-                                   .update = ISA(update_adam)};
+                                   .rule = ISA(adam)};
 const dn_optimizer ISA(dn_adamw) = {.name = "adamw",
                                     .defaults = {ADAM_DEFAULTS, .weight_decay = 0.01},
                                     .states = {"exp_avg", "exp_avg_sq"},
                                     .reads = {"beta1", "beta2", "eps"},
                                     .squares = 1 << 1,
-                                    .update = ISA(update_adamw)};
+                                    .rule = ISA(adamw)};

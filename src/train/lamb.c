@@ -43,10 +43,9 @@ static inline size_t lamb_block(size_t begin, size_t end)
     return end - begin < BLOCK ? end : begin + BLOCK;
 }
 
-static void ISA(lamb)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                      const void *terms)
+static void ISA(lamb)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end)
 {
-    const dn_adam_terms k = *(const dn_adam_terms *)terms;
+    const dn_adam_terms k = dn_adam_terms_of(u, 1);
     const int is_exempt = dn_is_undecayed(&u->settings, tensor);
     const float decay = (float)dn_weight_decay(&u->settings, tensor);
     float r[BLOCK], *parameters = u->parameters;
@@ -69,16 +68,11 @@ static void ISA(lamb)(const dn_update *u, const dn_tensor *tensor, size_t begin,
     }
 }
 
-static void ISA(update_lamb)(const dn_update *u)
-{
-    const dn_adam_terms terms = dn_adam_terms_of(u, 1);
-    dn_update_tensors(u, ISA(lamb), &terms);
-}
-
 const dn_optimizer ISA(dn_lamb) = {
     .name = "lamb",
     .defaults = {.rate = 0.001, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .weight_decay = 0.01},
     .states = {"exp_avg", "exp_avg_sq"},
     .reads = {"beta1", "beta2", "eps"},
     .squares = 1 << 1,
-    .update = ISA(update_lamb)};
+    .takes_whole_tensors = 1,
+    .rule = ISA(lamb)};

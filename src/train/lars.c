@@ -21,10 +21,8 @@ static double local_rate(const dn_update *u, const dn_tensor *tensor, double dec
     return is_exempt || own == 0 || g == 0 ? 1 : u->settings.trust * own / (g + decay * own);
 }
 
-static void ISA(lars)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                      const void *terms)
+static void ISA(lars)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end)
 {
-    (void)terms;
     const double weight_decay = dn_weight_decay(&u->settings, tensor);
     const float rate = (float)(u->settings.rate * local_rate(u, tensor, weight_decay));
     const float mu = (float)u->settings.momentum, decay = (float)weight_decay;
@@ -38,15 +36,11 @@ static void ISA(lars)(const dn_update *u, const dn_tensor *tensor, size_t begin,
     }
 }
 
-static void ISA(update_lars)(const dn_update *u)
-{
-    dn_update_tensors(u, ISA(lars), NULL);
-}
-
 const dn_optimizer ISA(dn_lars) = {
     .name = "lars",
     .defaults = {.rate = 1, .weight_decay = 1e-4, .momentum = 0.9, .trust = 0.001},
     .rate_scales = 1,
     .states = {"momentum"},
     .reads = {"momentum", "trust"},
-    .update = ISA(update_lars)};
+    .takes_whole_tensors = 1,
+    .rule = ISA(lars)};

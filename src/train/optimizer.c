@@ -1,6 +1,7 @@
 /* Common to all optimizers; see include/dn/optimizer.h. */
 #include "dn/optimizer.h"
 
+#include <omp.h>
 #include <stdlib.h>
 
 #include "rule.h"
@@ -28,6 +29,38 @@ const char *dn_optimizer_name(int index)
 {
     const dn_optimizer *optimizer = tables[DN_LEVEL_GENERIC][index];
     return optimizer ? optimizer->name : NULL;
+}
+
+/* Each thread takes an equal range of the vectors, tensor by tensor. */
+static void update_ranges(const dn_optimizer *optimizer, const dn_update *u)
+{
+#pragma omp parallel
+    {
+        const size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
+        const size_t from = u->count * thread / threads;
+        const size_t to = u->count * (thread + 1) / threads;
+        for (int i = 0; i < u->tensor_count; i++) {
+            const dn_tensor *t = &u->tensors[i];
+            const size_t begin = t->offset > from ? t->offset : from;
+            const size_t end = t->offset + t->count < to ? t->offset + t->count : to;
+            if (begin < end)
+                optimizer->rule(u, t, begin, end);
+        }
+    }
+}
+
+static void update_tensors(const dn_optimizer *optimizer, const dn_update *u)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < u->tensor_count; i++) {
+        const dn_tensor *t = &u->tensors[i];
+        optimizer->rule(u, t, t->offset, t->offset + t->count);
+    }
+}
+
+void dn_optimizer_update(const dn_optimizer *optimizer, const dn_update *u)
+{
+    (optimizer->takes_whole_tensors ? update_tensors : update_ranges)(optimizer, u);
 }
 
 /* Number of state vectors. */

@@ -9,10 +9,8 @@
  */
 #include "rule.h"
 
-static void ISA(rmsprop)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                         const void *terms)
+static void ISA(rmsprop)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end)
 {
-    (void)terms;
     const dn_optimizer_settings *s = &u->settings;
     const float rate = (float)s->rate, mu = (float)s->momentum, eps = (float)s->eps;
     const float keep = (float)s->beta2, square = (float)(1 - s->beta2), scale = u->gradient_scale;
@@ -27,14 +25,9 @@ static void ISA(rmsprop)(const dn_update *u, const dn_tensor *tensor, size_t beg
     }
 }
 
-static void ISA(update_rmsprop)(const dn_update *u)
-{
-    dn_update_all(u, ISA(rmsprop), NULL);
-}
-
 const dn_optimizer ISA(dn_rmsprop) = {.name = "rmsprop",
                                       .defaults = {.rate = 0.01, .beta2 = 0.99, .eps = 1e-8},
                                       .states = {"square_avg", "momentum_buffer"},
                                       .reads = {"momentum", "beta2", "eps"},
                                       .squares = 1 << 0,
-                                      .update = ISA(update_rmsprop)};
+                                      .rule = ISA(rmsprop)};

@@ -7,44 +7,10 @@
 #define DN_TRAIN_RULE_H
 
 #include <math.h>
-#include <omp.h>
 
 #include "dn/math.h"
 #include "dn/optimizer.h"
 #include "tables.h"
-
-/* Updates floats [begin, end) of the vectors, all within `tensor`. `terms` is what the rule
- * computed once for the step. */
-typedef void dn_rule(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                     const void *terms);
-
-/* Updates all tensors: each thread an equal range of the vectors, tensor by tensor. */
-static inline void dn_update_all(const dn_update *u, dn_rule *rule, const void *terms)
-{
-#pragma omp parallel
-    {
-        const size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
-        const size_t from = u->count * thread / threads;
-        const size_t to = u->count * (thread + 1) / threads;
-        for (int i = 0; i < u->tensor_count; i++) {
-            const dn_tensor *t = &u->tensors[i];
-            const size_t begin = t->offset > from ? t->offset : from;
-            const size_t end = t->offset + t->count < to ? t->offset + t->count : to;
-            if (begin < end)
-                rule(u, t, begin, end, terms);
-        }
-    }
-}
-
-/* Updates all tensors with a rule that needs a whole tensor: each is updated by one thread. */
-static inline void dn_update_tensors(const dn_update *u, dn_rule *rule, const void *terms)
-{
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < u->tensor_count; i++) {
-        const dn_tensor *t = &u->tensors[i];
-        rule(u, t, t->offset, t->offset + t->count, terms);
-    }
-}
 
 /* The terms of Adam and LAMB that are the same for all parameters of a step. */
 typedef struct dn_adam_terms {

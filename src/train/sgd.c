@@ -10,10 +10,8 @@
  */
 #include "rule.h"
 
-static void ISA(sgd)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end,
-                     const void *terms)
+static void ISA(sgd)(const dn_update *u, const dn_tensor *tensor, size_t begin, size_t end)
 {
-    (void)terms;
     const dn_optimizer_settings *s = &u->settings;
     const float rate = (float)s->rate, mu = (float)s->momentum, scale = u->gradient_scale;
     const float decay = (float)dn_weight_decay(s, tensor);
@@ -32,14 +30,9 @@ static void ISA(sgd)(const dn_update *u, const dn_tensor *tensor, size_t begin, 
     }
 }
 
-static void ISA(update_sgd)(const dn_update *u)
-{
-    dn_update_all(u, ISA(sgd), NULL);
-}
-
 const dn_optimizer ISA(dn_sgd) = {.name = "sgd",
                                   .defaults = {.rate = 0.1, .weight_decay = 1e-4, .momentum = 0.9},
                                   .rate_scales = 1,
                                   .states = {"momentum"},
                                   .reads = {"momentum", "nesterov"},
-                                  .update = ISA(update_sgd)};
+                                  .rule = ISA(sgd)};

@@ -8,7 +8,7 @@
 
 #include "dn/kernels.h"
 #include "dn/rng.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 #include "unit.h"
 
 /* fp32: a division, a subtraction and a division round a value of at most 2. */
@@ -473,7 +473,7 @@ static void draw(const fixture *f, const char *list, int64_t i, double drawn[DN_
     assert_int_equal(dn_transform_parse(&t, pixel_kernels, &f->info, list, 4), DN_OK);
     dn_draws draws = dn_draws_of(&t, &(dn_request){.position = i});
     memset(drawn, 0, DN_DRAWN * sizeof *drawn);
-    dn_op_row_get(t.step[0].row)->draw(&t.step[0], &draws, 60, 100, drawn);
+    t.step[0].row->draw(&t.step[0], &draws, 60, 100, drawn);
 }
 
 /* The numbers are distributed as torchvision's: ratios about 1 as often as their inverses, shifts

@@ -6,7 +6,7 @@
 
 #include "dn/kernels.h"
 #include "dn/rng.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 #include "unit.h"
 
 static const dn_pixel_kernels *pixel_kernels; /* the environment's */
@@ -100,8 +100,8 @@ static void test_lists(void **state)
 /* What --help says of a step's parameters is so. */
 static void test_usage(void **state)
 {
-    const dn_op_row *row;
-    for (int i = 0; (row = dn_op_row_get(i)) != NULL; i++)
+    const dn_transform_row *row;
+    for (int i = 0; (row = dn_transform_row_get(i)) != NULL; i++)
         for (const dn_parameter *p = row->parameters; p->name; p++) {
             char expected[64];
             snprintf(expected, sizeof expected, ":%s=%s", p->name, p->initial ? p->initial : "");
@@ -125,7 +125,7 @@ static void test_made_up_lists(void **state)
     uint8_t pixels[CHANNELS * HEIGHT * WIDTH];
     dn_transform_memory memory = {0};
     int taken = 0, rows = 0;
-    while (dn_op_row_get(rows) != NULL)
+    while (dn_transform_row_get(rows) != NULL)
         rows++;
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)dn_random(3, DN_STREAM_SYNTHETIC, 0, i).word[0];
@@ -135,7 +135,7 @@ static void test_made_up_lists(void **state)
         for (int w = 0; w < count; w++) {
             const dn_random4 drawn = dn_random(1, DN_STREAM_SYNTHETIC, i, 1 + (uint64_t)w);
             const int is_name = w == 0 || list[strlen(list) - 1] == ',';
-            strcat(list, is_name ? dn_op_row_get((int)(drawn.word[1] % (uint32_t)rows))->name
+            strcat(list, is_name ? dn_transform_row_get((int)(drawn.word[1] % (uint32_t)rows))->name
                                  : words[drawn.word[0] % WORDS]);
         }
         dn_transform t;

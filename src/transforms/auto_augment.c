@@ -5,7 +5,7 @@
  * data augmentation with a reduced search space") applies several of a given magnitude, from
  * narrower ranges.
  */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <math.h>
 #include <string.h>
@@ -248,7 +248,7 @@ static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN
     return apply(&how, drawn, c);
 }
 
-const dn_op_row dn_op_trivial_augment = {
+const dn_transform_row dn_transform_trivial_augment = {
     "trivial-augment",
     "trivial-augment:num_magnitude_bins=31:interpolation=nearest:fill=none\n"
     "      one of 14 operations",
@@ -279,7 +279,7 @@ static dn_status apply_rand(const dn_transform_step *s, const double drawn[DN_DR
     return DN_OK;
 }
 
-const dn_op_row dn_op_rand_augment = {
+const dn_transform_row dn_transform_rand_augment = {
     "rand-augment",
     "rand-augment:num_ops=2:magnitude=9:interpolation=nearest:fill=none\n"
     "      num_ops of the same 14, at a magnitude from 0 to 30",

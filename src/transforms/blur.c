@@ -1,5 +1,5 @@
 /* gaussian-blur (torchvision's GaussianBlur), with the image mirrored at its edges. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <string.h>
 
@@ -74,7 +74,7 @@ static dn_status apply_blur(const dn_transform_step *s, const double drawn[DN_DR
     return DN_OK;
 }
 
-const dn_op_row dn_op_gaussian_blur = {
+const dn_transform_row dn_transform_gaussian_blur = {
     "gaussian-blur",
     "gaussian-blur:kernel_size=N:sigma=0.1-2\n      N odd; sigma in pixels",
     {{"kernel_size", DN_PARAMETER_ODD, 1, MOST_TAPS, NULL},

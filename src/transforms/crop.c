@@ -1,5 +1,5 @@
 /* The steps that only move the view: crops, resizes and flips. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <limits.h>
 #include <math.h>
@@ -67,7 +67,7 @@ static void square(const dn_transform_step *s, int *height, int *width)
     *height = *width = (int)s->value[SIZE][0];
 }
 
-const dn_op_row dn_op_random_resized_crop = {
+const dn_transform_row dn_transform_random_resized_crop = {
     "random-resized-crop",
     "random-resized-crop:size=N:scale=0.08-1:ratio=3/4-4/3\n"
     "      scale: fraction of the area; ratio: width / height",
@@ -103,11 +103,11 @@ static void resized(const dn_transform_step *s, int *height, int *width)
         resize_side(height, width, (int)s->value[SIZE][0]);
 }
 
-const dn_op_row dn_op_resize = {"resize",
-                                "resize:size=N\n      N: the shorter side",
-                                {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
-                                .size = resized,
-                                .apply = apply_resize};
+const dn_transform_row dn_transform_resize = {"resize",
+                                              "resize:size=N\n      N: the shorter side",
+                                              {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
+                                              .size = resized,
+                                              .apply = apply_resize};
 
 /* ---- center-crop ---- */
 
@@ -120,12 +120,13 @@ static dn_status apply_center_crop(const dn_transform_step *s, const double draw
                           (int)lrint((c->view.width - side) / 2.0), side, side);
 }
 
-const dn_op_row dn_op_center_crop = {"center-crop",
-                                     "center-crop:size=N",
-                                     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
-                                     .size = square,
-                                     .apply = apply_center_crop,
-                                     .is_crop = 1};
+const dn_transform_row dn_transform_center_crop = {
+    "center-crop",
+    "center-crop:size=N",
+    {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
+    .size = square,
+    .apply = apply_center_crop,
+    .is_crop = 1};
 
 /* ---- ten-crop: one of ten (Krizhevsky, Sutskever, Hinton 2012): the corners, the centre, then the
  * same mirrored ---- */
@@ -143,7 +144,7 @@ static dn_status apply_ten_crop(const dn_transform_step *s, const double drawn[D
     return DN_OK;
 }
 
-const dn_op_row dn_op_ten_crop = {
+const dn_transform_row dn_transform_ten_crop = {
     "ten-crop",
     "ten-crop:size=N:crop=0\n      0 to 9: one of the crops of eval --crops 10",
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}, {"crop", DN_PARAMETER_WHOLE, 0, 9, "0"}},
@@ -170,7 +171,7 @@ static dn_status apply_shift(const dn_transform_step *s, const double drawn[DN_D
     return dn_canvas_shift(c, (int)drawn[TOP], (int)drawn[LEFT], (int)s->value[FILL][0]);
 }
 
-const dn_op_row dn_op_pad_crop = {
+const dn_transform_row dn_transform_pad_crop = {
     "pad-crop",
     "pad-crop:padding=4:fill=none\n      a random crop of the original size; none: 0 after "
     "normalisation",
@@ -194,14 +195,14 @@ static dn_status apply_vflip(const dn_transform_step *s, const double drawn[DN_D
     return DN_OK;
 }
 
-const dn_op_row dn_op_hflip = {"hflip",
-                               "hflip:p=0.5",
-                               {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               .draw = dn_op_draw_chance,
-                               .apply = apply_hflip};
+const dn_transform_row dn_transform_hflip = {"hflip",
+                                             "hflip:p=0.5",
+                                             {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+                                             .draw = dn_transform_draw_chance,
+                                             .apply = apply_hflip};
 
-const dn_op_row dn_op_vflip = {"vflip",
-                               "vflip:p=0.5",
-                               {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               .draw = dn_op_draw_chance,
-                               .apply = apply_vflip};
+const dn_transform_row dn_transform_vflip = {"vflip",
+                                             "vflip:p=0.5",
+                                             {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+                                             .draw = dn_transform_draw_chance,
+                                             .apply = apply_vflip};

@@ -1,5 +1,5 @@
 /* random-erasing (Zhong et al. 2020, torchvision's RandomErasing), of the normalised image. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 enum { CHANCE, SCALE, RATIO, VALUE };
 enum { TOP, LEFT, HEIGHT, WIDTH, IS_ERASED };
@@ -32,7 +32,7 @@ static dn_status apply_erasing(const dn_transform_step *s, const double drawn[DN
     return DN_OK;
 }
 
-const dn_op_row dn_op_random_erasing = {
+const dn_transform_row dn_transform_random_erasing = {
     "random-erasing",
     "random-erasing:p=0.5:scale=0.02-0.33:ratio=0.3-3.3:value=0\n"
     "      last in the list; ratio: height / width; value: after normalisation",

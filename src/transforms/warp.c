@@ -2,7 +2,7 @@
  * rotate, affine and perspective: each output pixel is looked up at its source coordinates, as
  * torchvision does with tensors. Pixels from outside are filled.
  */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <math.h>
 #include <string.h>
@@ -116,14 +116,15 @@ static dn_status apply_rotate(const dn_transform_step *s, const double drawn[DN_
     return dn_canvas_warp(c, &warp);
 }
 
-const dn_op_row dn_op_rotate = {"rotate",
-                                "rotate:degrees=D:interpolation=nearest:fill=0\n"
-                                "      from -D to D, or LEAST-MOST",
-                                {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
-                                 {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
-                                 {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
-                                .draw = draw_angle,
-                                .apply = apply_rotate};
+const dn_transform_row dn_transform_rotate = {
+    "rotate",
+    "rotate:degrees=D:interpolation=nearest:fill=0\n"
+    "      from -D to D, or LEAST-MOST",
+    {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
+     {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
+     {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
+    .draw = draw_angle,
+    .apply = apply_rotate};
 
 static void draw_affine(const dn_transform_step *s, dn_draws *d, int height, int width,
                         double drawn[DN_DRAWN])
@@ -150,7 +151,7 @@ static dn_status apply_affine(const dn_transform_step *s, const double drawn[DN_
     return dn_canvas_warp(c, &warp);
 }
 
-const dn_op_row dn_op_affine = {
+const dn_transform_row dn_transform_affine = {
     "affine",
     "affine:degrees=D:translate=0-0:scale=1-1:shear=0-0-0-0:interpolation=nearest:fill=0\n"
     "      translate: X-Y, fractions of the sides; shear: degrees, along x, then along y",
@@ -236,7 +237,7 @@ static dn_status apply_perspective(const dn_transform_step *s, const double draw
     return dn_canvas_warp(c, &warp);
 }
 
-const dn_op_row dn_op_perspective = {
+const dn_transform_row dn_transform_perspective = {
     "perspective",
     "perspective:distortion_scale=0.5:p=0.5:interpolation=bilinear:fill=0",
     {{"distortion_scale", DN_PARAMETER_REAL, 0, 1, "0.5"},

@@ -1,14 +1,14 @@
 /*
- * The operations that a transform's steps apply (include/dn/transform.h).
+ * The steps of a transform (include/dn/transform.h).
  *
- * An op is a row in a file of this folder and a line in the table of transform.c; a step is an op
- * with its parameters. First its `draw` draws numbers, which may depend only on the parameters and
- * the size of the image. Then its `apply` changes the image accordingly: it moves the canvas's
- * view, which is free until pixels are needed; or it gets the pixels and computes; or it records
- * what to erase from the normalised image.
+ * A kind of step is a row in a file of this folder and a line in the table of transform.c. First
+ * its `draw` draws numbers, which may depend only on the step's parameters and the size of the
+ * image. Then its `apply` changes the image accordingly: it moves the canvas's view, which is free
+ * until pixels are needed; or it gets the pixels and computes; or it records what to erase from the
+ * normalised image.
  */
-#ifndef DN_TRANSFORMS_OP_H
-#define DN_TRANSFORMS_OP_H
+#ifndef DN_TRANSFORMS_STEP_H
+#define DN_TRANSFORMS_STEP_H
 
 #include "dn/transform.h"
 #include "transforms/pixel_kernels.h"
@@ -115,9 +115,9 @@ typedef struct dn_parameter {
 
 enum { DN_DRAWN = 12 }; /* most numbers drawn by a step */
 
-typedef struct dn_op_row {
+typedef struct dn_transform_row {
     const char *name, *usage; /* usage: name:parameter=initial..., and optionally lines about it */
-    dn_parameter parameters[DN_OP_PARAMETERS + 1]; /* value[i] of a step is parameter i's */
+    dn_parameter parameters[DN_STEP_PARAMETERS + 1]; /* value[i] of a step is parameter i's */
     /* Computes the size after the step, 0 if it differs between images; NULL: unchanged. */
     void (*size)(const dn_transform_step *step, int *height, int *width);
     /* NULL: nothing is drawn. */
@@ -127,15 +127,16 @@ typedef struct dn_op_row {
                        dn_canvas *canvas);
     int is_crop; /* 1: crops a square from the image; its side is the first parameter */
     int is_last; /* 1: changes the net's input; only such steps may follow it */
-} dn_op_row;
+} dn_transform_row;
 
-extern const dn_op_row dn_op_random_resized_crop, dn_op_resize, dn_op_center_crop, dn_op_ten_crop,
-    dn_op_pad_crop, dn_op_hflip, dn_op_vflip, dn_op_rotate, dn_op_affine, dn_op_perspective,
-    dn_op_gaussian_blur, dn_op_color_jitter, dn_op_grayscale, dn_op_random_erasing,
-    dn_op_trivial_augment, dn_op_rand_augment;
+extern const dn_transform_row dn_transform_random_resized_crop, dn_transform_resize,
+    dn_transform_center_crop, dn_transform_ten_crop, dn_transform_pad_crop, dn_transform_hflip,
+    dn_transform_vflip, dn_transform_rotate, dn_transform_affine, dn_transform_perspective,
+    dn_transform_gaussian_blur, dn_transform_color_jitter, dn_transform_grayscale,
+    dn_transform_random_erasing, dn_transform_trivial_augment, dn_transform_rand_augment;
 
 /* Row `index`; NULL past the last. */
-const dn_op_row *dn_op_row_get(int index);
+const dn_transform_row *dn_transform_row_get(int index);
 
 dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
 
@@ -151,8 +152,8 @@ void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const do
 /* ---- shared by several steps ---- */
 
 /* A `draw`: drawn[0] = 1 with the first parameter's probability. */
-void dn_op_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
-                       double drawn[DN_DRAWN]);
+void dn_transform_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
+                              double drawn[DN_DRAWN]);
 
 /* color.c; factors as in torchvision's adjust_*. Saturation leaves grey images unchanged. */
 dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);

@@ -194,6 +194,7 @@ static void test_failure(void **state)
 static void fail_to_save_best(fixture *f)
 {
     f->position.is_best = 1;
+    f->position.monitor.best_epoch = 2;
     assert_int_equal(start(f, 4), DN_OK);
     f->position.is_best = 0;
     for (int ms = 0; f->saver->report == DN_NO_FAILURE && ms < 60000; ms++)
@@ -232,6 +233,25 @@ static void test_best_failure(void **state)
         tear_down(&f);
         assert_int_equal(unlink(RUN "/best.h5") + unlink(RUN "/checkpoint-00000005.h5"), 0);
     }
+}
+
+/* A child that saves after the best checkpoint could not be written does not name that epoch. */
+static void test_best_failure_rescue(void **state)
+{
+    fixture f;
+    set_up(&f, SMALL, "sgd", 0);
+    assert_int_equal(mkdir(RUN "/best.h5", 0777), 0);
+    fail_to_save_best(&f);
+    rescue(&f, 5, 0);
+    expect_exit(0);
+    assert_true(trial_newest(RUN).monitor.best_epoch == 0);
+    assert_int_equal(rmdir(RUN "/best.h5"), 0);
+    assert_int_equal(start(&f, 6), DN_OK);
+    assert_int_equal(dn_saver_wait(f.saver), DN_OK);
+    rescue(&f, 7, 0);
+    expect_exit(0);
+    assert_true(trial_newest(RUN).monitor.best_epoch == 2);
+    tear_down(&f);
 }
 
 /* A saver whose last write failed does not replace the message of the run's failure. */
@@ -319,8 +339,8 @@ int main(int argc, char **argv)
         TRIAL_TEST(test_background),     TRIAL_TEST(test_rescue),
         TRIAL_TEST(test_rescue_swapped), TRIAL_TEST(test_rescue_refused),
         TRIAL_TEST(test_failure),        TRIAL_TEST(test_best_failure),
-        TRIAL_TEST(test_message_stays),  TRIAL_TEST(test_not_finite),
-        TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_message_stays),  TRIAL_TEST(test_best_failure_rescue),
+        TRIAL_TEST(test_not_finite),     TRIAL_TEST(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

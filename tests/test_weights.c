@@ -62,10 +62,10 @@ static void test_what_was_saved_comes_back(void **state)
 static void test_what_was_said_beside_comes_back(void **state)
 {
     dn_net *net = make_net(4, 1);
-    dn_weights_told told;
+    dn_weights_metadata told;
     save(net);
     dn_net_destroy(&net);
-    assert_int_equal(dn_safetensors_tell(path, &told), DN_OK);
+    assert_int_equal(dn_safetensors_metadata(path, &told), DN_OK);
     assert_string_equal(told.model, MODEL);
     assert_string_equal(told.eval_transform, "resize:16");
     assert_string_equal(told.weights, "average");
@@ -211,11 +211,11 @@ static void test_other_words_tell_nothing(void **state)
     const size_t count = sizeof others / sizeof *others;
     for (size_t i = 0; i < count; i++) {
         char header[256];
-        dn_weights_told told;
+        dn_weights_metadata told;
         snprintf(header, sizeof header, "{\"__metadata__\":{%s\"model\":\"m\"%s%s}}", good,
                  i ? "," : "", others[i]);
         write_forgery(&(forgery){header, 0, ""});
-        assert_int_equal(dn_safetensors_tell(path, &told), DN_OK);
+        assert_int_equal(dn_safetensors_metadata(path, &told), DN_OK);
         assert_string_equal(told.model, "m");
         assert_int_equal(told.data != NULL, i == count - 1);
         free(told.data);

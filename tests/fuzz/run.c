@@ -191,9 +191,9 @@ static dn_status load_safetensors(fuzz *f, uint64_t *digest)
 {
     small_run *const r = f->own;
     const dn_view net = dn_net_view(r->net);
-    dn_weights_told told;
+    dn_weights_metadata told;
     int classes;
-    if (dn_safetensors_tell(f->path, &told) == DN_OK)
+    if (dn_safetensors_metadata(f->path, &told) == DN_OK)
         free(told.data);
     DN_TRY(dn_safetensors_load(r->net, f->path, &classes));
     fuzz_require(classes >= 0 && classes != CLASSES, "another number of classes, or none");

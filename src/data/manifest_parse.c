@@ -240,8 +240,8 @@ static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
 {
     size_t bytes;
     DN_TRY(check_names(names, info->classes, &bytes));
-    DN_TRY(dn_manifest_allocate(manifest, info, shards,
-                                (size_t)info->classes * sizeof(char *) + bytes));
+    DN_TRY(
+        dn_manifest_create(manifest, info, shards, (size_t)info->classes * sizeof(char *) + bytes));
     const char **const list = (const char **)&(*manifest)->shard[(*manifest)->shards];
     char *text = (char *)(list + info->classes);
     for (int i = 0; i < info->classes; i++) {

@@ -166,18 +166,15 @@ static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from
     return DN_OK;
 }
 
-/* Opens the file, checks its size, and passes its bytes. */
+/* Checks the file's size, and passes its bytes. */
 static dn_status pass_file(dn_stage *s, const dn_manifest_file *shard, const char *from_path,
                            int to, const char *to_path)
 {
     int from;
     int64_t bytes;
+    DN_TRY(dn_manifest_check_size(from_path, shard));
     DN_TRY(dn_file_open(from_path, &from, &bytes));
-    const dn_status status =
-        bytes == shard->bytes
-            ? pass_bytes(s, shard, from, from_path, to, to_path)
-            : dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64, from_path,
-                      bytes, shard->bytes);
+    const dn_status status = pass_bytes(s, shard, from, from_path, to, to_path);
     close(from);
     return status;
 }

@@ -66,7 +66,7 @@ static const dn_data_info info = {.dataset = "A",
 static void make_data_set(fuzz *f, small_run *r)
 {
     dn_manifest *m;
-    fuzz_require(dn_manifest_create(&m, &info, (int[DN_SPLITS]){1, 1}) == DN_OK, "a manifest");
+    fuzz_require(dn_manifest_create(&m, &info, (int[DN_SPLITS]){1, 1}, 0) == DN_OK, "a manifest");
     m->class_names = class_names;
     m->zstd_level = 3;
     for (int s = 0; s < m->shards; s++) {

@@ -21,7 +21,7 @@ dn_net *trial_net(const char *model, uint64_t seed)
     dn_net_init(net, DN_INIT_KAIMING, seed);
     const size_t count = dn_net_view(net).running_count;
     dn_random_uniform(dn_net_view(net).running, count, 0.5, seed, DN_STREAM_SYNTHETIC, 1);
-    for (size_t i = 0; i < count; i++) /* not fresh, and good as means and as variances */
+    for (size_t i = 0; i < count; i++) /* not fresh, and valid as means and as variances */
         dn_net_view(net).running[i] += 1;
     return net;
 }

@@ -18,7 +18,7 @@
 #include "dn/run_folder.h"
 #include "trial_files.h"
 
-/* What step 42 of a net of seed 3 saved with `optimizer` comes back. */
+/* A checkpoint of step 42 restores the net and the vectors of `optimizer`. */
 static void check_round_trip(const char *optimizer)
 {
     char path[128];
@@ -44,7 +44,7 @@ static void test_round_trip(void **state)
         check_round_trip(dn_optimizer_name(i));
 }
 
-/* The file is read once: what another process does to it afterwards has no effect. */
+/* The file is read once: changes by another process after that have no effect. */
 static void test_read_once(void **state)
 {
     char path[128];
@@ -99,7 +99,7 @@ static dn_status load_average(const char *path, dn_net *net)
     return status;
 }
 
-/* Averages whose statistics were never measured are no weights to use. */
+/* Averages whose batch statistics were never measured are refused. */
 static void test_average(void **state)
 {
     char path[128];
@@ -134,7 +134,7 @@ static void test_keep(void **state)
         trial_save(SMALL, 1, step, 2, path);
     assert_int_equal(trial_files_in(RUN), 2);
     assert_string_equal(trial_newest(RUN).path, path);
-    trial_save(SMALL, 1, 15, 1, path); /* an older step never costs itself its place */
+    trial_save(SMALL, 1, 15, 1, path); /* an older step is not deleted by its own save */
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(trial_files_in(RUN), 3);
 }
@@ -152,7 +152,7 @@ static void test_leftovers(void **state)
     assert_int_equal(trial_files_in(RUN), 1);
     assert_int_equal(unlink(path) + rmdir(RUN), 0);
     assert_string_equal(trial_newest(RUN).path, "");
-    fclose(fopen(RUN, "w")); /* no folder, but not nothing either */
+    fclose(fopen(RUN, "w")); /* a file in place of the folder */
     assert_int_equal(dn_checkpoint_open_newest(&file, RUN, INT64_MAX, &position), DN_EIO);
     assert_non_null(strstr(dn_message(), "cannot read the folder: Not a directory"));
     assert_int_equal(unlink(RUN), 0);
@@ -160,7 +160,7 @@ static void test_leftovers(void **state)
 
 /* ---- a folder that cannot be read to its end ---- */
 
-static int refused; /* number of the call to readdir from now on that fails, 1: the next; 0: none */
+static int refused; /* the call of readdir that fails: 1, the next; 0: none */
 
 struct dirent *__real_readdir64(DIR *);
 struct dirent *__wrap_readdir64(DIR *);
@@ -174,8 +174,7 @@ struct dirent *__wrap_readdir64(DIR *folder)
     return __real_readdir64(folder);
 }
 
-/* The entries that could not be read may be the newest checkpoint: nothing is decided without them.
- */
+/* The entries that could not be read may include the newest checkpoint. */
 static void test_unreadable_folder(void **state)
 {
     static const char expected[] = RUN ": cannot read the folder: Input/output error";
@@ -197,7 +196,7 @@ static void test_unreadable_folder(void **state)
     assert_int_equal(trial_newest(RUN).step, 5);
 }
 
-/* What a run leaves is kept, however often a new one starts. */
+/* Each new run moves the files of the previous one to a folder of their own. */
 static void test_set_aside(void **state)
 {
     char path[128], old[128];
@@ -223,7 +222,7 @@ static void test_set_aside(void **state)
     trial_save(SMALL, 1, 5, 0, path);
     assert_int_equal(dn_run_set_aside(RUN, 4), DN_OK);
     assert_int_equal(trial_newest(RUN).step, 4);
-    assert_int_equal(access(RUN "/best.h5", F_OK), 0); /* of step 4, too */
+    assert_int_equal(access(RUN "/best.h5", F_OK), 0); /* also of step 4 */
     strcpy(old, RUN "/old-3");
     assert_int_equal(trial_newest(old).step, 5);
     assert_int_equal(mkfifo(RUN "/metrics.jsonl", 0600), 0);
@@ -259,7 +258,7 @@ static void test_refused_folder(void **state)
     dn_net_destroy(&net);
 }
 
-/* A pipe in a file's place does not block the saver. */
+/* A pipe in place of the file does not block the saver. */
 static void test_pipe(void **state)
 {
     dn_net *net = trial_net(SMALL, 1);
@@ -270,7 +269,7 @@ static void test_pipe(void **state)
     dn_net_destroy(&net);
 }
 
-/* What tests/load_checkpoint.py reads. */
+/* Writes the files for tests/load_checkpoint.py. */
 static int leave_checkpoint(const char *folder)
 {
     char path[512];

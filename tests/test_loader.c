@@ -1,7 +1,7 @@
 /*
  * Reading ahead gives the same bits as reading directly, for any order of requests, depth of the
- * ring, number of threads and delays of the source. Failures arrive with their batch, and the
- * loader can be destroyed at any moment.
+ * ring, number of threads and delays of the source. A batch returns its own failure, and the loader
+ * can be destroyed at any time.
  *
  * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
  */
@@ -24,7 +24,7 @@ enum { BATCHES = OWN * STEPS * EPOCHS, SEED = 11, NOBODY = -1, MICROSECONDS = 20
 typedef struct made_up {
     dn_source source;
     uint16_t labels[COUNT];
-    int64_t bad, worse; /* images that cannot be read; the second at once */
+    int64_t bad, worse; /* images that cannot be read; `worse` fails without a delay */
     int is_slow;
     atomic_int reads, ended;
 } made_up;
@@ -104,7 +104,7 @@ static dn_loader *start(const dn_loader_settings *s)
     return loader;
 }
 
-/* Which image stands at place i of batch n, by definition. */
+/* Image i of batch n, by definition. */
 static dn_request request_of(int64_t n, int i)
 {
     uint32_t order[COUNT];
@@ -115,7 +115,7 @@ static dn_request request_of(int64_t n, int i)
     return (dn_request){.index = order[position], .epoch = epoch, .position = position};
 }
 
-/* The loader's batch n has the images of batch `of`, transformed so. */
+/* Checks that the loader's batch n has the images of batch `of`, with this transform. */
 static void check_images(dn_loader *loader, int64_t n, int64_t of, const dn_transform *transform)
 {
     float images[BATCH * FLOATS], expected[FLOATS];
@@ -137,7 +137,7 @@ static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
     check_images(loader, n, n, &transform);
 }
 
-/* Whole runs, from their first batch and from one in the middle of the second epoch. */
+/* Whole runs, from the first batch and from one in the middle of the second epoch. */
 static void test_in_order(void **state)
 {
     static const struct {
@@ -157,11 +157,12 @@ static void test_in_order(void **state)
             check_batch(loader, &m, n);
         dn_loader_destroy(&loader);
         assert_null(loader);
-        assert_int_equal(m.reads, (BATCHES - begin) * BATCH); /* each once, none after the end */
+        assert_int_equal(m.reads,
+                         (BATCHES - begin) * BATCH); /* each once, and none after the end */
     }
 }
 
-/* A step's batches again, one batch twice, back to the start, ahead, and to the last. */
+/* Repeats a step, repeats a batch, returns to the start, skips ahead, and to the last batch. */
 static void test_any_order(void **state)
 {
     static const int asked[] = {0, 1, 2, 3,  2, 3,           3,           3,
@@ -177,7 +178,7 @@ static void test_any_order(void **state)
     }
 }
 
-/* Each batch once with every transform, in order and again. */
+/* Each batch with every transform, in order; then one of them again. */
 static void test_crops(void **state)
 {
     enum { CROPS = 3 };
@@ -206,8 +207,8 @@ static void wait_for(atomic_int *count, int value)
         usleep(MICROSECONDS);
 }
 
-/* The ring fills, no further, and its threads end when they wait for a place; when no batch was
- * asked for; and in the middle of reading. */
+/* The threads read no more than the ring holds. They end while they wait for room, before a batch
+ * was requested, and while they read. */
 static void end_on(int threads)
 {
     enum { DEPTH = 3 };
@@ -239,7 +240,7 @@ static void test_end(void **state)
     dn_loader_destroy(&none);
 }
 
-/* Loading waits for what is slow, and says so. */
+/* The loader measures how long its caller waits for slow images. */
 static void test_waited(void **state)
 {
     made_up m;
@@ -253,8 +254,8 @@ static void test_waited(void **state)
     dn_loader_destroy(&loader);
 }
 
-/* Two images of a batch are damaged: it fails with the message of the first, no other batch does,
- * and what it was to fill stays as it was. */
+/* Two images of a batch are damaged: it fails with the message of the first, and its arrays are
+ * unchanged; no other batch fails. */
 static void fail_on(int threads)
 {
     enum { BAD = 5 };
@@ -287,7 +288,7 @@ static void test_failure(void **state)
         fail_on(threads);
 }
 
-/* Evaluation: stored order, as stored, and a last batch of what is left. */
+/* Evaluation: images in stored order, without augmentation, and a smaller last batch. */
 static void test_stored_order(void **state)
 {
     enum { ALL = (COUNT + BATCH - 1) / BATCH, LAST = COUNT - (ALL - 1) * BATCH };

@@ -1,4 +1,4 @@
-/* Lists of transform steps, and --normalize: what is taken and what is refused. */
+/* Lists of transform steps, and --normalize: valid and invalid texts. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +97,7 @@ static void test_lists(void **state)
     }
 }
 
-/* What --help says of a step's parameters is so. */
+/* --help lists the parameters of each step with their defaults. */
 static void test_usage(void **state)
 {
     const dn_transform_row *row;
@@ -110,8 +110,8 @@ static void test_usage(void **state)
         }
 }
 
-/* Lists made of words that lists consist of: each is taken or refused in one line, and what is
- * taken transforms an image to finite numbers, the same every time. */
+/* Random lists of words that occur in lists: each is accepted, or refused in one line. An accepted
+ * list transforms an image to finite numbers, the same each time. */
 static void test_made_up_lists(void **state)
 {
     enum { LISTS = 4000, MOST_WORDS = 10, LEAST_TAKEN = 100 };

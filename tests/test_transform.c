@@ -464,8 +464,10 @@ static void draw(const fixture *f, const char *list, int64_t i, double drawn[DN_
     dn_transform t;
     parse(&t, &f->info, list, 4);
     dn_draws draws = dn_draws_of(&t, &(dn_request){.position = i});
+    draws.height = 60;
+    draws.width = 100;
     memset(drawn, 0, DN_DRAWN * sizeof *drawn);
-    t.step[0].row->draw(&t.step[0], &draws, 60, 100, drawn);
+    t.step[0].row->draw(&t.step[0], &draws, drawn);
 }
 
 /* The draws are distributed as torchvision's: a ratio is as frequent as its inverse, shifts are

@@ -49,10 +49,8 @@ static void blur_plane(const dn_canvas *c, const float *weight, int half, const 
     }
 }
 
-static void draw_blur(const dn_transform_step *s, dn_draws *d, int height, int width,
-                      double drawn[DN_DRAWN])
+static void draw_blur(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    (void)height, (void)width;
     drawn[0] = dn_draw_between(d, s->value[SIGMA]);
 }
 

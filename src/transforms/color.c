@@ -72,11 +72,9 @@ static dn_status adjust_hue(dn_canvas *c, double factor)
 enum { BRIGHTNESS, CONTRAST, SATURATION, HUE, ADJUSTMENTS };
 
 /* The four factors, then the order in which they are applied. */
-static void draw_jitter(const dn_transform_step *s, dn_draws *d, int height, int width,
-                        double drawn[DN_DRAWN])
+static void draw_jitter(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     double *const order = drawn + ADJUSTMENTS;
-    (void)height, (void)width;
     for (int i = 0; i < ADJUSTMENTS; i++) {
         const int j = dn_draw_below(d, i + 1);
         drawn[i] = dn_draw_between(d, s->value[i]);

@@ -11,10 +11,10 @@
 enum { SIZE, SCALE, RATIO };
 enum { TOP, LEFT, HEIGHT, WIDTH };
 
-void dn_draw_sides(dn_draws *d, double area, const double scale[2], const double ratio[2],
-                   int *width, int *height)
+void dn_draw_sides(dn_draws *d, const double scale[2], const double ratio[2], int *width,
+                   int *height)
 {
-    const double part = area * dn_draw_between(d, scale);
+    const double part = (double)d->height * d->width * dn_draw_between(d, scale);
     const double log_ratio[] = {dn_log(ratio[0]), dn_log(ratio[1])};
     const double drawn = dn_exp(dn_draw_between(d, log_ratio));
     *width = (int)lrint(sqrt(part * drawn));
@@ -34,23 +34,21 @@ static void central_crop(const double ratio[2], int height, int width, double dr
     drawn[LEFT] = (width - (int)drawn[WIDTH]) / 2;
 }
 
-static void draw_resized_crop(const dn_transform_step *s, dn_draws *d, int height, int width,
-                              double drawn[DN_DRAWN])
+static void draw_resized_crop(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     enum { TRIES = 10 };
-    const double area = (double)height * width;
     for (int i = 0; i < TRIES; i++) {
         int w, h;
-        dn_draw_sides(d, area, s->value[SCALE], s->value[RATIO], &w, &h);
-        if (w < 1 || h < 1 || w > width || h > height)
+        dn_draw_sides(d, s->value[SCALE], s->value[RATIO], &w, &h);
+        if (w < 1 || h < 1 || w > d->width || h > d->height)
             continue;
-        drawn[TOP] = dn_draw_below(d, height - h + 1);
-        drawn[LEFT] = dn_draw_below(d, width - w + 1);
+        drawn[TOP] = dn_draw_below(d, d->height - h + 1);
+        drawn[LEFT] = dn_draw_below(d, d->width - w + 1);
         drawn[HEIGHT] = h;
         drawn[WIDTH] = w;
         return;
     }
-    central_crop(s->value[RATIO], height, width, drawn);
+    central_crop(s->value[RATIO], d->height, d->width, drawn);
 }
 
 static dn_status apply_resized_crop(const dn_transform_step *s, const double drawn[DN_DRAWN],
@@ -157,11 +155,9 @@ const dn_transform_row dn_transform_ten_crop = {
 
 enum { PADDING, FILL };
 
-static void draw_shift(const dn_transform_step *s, dn_draws *d, int height, int width,
-                       double drawn[DN_DRAWN])
+static void draw_shift(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     const int pad = (int)s->value[PADDING][0];
-    (void)height, (void)width;
     drawn[TOP] = dn_draw_below(d, 2 * pad + 1) - pad;
     drawn[LEFT] = dn_draw_below(d, 2 * pad + 1) - pad;
 }

@@ -19,6 +19,7 @@
 typedef struct dn_draws {
     uint64_t seed, epoch, position;
     uint64_t next;
+    int height, width; /* of the image before the present step */
 } dn_draws;
 
 int dn_draw_below(dn_draws *draws, int bound);                  /* in [0, bound) */
@@ -121,8 +122,7 @@ typedef struct dn_transform_row {
     /* Computes the size after the step, 0 if it differs between images; NULL: unchanged. */
     void (*size)(const dn_transform_step *step, int *height, int *width);
     /* NULL: nothing is drawn. */
-    void (*draw)(const dn_transform_step *step, dn_draws *draws, int height, int width,
-                 double drawn[DN_DRAWN]);
+    void (*draw)(const dn_transform_step *step, dn_draws *draws, double drawn[DN_DRAWN]);
     dn_status (*apply)(const dn_transform_step *step, const double drawn[DN_DRAWN],
                        dn_canvas *canvas);
     int is_crop; /* 1: crops a square from the image; its side is the first parameter */
@@ -146,13 +146,13 @@ dn_status dn_canvas_step(dn_canvas *canvas, int index, dn_draws *draws, double d
 /* Sides of a box with log-uniform aspect ratio and uniform fraction of the area, for
  * random-resized-crop and random-erasing: width / height is within `ratio`; `scale` and `ratio` are
  * the values of two parameters. */
-void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const double ratio[2],
-                   int *width, int *height);
+void dn_draw_sides(dn_draws *draws, const double scale[2], const double ratio[2], int *width,
+                   int *height);
 
 /* ---- shared by several steps ---- */
 
 /* A `draw`: drawn[0] = 1 with the first parameter's probability. */
-void dn_transform_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
+void dn_transform_draw_chance(const dn_transform_step *step, dn_draws *draws,
                               double drawn[DN_DRAWN]);
 
 /* color.c; factors as in torchvision's adjust_*. Saturation leaves grey images unchanged. */
@@ -160,12 +160,24 @@ dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);
 dn_status dn_adjust_contrast(dn_canvas *canvas, double factor);
 dn_status dn_adjust_saturation(dn_canvas *canvas, double factor);
 
+/* How warps sample. */
+typedef struct dn_sampling {
+    int is_bilinear;
+    int fill; /* -1: 0, without torchvision's blending with it */
+} dn_sampling;
+
+/* That of a step whose parameters are, from `first` on, interpolation and fill. */
+static inline dn_sampling dn_sampling_of(const dn_transform_step *step, int first)
+{
+    return (dn_sampling){(int)step->value[first][0], (int)step->value[first + 1][0]};
+}
+
 /* warp.c. Pixel (x, y) is taken from (m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5]) / (m[6] x +
  * m[7] y + 1), both relative to the image's centre or, for a perspective, its upper left corner. */
 typedef struct dn_warp {
     double m[8];
-    int is_perspective, is_bilinear;
-    int fill; /* -1: 0, without torchvision's blending with it */
+    int is_perspective;
+    dn_sampling sampling;
 } dn_warp;
 
 dn_status dn_canvas_warp(dn_canvas *canvas, const dn_warp *warp);
@@ -175,6 +187,6 @@ typedef struct dn_affine {
     double angle, shift[2], scale, shear[2];
 } dn_affine;
 
-void dn_affine_warp(const dn_affine *affine, dn_warp *warp);
+dn_status dn_canvas_affine(dn_canvas *canvas, const dn_affine *affine, dn_sampling sampling);
 
 #endif

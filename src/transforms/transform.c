@@ -63,10 +63,8 @@ int dn_draw_chance(dn_draws *d, double p)
     return (double)draw_word(d) * 0x1p-32 >= 1 - p;
 }
 
-void dn_transform_draw_chance(const dn_transform_step *s, dn_draws *d, int height, int width,
-                              double drawn[DN_DRAWN])
+void dn_transform_draw_chance(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    (void)height, (void)width;
     drawn[0] = dn_draw_chance(d, s->value[0][0]);
 }
 
@@ -83,8 +81,10 @@ dn_status dn_canvas_step(dn_canvas *c, int index, dn_draws *draws, double drawn[
 {
     const dn_transform_step *const step = &c->transform->step[index];
     memset(drawn, 0, DN_DRAWN * sizeof *drawn);
+    draws->height = c->view.height;
+    draws->width = c->view.width;
     if (step->row->draw)
-        step->row->draw(step, draws, c->view.height, c->view.width, drawn);
+        step->row->draw(step, draws, drawn);
     return step->row->apply(step, drawn, c);
 }
 

@@ -21,7 +21,7 @@ void metrics_run_to(FILE *progress, double interval, const char *checkpoint);
 void metrics_run(FILE *progress, double interval);
 
 /* The run resumes after `done` steps, and ends at once after `step`; without event files. */
-void metrics_go_on(int64_t done, int64_t step);
+void metrics_resume(int64_t done, int64_t step);
 
 /* Checks that line `index` of the file is of that kind and that its `key` is the JSON `expected`.
  */

@@ -145,7 +145,7 @@ static void test_event_files(void **state)
         assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
         dn_metrics_destroy(&metrics);
     }
-    metrics_go_on(0, 1);
+    metrics_resume(0, 1);
     glob_t found = find_events();
     assert_int_equal(found.gl_pathc, 3);
     for (size_t i = 0; i < found.gl_pathc; i++) {

@@ -1,7 +1,6 @@
 /* Limits of cgroups from made-up files: both versions, parent groups, containers, no files. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dn/file.h"

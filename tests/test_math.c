@@ -2,7 +2,6 @@
  * draws. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "dn/math.h"
 #include "dn/rng.h"

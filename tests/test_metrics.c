@@ -41,15 +41,15 @@ static void test_cut_back(void **state)
     FILE *file = fopen(METRICS, "a");
     fputs("no object\n[1]\n{\"kind\": \"interval\"}\n{\"kind\": \"inter", file); /* after a crash */
     fclose(file);
-    metrics_go_on(3, 4);
+    metrics_resume(3, 4);
     assert_int_equal(metrics_lines(), 6);
     metrics_check(4, "end", "step", "3");
     metrics_check(5, "end", "step", "4");
-    metrics_go_on(2, 3);
+    metrics_resume(2, 3);
     assert_int_equal(metrics_lines(), 4);
     metrics_check(2, "epoch", "step", "2");
     metrics_check(3, "end", "step", "3");
-    metrics_go_on(0, 1);
+    metrics_resume(0, 1);
     assert_int_equal(metrics_lines(), 1);
     metrics_check(0, "end", "step", "1");
 }

@@ -2,7 +2,6 @@
  * Transforms of stored images: normalisation, crops and flips, and what they are drawn from.
  */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

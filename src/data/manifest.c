@@ -83,7 +83,7 @@ static int find_below(const char *folder, char path[PATH_MAX])
 }
 
 /* Adds to `status`, the failure to read a missing manifest, what the folder may be instead. */
-static dn_status tell_missing(dn_status status, const char *folder)
+static dn_status explain_missing(dn_status status, const char *folder)
 {
     char below[PATH_MAX], parent[PATH_MAX];
     if (!dn_is_folder(folder)) {
@@ -115,7 +115,7 @@ dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
     *text = NULL;
     DN_TRY(dn_join_path(path, folder, file_name));
     const dn_status status = dn_file_load_most(path, DN_MANIFEST_BYTES, text, size);
-    return status == DN_ENOENT ? tell_missing(status, folder) : status;
+    return status == DN_ENOENT ? explain_missing(status, folder) : status;
 }
 
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)

@@ -76,7 +76,7 @@ static int open_locked(const char *path, int kind)
 }
 
 /* Leftovers stop no run. */
-static void tell(dn_status status)
+static void warn_of_failure(dn_status status)
 {
     if (status != DN_OK && status != DN_ENOENT)
         dn_warn_here("--stage: %s", dn_message());
@@ -104,7 +104,7 @@ static void remove_copies(const char *folder)
 {
     char path[PATH_MAX];
     copies c = {.folder = folder};
-    tell(dn_folder_walk(folder, remove_copy, &c));
+    warn_of_failure(dn_folder_walk(folder, remove_copy, &c));
     if (c.error)
         dn_warn_here("--stage: %s: cannot remove the copies: %s", folder, strerror(c.error));
     if (dn_join_path(path, folder, LOCK_NAME) == DN_OK)
@@ -138,7 +138,7 @@ static void remove_leftovers(dn_shards *shards)
     char stage[PATH_MAX];
     strcpy(stage, shards->stage);
     *strrchr(stage, '/') = '\0';
-    tell(dn_folder_walk(stage, remove_unused, shards->stage));
+    warn_of_failure(dn_folder_walk(stage, remove_unused, shards->stage));
 }
 
 /* ---- copying ---- */

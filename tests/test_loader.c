@@ -21,6 +21,7 @@ enum { BATCHES = OWN * STEPS * EPOCHS, SEED = 11, NOBODY = -1, MICROSECONDS = 20
 /* Made-up pixels, read in times that differ from image to image. */
 typedef struct made_up {
     dn_source source;
+    dn_transform transform;
     uint16_t labels[COUNT];
     int64_t bad, worse; /* images that cannot be read; `worse` fails without a delay */
     int is_slow;
@@ -66,15 +67,9 @@ static void make_up(made_up *m)
                             .count = COUNT,
                             .labels = m->labels,
                             .read = read_made_up};
-}
-
-static dn_transform augmented(const made_up *m)
-{
-    dn_transform transform;
-    assert_int_equal(dn_transform_parse(&transform, dn_pixel_kernels_of(dn_kernels_get(0)),
+    assert_int_equal(dn_transform_parse(&m->transform, dn_pixel_kernels_of(dn_kernels_get(0)),
                                         &m->source.info, "pad-crop:4,hflip", SEED),
                      DN_OK);
-    return transform;
 }
 
 /* The last two of three virtual ranks, from batch `begin` on. */
@@ -89,7 +84,8 @@ static dn_loader_settings settings(const made_up *m, int64_t begin, int depth, i
                                 .begin = begin,
                                 .end = BATCHES,
                                 .shuffle = 1,
-                                .transform = augmented(m),
+                                .transforms = &m->transform,
+                                .crops = 1,
                                 .seed = SEED,
                                 .depth = depth,
                                 .threads = threads};
@@ -131,8 +127,7 @@ static void check_images(dn_loader *loader, int64_t n, int64_t of, const dn_tran
 
 static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
 {
-    const dn_transform transform = augmented(m);
-    check_images(loader, n, n, &transform);
+    check_images(loader, n, n, &m->transform);
 }
 
 /* Whole runs, from the first batch and from one in the middle of the second epoch. */
@@ -190,8 +185,8 @@ static void test_crops(void **state)
                          DN_OK);
     dn_loader_settings s = settings(&m, 0, 2, 2);
     s.end = (int64_t)BATCHES * CROPS;
-    s.crops = crops;
-    s.crop_count = CROPS;
+    s.transforms = crops;
+    s.crops = CROPS;
     dn_loader *loader = start(&s);
     for (int64_t n = 0; n < s.end; n++)
         check_images(loader, n, n / CROPS, &crops[n % CROPS]);
@@ -286,7 +281,7 @@ static void test_failure(void **state)
         fail_on(threads);
 }
 
-/* Evaluation: images in stored order, without augmentation, and a smaller last batch. */
+/* Evaluation: images in stored order, and a smaller last batch. */
 static void test_stored_order(void **state)
 {
     enum { ALL = (COUNT + BATCH - 1) / BATCH, LAST = COUNT - (ALL - 1) * BATCH };
@@ -297,6 +292,8 @@ static void test_stored_order(void **state)
         .sequence = {.end = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
         .begin = 2,
         .end = ALL,
+        .transforms = &m.transform,
+        .crops = 1,
         .depth = 2,
         .threads = 2};
     dn_loader *loader = start(&s);

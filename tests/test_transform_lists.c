@@ -77,7 +77,7 @@ static void test_lists(void **state)
         {"affine:0:scale=2-1", "scale: found '2-1'", 30, 40},
         {"gaussian-blur:4", "kernel_size: found '4', expected an odd number from 1 to 255", 30, 40},
         {"gaussian-blur:3:1e400", "sigma: found '1e400'", 30, 40},
-        {"random-erasing,hflip", "found hflip behind random-erasing", 30, 40},
+        {"random-erasing,hflip", "found hflip after random-erasing", 30, 40},
         {"hflip:p=0123456789012345678901234567890123456789012345678901234567890123",
          "expected at most 63 characters", 30, 40},
         {"hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,"

@@ -174,7 +174,7 @@ static const forgery forgeries[] = {
     {"{\"a\":" F32("[2]", -8, 0) "}", 8, "data_offsets in order"},
     {"{\"a\":" F32("[2]", 0, 8) ",\"b\":" F32("[2]", 4, 12) "}", 12, "b: found its bytes from 4"},
     {"{\"a\":" F32("[2]", 0, 8) ",\"b\":" F32("[2]", 12, 20) "}", 20, "b: found its bytes from 12"},
-    {"{\"a\":" F32("[2]", 0, 8) "}", 9, "found 9 bytes behind the header, expected the tensors' 8"},
+    {"{\"a\":" F32("[2]", 0, 8) "}", 9, "found 9 bytes after the header, expected the tensors' 8"},
     {"{\"__metadata__\":{\"a\":1}}", 0, "__metadata__: a: expected a text"},
     {"{\"__metadata__\":[]}", 0, "__metadata__: expected texts"},
     {"{\"a\":" F32("[2]", 0, 8) "}", 8, "found no tensor features.conv0.weight"},

@@ -151,8 +151,8 @@ static dn_status check_seal(const char *text, size_t size)
     snprintf(seal, sizeof seal, DN_MANIFEST_SEAL, hash);
     DN_CHECK(content > 0 && memcmp(text + content, seal, DN_MANIFEST_SEAL_BYTES) == 0, DN_ECORRUPT,
              "found bytes of checksum %016" PRIx64
-             ", expected those that its last line vouches for; make it again, create_records "
-             "alone may write it",
+             ", expected the checksum in its last line; make the records again, since only "
+             "create_records may write it",
              hash);
     return DN_OK;
 }

@@ -75,7 +75,7 @@ static int open_locked(const char *path, int kind)
     }
 }
 
-/* Leftovers stop no run. */
+/* Warns, because leftovers do not stop a run. */
 static void warn_of_failure(dn_status status)
 {
     if (status != DN_OK && status != DN_ENOENT)

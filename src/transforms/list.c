@@ -226,7 +226,7 @@ static dn_status check_steps(dn_transform *t, const dn_data_info *info)
     for (int i = 0; i < t->steps; i++) {
         const dn_transform_step *const step = &t->step[i];
         const dn_transform_row *const row = step->row;
-        DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s behind %s, expected it before",
+        DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s after %s, expected it before",
                  row->name, last->name);
         DN_CHECK(!row->is_crop || least > 0, DN_EINVAL,
                  "%s:%g: found encoded images, each of a size of its own, expected resize:%g or "

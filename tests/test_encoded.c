@@ -117,22 +117,13 @@ static void shard_path(char path[PATH], const char *folder, int shard)
     snprintf(path, PATH, "%s/images-train-%05d-of-%05d.h5", folder, shard, SHARDS);
 }
 
-static void put_byte(const char *path, size_t at, uint8_t byte)
-{
-    FILE *const file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
-    assert_int_equal(fputc(byte, file), byte);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* Overwrites bytes of the last image, which 1 KiB of HDF5's follows. */
+/* Changes bytes of the last image, which 1 KiB of HDF5's follows. */
 static void damage(const char *path)
 {
     int64_t size;
     assert_int_equal(dn_file_size(path, &size), DN_OK);
-    for (size_t i = 0; i < 64; i++)
-        put_byte(path, (size_t)size - 1500 + i, 0xa5);
+    for (int i = 0; i < 64; i++)
+        trial_flip(path, (long)size - 1500 + i);
 }
 
 /* Each image has the bytes of its file and the label of its folder. */
@@ -210,11 +201,11 @@ static void test_changed_names(void **state)
     const uint8_t *const found = memmem(bytes, size, ".png", 4);
     assert_non_null(found);
     for (int i = 0; i < 5; i++) { /* also the zero after the name */
-        put_byte(path, (size_t)(found - bytes + i), found[i] ^ 1);
+        trial_flip(path, found - bytes + i);
         assert_int_equal(read_train(&now), DN_OK);
         assert_int_equal(read_names(&now), DN_ECORRUPT);
         assert_non_null(strstr(dn_message(), "file_names is damaged: found bytes of checksum"));
-        put_byte(path, (size_t)(found - bytes + i), found[i]);
+        trial_flip(path, found - bytes + i);
     }
     assert_int_equal(read_names(&now), DN_OK);
     free(bytes);
@@ -226,24 +217,22 @@ static void test_changed_bytes(void **state)
     enum { EVERY = 31 };
     static content names;
     char path[PATH];
-    uint8_t *bytes;
-    size_t size, detected = 0;
+    int64_t size, detected = 0;
     assert_int_equal(read_names(&names), DN_OK);
     shard_path(path, records, 1);
-    assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
-    for (size_t at = 0; at < size; at += EVERY) {
-        put_byte(path, at, bytes[at] ^ (uint8_t)(1 << at % 8));
+    assert_int_equal(dn_file_size(path, &size), DN_OK);
+    for (long at = 0; at < size; at += EVERY) {
+        trial_flip(path, at);
         const dn_status status = read_train(&now);
         if (status == DN_OK && (now.size != whole.size || memcmp(now.bytes, whole.bytes, now.size)))
-            fail_msg("byte %zu: other images or labels are accepted", at);
+            fail_msg("byte %ld: other images or labels are accepted", at);
         detected += status != DN_OK;
         if (status == DN_OK && read_names(&now) == DN_OK &&
             memcmp(now.bytes, names.bytes, names.size) != 0)
-            fail_msg("byte %zu: other names are accepted", at);
-        put_byte(path, at, bytes[at]);
+            fail_msg("byte %ld: other names are accepted", at);
+        trial_flip(path, at);
     }
-    assert_true(detected * EVERY > size / 4); /* most bytes are of images */
-    free(bytes);
+    assert_true(detected * EVERY > size / 4);             /* most bytes are of images */
     run("echo >>records/images-train-00001-of-00003.h5"); /* a byte more */
     assert_int_equal(read_train(&now), DN_ECORRUPT);
     run("truncate -s -1 records/images-train-00001-of-00003.h5");
@@ -297,10 +286,15 @@ static void await_copies(node *n)
         usleep(1000);
 }
 
+static void stage_folder(char path[PATH / 2], const dn_shards *shards)
+{
+    snprintf(path, PATH / 2, "stage/dn_dist-%016" PRIx64, dn_shards_manifest(shards)->hash);
+}
+
 static void copy_path(char path[PATH], const dn_shards *shards, int shard)
 {
     char folder[PATH / 2];
-    snprintf(folder, sizeof folder, "stage/dn_dist-%016" PRIx64, dn_shards_manifest(shards)->hash);
+    stage_folder(folder, shards);
     shard_path(path, folder, shard);
 }
 
@@ -363,15 +357,16 @@ static void test_leftovers(void **state)
 {
     node n;
     struct stat before, after;
-    char path[PATH], kept[PATH], command[4 * PATH];
+    char folder[PATH / 2], path[PATH], kept[PATH], command[4 * PATH];
     dn_shards *shards;
     assert_int_equal(dn_shards_open(&shards, records, DN_TRAIN), DN_OK);
+    stage_folder(folder, shards);
     snprintf(command, sizeof command,
-             "to=stage/dn_dist-%016" PRIx64 " && mkdir -p $to && cp records/*-0000[01]-of-* $to && "
-             "touch $to/images-train-00002-of-00003.h5.partial && cd stage && "
+             "mkdir -p %s && cp records/*-0000[01]-of-* %s && "
+             "touch %s/images-train-00002-of-00003.h5.partial && cd stage && "
              "mkdir dn_dist-0123456789abcdef dn_dist-00000000000000aa && "
              "touch dn_dist-0123456789abcdef/x.h5 dn_dist-00000000000000aa/x.h5",
-             dn_shards_manifest(shards)->hash);
+             folder, folder, folder);
     run(command);
     copy_path(path, shards, 1);
     damage(path);
@@ -435,8 +430,7 @@ static void test_links(void **state)
     node n;
     char folder[PATH / 2], command[4 * PATH];
     open_shards(&n);
-    snprintf(folder, sizeof folder, "stage/dn_dist-%016" PRIx64,
-             dn_shards_manifest(n.shards)->hash);
+    stage_folder(folder, n.shards);
     snprintf(command, sizeof command,
              "mkdir -p %s kept && echo >kept/mine && touch kept/x.h5 kept/lock && "
              "ln -s ../kept stage/dn_dist-0123456789abcdef && "

@@ -233,40 +233,37 @@ static void test_set_aside(void **state)
     dn_log_set_level(DN_INFO);
 }
 
+/* ---- failures to write ---- */
+
+static void expect_not_saved(const char *folder, const char *message)
+{
+    dn_net *net = trial_net(SMALL, 1);
+    const dn_checkpoint position = trial_state(net, 4);
+    assert_int_equal(trial_save_net(folder, net, &position, "sgd", 0), DN_EIO);
+    assert_non_null(strstr(dn_message(), message));
+    dn_net_destroy(&net);
+}
+
 /* A limit on the size of files refuses bytes as a full disk does. */
 static void test_full_disk(void **state)
 {
-    dn_net *net = trial_net(SMALL, 1);
-    dn_checkpoint position = trial_state(net, 4);
     const rlim_t before = trial_limit(1000);
-    const dn_status status = trial_save_net(RUN, net, &position, "sgd", 0);
+    expect_not_saved(RUN, "checkpoint-00000004.h5: cannot write: File too large");
     trial_limit(before);
-    assert_int_equal(status, DN_EIO);
-    assert_non_null(strstr(dn_message(), "checkpoint-00000004.h5: cannot write: File too large"));
     assert_int_equal(trial_files_in(RUN), 0);
-    dn_net_destroy(&net);
 }
 
 static void test_refused_folder(void **state)
 {
-    dn_net *net = trial_net(SMALL, 1);
-    const dn_checkpoint position = {.step = 4};
-    assert_int_equal(trial_save_net("/proc/none", net, &position, "sgd", 0), DN_EIO);
-    assert_non_null(strstr(dn_message(), "/proc/none"));
-    assert_int_equal(trial_save_net("/proc", net, &position, "sgd", 0), DN_EIO);
-    assert_non_null(strstr(dn_message(), "/proc/checkpoint-00000004.h5: cannot write"));
-    dn_net_destroy(&net);
+    expect_not_saved("/proc/none", "/proc/none");
+    expect_not_saved("/proc", "/proc/checkpoint-00000004.h5: cannot write");
 }
 
 /* A pipe in place of the file does not block the saver. */
 static void test_pipe(void **state)
 {
-    dn_net *net = trial_net(SMALL, 1);
-    dn_checkpoint position = trial_state(net, 4);
     assert_int_equal(mkdir(RUN, 0777) + mkfifo(RUN "/checkpoint-00000004.h5", 0600), 0);
-    assert_int_equal(trial_save_net(RUN, net, &position, "sgd", 0), DN_EIO);
-    assert_non_null(strstr(dn_message(), "00000004.h5: cannot write: found no regular file there"));
-    dn_net_destroy(&net);
+    expect_not_saved(RUN, "00000004.h5: cannot write: found no regular file there");
 }
 
 /* Writes the files for tests/load_checkpoint.py. */

@@ -371,8 +371,7 @@ dn_status dn_shards_read_index(const dn_shards *shards, int first, int end)
         status = dn_child_run(p->path, read_some, &(struct child_work){shards, p, end});
         next = p->next;
         if (status == DN_OK && (next <= begin || next > end))
-            status = dn_fail(DN_ECORRUPT, "%s: HDF5 went astray in its shards",
-                             shards->folder);
+            status = dn_fail(DN_ECORRUPT, "%s: HDF5 went astray in its shards", shards->folder);
     }
     dn_child_pages_free(p, sizeof *p);
     return status;

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <xxhash.h>
 
+#include "dn/file.h"
 #include "dn/rng.h"
 #include "small_net.h"
 #include "unit.h"
@@ -21,7 +21,7 @@ dn_net *trial_net(const char *model, uint64_t seed)
     dn_net_init(net, DN_INIT_KAIMING, seed);
     const size_t count = dn_net_view(net).running_count;
     dn_random_uniform(dn_net_view(net).running, count, 0.5, seed, DN_STREAM_SYNTHETIC, 1);
-    for (size_t i = 0; i < count; i++) /* not fresh, and good as means and as variances */
+    for (size_t i = 0; i < count; i++) /* not fresh, and valid as means and as variances */
         dn_net_view(net).running[i] += 1;
     return net;
 }
@@ -121,14 +121,12 @@ void trial_load_expect(const char *path, const char *model, dn_status expected, 
 
 void trial_seal(const char *path)
 {
-    struct stat info;
-    assert_int_equal(stat(path, &info), 0);
-    char *bytes = malloc((size_t)info.st_size);
-    FILE *file = fopen(path, "r+b");
-    assert_true(bytes && file);
-    assert_int_equal(fread(bytes, 1, (size_t)info.st_size, file), info.st_size);
-    fseek(file, 0, SEEK_END);
-    fprintf(file, "dn_dist XXH3-64 %016" PRIx64, XXH3_64bits(bytes, (size_t)info.st_size));
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
+    FILE *const file = fopen(path, "ab");
+    assert_non_null(file);
+    fprintf(file, "dn_dist XXH3-64 %016" PRIx64, XXH3_64bits(bytes, size));
     assert_int_equal(fclose(file), 0);
     free(bytes);
 }

@@ -39,7 +39,7 @@ void trial_save(const char *model, uint64_t seed, int64_t step, int keep, char p
  * and dn_checkpoint_load. */
 dn_status trial_load(const char *path, dn_net *net, dn_optimizer_state *vectors);
 
-/* The folder's newest whole checkpoint, or an empty path. */
+/* The folder's newest intact checkpoint, or an empty path. */
 dn_checkpoint trial_newest(const char *folder);
 
 /* Loads into a new net of `model`; the status must be `expected`, and the message contain `part`

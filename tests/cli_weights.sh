@@ -63,7 +63,7 @@ refused "net.bin: found no .safetensors or .onnx at its end, expected one, or --
 
 run=(train --model $small --data colour --batch-size 4 --threads 1 --eval-every 0
     --augment resize:40,center-crop:32,hflip --eval-transform resize:40,center-crop:32)
-for spoilt in "hole:expected +([0-9]), where the tensor before ends" "tail:bytes behind the header" \
+for spoilt in "hole:expected +([0-9]), where the tensor before ends" "tail:bytes after the header" \
     "twice:duplicate" "dtype:features.conv0.weight: found dtype F8_E4M3" \
     "more:found the tensor features.extra.weight, which model" \
     "uneven:classifier.bias: found shape (6), expected (3)" \

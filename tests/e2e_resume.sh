@@ -176,7 +176,7 @@ train_refused "at work in it" 2 "$tmp/link/deleted" --max-steps 20
 read -r _ process _ <"$out/lock"
 kill -USR1 "$process"
 ends 75 "a run whose folder was deleted"
-kept_all "a run whose folder was deleted" "deleted or moved away; it is made anew"
+kept_all "a run whose folder was deleted" "deleted or moved away; the run recreates it"
 train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "resuming in a new folder" "$out.log"
 
 begin copied
@@ -187,7 +187,7 @@ kill -CONT "$process"
 until (($(last_step "$out") > $(last_step "$out-away"))) || ! kill -0 $job; do sleep 0.02; done
 kill -USR1 "$process"
 ends 75 "a run whose folder is a copy"
-kept_all "a run whose folder is a copy" "copied: found a copy of it in its place"
+kept_all "a run whose folder is a copy" "copied: found a copy of the folder in its place"
 
 begin moved
 read -r _ process _ <"$out/lock"

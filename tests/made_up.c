@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 
@@ -91,7 +90,7 @@ void made_up_expect(dn_status status, dn_status expected, const char *file, cons
                  expected, file, text);
 }
 
-/* The images [first, first + count), and nothing beside them, come out right. */
+/* Checks that dn_shards_read reads the images [first, first + count) and writes nothing else. */
 static void check_range(const dn_shards *shards, dn_split_id split, int64_t first, int64_t count)
 {
     uint8_t pixels[TRAIN * IMAGE + 1];

@@ -30,8 +30,8 @@ dn_status made_up_read(void);
 /* Opens a split and checks its metadata and contents. */
 void made_up_check(dn_split_id split);
 
-/* Checks that the status is `expected`, and that the message is one line which begins with the file
- * (or "./" and it) and contains `text`. */
+/* Checks that the status is `expected`, and that the message is one line that begins with the file
+ * (or "./" and the file) and contains `text`. */
 void made_up_expect(dn_status status, dn_status expected, const char *file, const char *text);
 
 /* Edits dataset.json by commands of sed; renews its seal by the specification. */

@@ -49,7 +49,7 @@ void metrics_run(FILE *progress, double interval)
     metrics_run_to(progress, interval, "runs/x/checkpoint-00000003.h5");
 }
 
-void metrics_go_on(int64_t done, int64_t step)
+void metrics_resume(int64_t done, int64_t step)
 {
     dn_metrics *metrics = NULL;
     dn_metrics_settings settings = metrics_settings();

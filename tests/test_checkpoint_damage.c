@@ -1,6 +1,6 @@
 /*
- * Checkpoints that are damaged, of another model or version, or forged: each must end in one line
- * that says what was found and what was expected.
+ * Checkpoints that are damaged, of another model or version, or forged: for each the message says
+ * what was found and what was expected.
  */
 #include <math.h>
 #include <stdio.h>
@@ -68,13 +68,13 @@ static void test_other_model(void **state)
     trial_load_expect(path, SMALL ":head-norm=0", DN_ESHAPE, "found 50 tensors (model blocks=2,1");
 }
 
-/* ---- files with a right checksum that dn_dist did not write ---- */
+/* ---- files with a valid checksum that dn_dist did not write ---- */
 
 #define WEIGHT   "model/features.conv0.weight"
 #define MOMENTUM "optimizer/momentum/features.conv0.weight"
 #define VARIANCE "model/features.norm3.running_var"
 
-/* Opens the file so that its end closes what it was opened for. */
+/* Opens the file so that closing it closes all its objects. */
 static hid_t open_to_forge(const char *path)
 {
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -99,7 +99,7 @@ static void put_attribute(hid_t file, const char *name, hid_t type, const void *
     assert_true(H5Awrite(attribute, type, value) >= 0);
 }
 
-/* The first of the data set's floats becomes `value`. */
+/* Sets the first float of the data set to `value`. */
 static void change(hid_t file, const char *name, float value)
 {
     float values[4096];
@@ -110,7 +110,7 @@ static void change(hid_t file, const char *name, float value)
     assert_true(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
 }
 
-/* Puts another data set in place of the weight; takes the properties. */
+/* Replaces the weight by another data set; closes the properties. */
 static void replace_weight(hid_t file, hid_t type, hid_t properties)
 {
     const hsize_t shape[4] = {6, 3, 3, 3};
@@ -166,7 +166,7 @@ static void model_elsewhere(hid_t file)
                 0);
 }
 
-/* Puts a text of `size` bytes, none of which is zero, in place of the configuration. */
+/* Replaces the configuration by a text of `size` bytes without a zero. */
 static void replace_config(hid_t file, size_t size)
 {
     char text[10000];
@@ -311,7 +311,7 @@ static void test_negative_squares(void **state)
     dn_net_destroy(&net);
 }
 
-/* A newest checkpoint that the system refuses to read may be whole. */
+/* The newest checkpoint is not skipped if the system refuses to read it: it may be intact. */
 static void test_refused(void **state)
 {
     char path[128];

@@ -81,7 +81,7 @@ static dn_status be_killed(void *user)
     return DN_OK;
 }
 
-/* As by the kernel when memory is short: that says nothing of the file. */
+/* As by the kernel when memory is short: not a fault of the file. */
 static void test_killed(void **state)
 {
     assert_int_equal(dn_child_run("shard-7", be_killed, NULL), DN_ENOMEM);
@@ -125,7 +125,7 @@ static dn_status overwrite_name(void *user)
     _exit(0);
 }
 
-/* A name that the child wrote over has no end, and the bytes behind it are nobody's. */
+/* A name that the child overwrote has no end, and the page after it is not mapped. */
 static void test_name_without_end(void **state)
 {
     char *const pages = dn_child_pages(2 * PATH_MAX);

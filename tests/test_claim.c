@@ -1,4 +1,4 @@
-/* A run's folder belongs to one process at a time, and to none after that has ended. */
+/* One process at a time owns a run's folder, until it ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,10 +17,10 @@
 #define FOLDER "run"
 #define LOCK   FOLDER "/lock"
 
-static int waiting[2] = {-1, -1}; /* a pipe: a byte each time that the lock is found taken */
-static int removals;              /* so many times the file that was locked is removed */
+static int waiting[2] = {-1, -1}; /* a pipe: a byte each time the lock is found taken */
+static int removals;              /* how many times the locked file is removed */
 
-/* In place of the system's. */
+/* Replaces the system's. */
 int flock(int file, int operation)
 {
     const int result = (int)syscall(SYS_flock, file, operation), error = errno;
@@ -81,8 +81,8 @@ static void test_taken(void **state)
     dn_claim_release(&claim);
 }
 
-/* A child that a killed run forked to save still has its folder: the next run waits for it, and
- * makes the folder again if it was removed meanwhile. */
+/* A child that a killed run forked to save still owns the folder: the next run waits for it, and
+ * recreates the folder if it was removed. */
 static void test_forked(void **state)
 {
     dn_claim claim = {.folder = ""};
@@ -103,8 +103,8 @@ static void test_forked(void **state)
     }
 }
 
-/* A folder that was made for a run that does not begin goes with it; one that was there stays, and
- * so does what stands in it. */
+/* A folder that was created for a run that does not begin is removed; one that existed is kept with
+ * its content. */
 static void test_abandoned(void **state)
 {
     dn_claim claim = {.folder = ""};
@@ -120,7 +120,7 @@ static void test_abandoned(void **state)
     assert_int_equal(access(LOCK, F_OK), 0);
 }
 
-/* Folders above it that were made with it go, too, up to one that was there or is not empty. */
+/* Created parent folders are removed, too, up to one that existed or is not empty. */
 static void test_abandoned_deep(void **state)
 {
     char name[400];
@@ -142,7 +142,7 @@ static void test_abandoned_deep(void **state)
     assert_int_equal(rmdir("there"), 0);
 }
 
-/* "." and ".." in a path keep no folder from being removed. */
+/* Folders are removed also if the path contains "." and "..". */
 static void test_abandoned_dots(void **state)
 {
     dn_claim claim = {.folder = ""};
@@ -153,7 +153,7 @@ static void test_abandoned_dots(void **state)
     assert_int_equal(rmdir("there"), 0);
 }
 
-/* A lock that is removed each time that it is taken is none. */
+/* Taking a lock fails if its file is removed each time it is locked. */
 static void test_removed(void **state)
 {
     dn_claim claim = {.folder = ""};
@@ -169,7 +169,7 @@ static void test_removed(void **state)
     removals = 0;
 }
 
-/* A process that loses its folder or lock takes them again, unless another process has had them
+/* A process that loses its folder or lock takes them again, unless another process took them
  * meanwhile. */
 static void test_kept(void **state)
 {
@@ -197,7 +197,7 @@ static void test_kept(void **state)
     assert_int_equal(rmdir("moved"), 0);
 }
 
-/* As `cp -a` and `rsync` do: puts a copy of the lock in its place. */
+/* Replaces the lock by a copy, as `cp -a` and `rsync` do. */
 static void copy_lock(void)
 {
     char text[128] = "";
@@ -234,7 +234,7 @@ static void test_copied(void **state)
     dn_claim_release(&claim);
 }
 
-/* No file may be opened: the folders that were made meanwhile go. */
+/* If no file can be opened, the folders that were created are removed. */
 static void test_refused(void **state)
 {
     dn_claim claim = {.folder = ""};
@@ -250,7 +250,7 @@ static void test_refused(void **state)
     assert_int_equal(access("a", F_OK), -1);
 }
 
-/* Of another host's processes nothing is known. */
+/* Whether the owner has ended; unknown for another host. */
 static void test_looked_at(void **state)
 {
     static const struct {

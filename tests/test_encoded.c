@@ -1,7 +1,7 @@
 /*
  * Encoded shards as training reads them: images have the bytes of their files; every changed byte
- * is detected, although no file is hashed at the start; and copies on another disk (dn/stage.h),
- * which may be damaged, removed, shared by two runs, left over, or too large.
+ * is detected, although no file is hashed at the start; and staged copies (dn/stage.h), which may
+ * be damaged, removed, shared by two runs, left over, or too large.
  */
 #include <stdatomic.h>
 #include <inttypes.h>
@@ -28,7 +28,7 @@ enum { CLASSES = 2, IMAGES = 9, SIDE = 12, TRAIN = CLASSES * IMAGES - 2, SHARDS 
 
 enum { PATH = 128 };
 
-/* In a folder of the test's own. */
+/* In the test's own folder. */
 static const char records[] = "records", stage[] = "stage";
 
 static void run(const char *command)
@@ -68,7 +68,7 @@ static int make_records(void **state)
     return status;
 }
 
-/* What a run reads of the train split, labels and all. */
+/* The images and labels of the train split. */
 typedef struct content {
     size_t size;
     uint8_t bytes[1 << 17];
@@ -94,7 +94,7 @@ static dn_status read_images(const dn_shards *shards, content *c)
     return status;
 }
 
-/* As ranks do. */
+/* Reads the train split as a rank does. */
 static dn_status read_train(content *c)
 {
     dn_shards *shards;
@@ -104,7 +104,7 @@ static dn_status read_train(content *c)
     return status;
 }
 
-static content whole, now; /* as made; as read */
+static content whole, now; /* as made; as last read */
 
 static void check_now(const dn_shards *shards)
 {
@@ -117,25 +117,16 @@ static void shard_path(char path[PATH], const char *folder, int shard)
     snprintf(path, PATH, "%s/images-train-%05d-of-%05d.h5", folder, shard, SHARDS);
 }
 
-static void put_byte(const char *path, size_t at, uint8_t byte)
-{
-    FILE *const file = fopen(path, "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
-    assert_int_equal(fputc(byte, file), byte);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* Of the last image, behind which are 1 KiB of HDF5's. */
+/* Changes bytes of the last image, which 1 KiB of HDF5's follows. */
 static void damage(const char *path)
 {
     int64_t size;
     assert_int_equal(dn_file_size(path, &size), DN_OK);
-    for (size_t i = 0; i < 64; i++)
-        put_byte(path, (size_t)size - 1500 + i, 0xa5);
+    for (int i = 0; i < 64; i++)
+        trial_flip(path, (long)size - 1500 + i);
 }
 
-/* The files' own bytes, in the order of the folders. */
+/* Each image has the bytes of its file and the label of its folder. */
 static void test_read(void **state)
 {
     uint8_t *bytes;
@@ -154,7 +145,7 @@ static void test_read(void **state)
 
 /* ---- names of files ---- */
 
-/* Those of the train split, one after another. */
+/* The names of the train split, one a line. */
 static dn_status read_names(content *c)
 {
     dn_shards *shards;
@@ -173,7 +164,7 @@ static dn_status read_names(content *c)
     return status;
 }
 
-/* In whatever order they are asked for, each is that of the file whose bytes the image has. */
+/* In any order, each name is that of the file that the image was made from. */
 static void test_names(void **state)
 {
     dn_shards *shards;
@@ -199,7 +190,7 @@ static void test_names(void **state)
     dn_shards_close(&shards);
 }
 
-/* Training has no use for them; who asks for them is told. */
+/* Damaged names do not affect training; reading them fails. */
 static void test_changed_names(void **state)
 {
     char path[PATH];
@@ -209,41 +200,39 @@ static void test_changed_names(void **state)
     assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
     const uint8_t *const found = memmem(bytes, size, ".png", 4);
     assert_non_null(found);
-    for (int i = 0; i < 5; i++) { /* the zero after the name, too */
-        put_byte(path, (size_t)(found - bytes + i), found[i] ^ 1);
+    for (int i = 0; i < 5; i++) { /* also the zero after the name */
+        trial_flip(path, found - bytes + i);
         assert_int_equal(read_train(&now), DN_OK);
         assert_int_equal(read_names(&now), DN_ECORRUPT);
         assert_non_null(strstr(dn_message(), "file_names is damaged: found bytes of checksum"));
-        put_byte(path, (size_t)(found - bytes + i), found[i]);
+        trial_flip(path, found - bytes + i);
     }
     assert_int_equal(read_names(&now), DN_OK);
     free(bytes);
 }
 
-/* A byte is changed: that is told, or nothing that is read has changed. */
+/* A changed byte is detected, or nothing that is read has changed. */
 static void test_changed_bytes(void **state)
 {
     enum { EVERY = 31 };
     static content names;
     char path[PATH];
-    uint8_t *bytes;
-    size_t size, told = 0;
+    int64_t size, detected = 0;
     assert_int_equal(read_names(&names), DN_OK);
     shard_path(path, records, 1);
-    assert_int_equal(dn_file_load(path, &bytes, &size), DN_OK);
-    for (size_t at = 0; at < size; at += EVERY) {
-        put_byte(path, at, bytes[at] ^ (uint8_t)(1 << at % 8));
+    assert_int_equal(dn_file_size(path, &size), DN_OK);
+    for (long at = 0; at < size; at += EVERY) {
+        trial_flip(path, at);
         const dn_status status = read_train(&now);
         if (status == DN_OK && (now.size != whole.size || memcmp(now.bytes, whole.bytes, now.size)))
-            fail_msg("byte %zu: other images or labels are accepted", at);
-        told += status != DN_OK;
+            fail_msg("byte %ld: other images or labels are accepted", at);
+        detected += status != DN_OK;
         if (status == DN_OK && read_names(&now) == DN_OK &&
             memcmp(now.bytes, names.bytes, names.size) != 0)
-            fail_msg("byte %zu: other names are accepted", at);
-        put_byte(path, at, bytes[at]);
+            fail_msg("byte %ld: other names are accepted", at);
+        trial_flip(path, at);
     }
-    assert_true(told * EVERY > size / 4); /* much is of images */
-    free(bytes);
+    assert_true(detected * EVERY > size / 4);             /* most bytes are of images */
     run("echo >>records/images-train-00001-of-00003.h5"); /* a byte more */
     assert_int_equal(read_train(&now), DN_ECORRUPT);
     run("truncate -s -1 records/images-train-00001-of-00003.h5");
@@ -297,21 +286,26 @@ static void await_copies(node *n)
         usleep(1000);
 }
 
+static void stage_folder(char path[PATH / 2], const dn_shards *shards)
+{
+    snprintf(path, PATH / 2, "stage/dn_dist-%016" PRIx64, dn_shards_manifest(shards)->hash);
+}
+
 static void copy_path(char path[PATH], const dn_shards *shards, int shard)
 {
     char folder[PATH / 2];
-    snprintf(folder, sizeof folder, "stage/dn_dist-%016" PRIx64, dn_shards_manifest(shards)->hash);
+    stage_folder(folder, shards);
     shard_path(path, folder, shard);
 }
 
-/* 1 where the folder for copies is empty. */
+/* Returns 1 if the folder of the copies is empty, and removes it. */
 static int is_clean(void)
 {
     return rmdir(stage) == 0;
 }
 
-/* The same is read from the source, from some copies, from copies alone, and again after a copy was
- * damaged or removed; nothing is left. */
+/* The same bytes are read from the source, from some copies, from copies alone, and after a copy
+ * was damaged or removed; no file remains. */
 static void test_stage(void **state)
 {
     node n;
@@ -331,12 +325,12 @@ static void test_stage(void **state)
     assert_int_equal(copies(&n), 1);
     close_node(&n);
     assert_true(is_clean());
-    open_node(&n); /* and ends at once */
+    open_node(&n); /* stopped at once */
     close_node(&n);
     assert_true(is_clean());
 }
 
-/* The second run uses the first's copies, and outlives it; the last one cleans up. */
+/* The second run uses the copies of the first and outlives it; the last one removes them. */
 static void test_two_runs(void **state)
 {
     node a, b;
@@ -357,21 +351,22 @@ static void test_two_runs(void **state)
     assert_true(is_clean());
 }
 
-/* A killed run left a good copy, a damaged one, a part of one, and another set's folder, which
- * nobody uses; one that is used stays. */
+/* A killed run left an intact copy, a damaged one, a partial one, and another data set's folder,
+ * which is removed unless another run uses it. */
 static void test_leftovers(void **state)
 {
     node n;
     struct stat before, after;
-    char path[PATH], kept[PATH], command[4 * PATH];
+    char folder[PATH / 2], path[PATH], kept[PATH], command[4 * PATH];
     dn_shards *shards;
     assert_int_equal(dn_shards_open(&shards, records, DN_TRAIN), DN_OK);
+    stage_folder(folder, shards);
     snprintf(command, sizeof command,
-             "to=stage/dn_dist-%016" PRIx64 " && mkdir -p $to && cp records/*-0000[01]-of-* $to && "
-             "touch $to/images-train-00002-of-00003.h5.partial && cd stage && "
+             "mkdir -p %s && cp records/*-0000[01]-of-* %s && "
+             "touch %s/images-train-00002-of-00003.h5.partial && cd stage && "
              "mkdir dn_dist-0123456789abcdef dn_dist-00000000000000aa && "
              "touch dn_dist-0123456789abcdef/x.h5 dn_dist-00000000000000aa/x.h5",
-             dn_shards_manifest(shards)->hash);
+             folder, folder, folder);
     run(command);
     copy_path(path, shards, 1);
     damage(path);
@@ -399,8 +394,8 @@ static void test_leftovers(void **state)
 
 #define SAID "said"
 
-/* Standard error goes to SAID, at the level of other ranks than 0, while no thread logs. Where it
- * went before. */
+/* Redirects standard error to SAID, at the log level of ranks other than 0. Returns a descriptor
+ * of the previous one. */
 static int log_to_file(void)
 {
     const int before = dup(STDERR_FILENO), said = open(SAID, O_CREAT | O_WRONLY | O_TRUNC, 0666);
@@ -419,7 +414,7 @@ static void log_as_before(int before)
     unlink(SAID);
 }
 
-/* The stage has given up, which it warns of. */
+/* Waits until the stage has warned that it gave up. */
 static void await_warning(void)
 {
     struct stat said;
@@ -429,14 +424,13 @@ static void await_warning(void)
     }
 }
 
-/* Neither what a link leads to is changed nor what is in another user's folder. */
+/* Neither the target of a link nor another user's folder is changed. */
 static void test_links(void **state)
 {
     node n;
     char folder[PATH / 2], command[4 * PATH];
     open_shards(&n);
-    snprintf(folder, sizeof folder, "stage/dn_dist-%016" PRIx64,
-             dn_shards_manifest(n.shards)->hash);
+    stage_folder(folder, n.shards);
     snprintf(command, sizeof command,
              "mkdir -p %s kept && echo >kept/mine && touch kept/x.h5 kept/lock && "
              "ln -s ../kept stage/dn_dist-0123456789abcdef && "
@@ -470,7 +464,7 @@ static void test_links(void **state)
     run("rm -r stage");
 }
 
-/* No room for a copy, and no folder to be made: the source is read. */
+/* Without room for a copy, or without a folder, the source is read. */
 static void test_no_room(void **state)
 {
     node n;
@@ -478,7 +472,7 @@ static void test_no_room(void **state)
     char path[PATH];
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    open_shards(&n); /* before the limit, which holds for memory that a child shares, too */
+    open_shards(&n); /* before the limit, which also applies to shared memory */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){1000, limit.rlim_max}), 0);
     int errors = log_to_file();
     dn_stage_start(&n.stage, n.shards);
@@ -504,7 +498,7 @@ static void test_no_room(void **state)
     run("rm stage");
 }
 
-/* A copy that cannot be removed, here a folder, is named. */
+/* A copy that cannot be removed, here because it is a folder, is named in a warning. */
 static void test_no_removal(void **state)
 {
     node n;

@@ -51,7 +51,7 @@ static dn_tfrecord open_events(const char *path)
     return file;
 }
 
-/* That was the last event. */
+/* Checks that there is no further event. */
 static void close_events(dn_tfrecord *file)
 {
     assert_int_equal(file->offset, file->size);
@@ -72,7 +72,7 @@ static Tensorflow__Event *next_event(dn_tfrecord *file, Tensorflow__Event__WhatC
     return event;
 }
 
-/* The first two events: the version, and that a session starts, at the step. */
+/* Checks the first two events: the version, and a session that starts at the step. */
 static void check_head(dn_tfrecord *file, int64_t step)
 {
     Tensorflow__Event *e = next_event(file, TENSORFLOW__EVENT__WHAT_FILE_VERSION);
@@ -134,8 +134,7 @@ static void test_events(void **state)
     globfree(&found);
 }
 
-/* Each start has a file of its own, the later of them behind the earlier, and says where it began.
- */
+/* Each start writes its own file, in the order of the starts, which says where it began. */
 static void test_event_files(void **state)
 {
     for (int64_t done = 0; done < 3; done++) {
@@ -146,7 +145,7 @@ static void test_event_files(void **state)
         assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
         dn_metrics_destroy(&metrics);
     }
-    metrics_go_on(0, 1);
+    metrics_resume(0, 1);
     glob_t found = find_events();
     assert_int_equal(found.gl_pathc, 3);
     for (size_t i = 0; i < found.gl_pathc; i++) {
@@ -157,8 +156,8 @@ static void test_event_files(void **state)
     globfree(&found);
 }
 
-/* No room for an event file's head, and then for that of the numbers, of which a line has fewer
- * bytes. */
+/* A disk without room for the event file's head, and then for its numbers, though their line in
+ * metrics.jsonl fits. */
 static void test_event_failures(void **state)
 {
     dn_metrics *metrics = NULL;

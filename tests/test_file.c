@@ -1,4 +1,4 @@
-/* A file is written whole, in place of a former one; where that fails nothing partial is left. */
+/* A file is written completely and replaces the previous one; a failure leaves no partial file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static void test_load_most(void **state)
     assert_string_equal(dn_message(), "file: found 4 bytes, expected at most 3");
 }
 
-/* What an output may replace: nothing, an empty file, one that starts as its kind does. */
+/* An output may replace no file, an empty file, or one of the same kind. */
 static void test_check_kind(void **state)
 {
     assert_int_equal(dn_file_check_kind("nothing", "X", 2, "four"), DN_OK);
@@ -82,7 +82,7 @@ static void test_json(void **state)
     assert_non_null(strstr(dn_message(), "json:2: not valid JSON: duplicate"));
 }
 
-/* What is no plain file stays what it is. */
+/* Links, pipes and devices are written to, not replaced. */
 static void test_file_write_special(void **state)
 {
     struct stat info;
@@ -105,7 +105,7 @@ static void test_file_write_special(void **state)
     assert_string_equal(text, "four");
     close(end);
     assert_true(lstat("pipe", &info) == 0 && S_ISFIFO(info.st_mode));
-    assert_int_equal(symlink("/dev/full", "full"), 0); /* root may write beside it */
+    assert_int_equal(symlink("/dev/full", "full"), 0); /* root could create a file beside it */
     assert_int_equal(dn_file_write("full", "four", 4), DN_EIO);
     assert_non_null(strstr(dn_message(), "full: cannot write: No space left"));
     assert_true(lstat("/dev/full", &info) == 0 && S_ISCHR(info.st_mode));
@@ -113,13 +113,13 @@ static void test_file_write_special(void **state)
     assert_true(lstat("/dev/null", &info) == 0 && S_ISCHR(info.st_mode));
 }
 
-/* Where another process, which had made a/b, removes it, and what the system then says. */
+/* The call of mkdir during which another process removes a/b, and the error that it returns. */
 static struct {
     const char *path;
     int error;
 } lost;
 
-/* In place of the system's. */
+/* Replaces the system's. */
 int mkdir(const char *path, mode_t mode)
 {
     if (!lost.path || strcmp(path, lost.path) != 0)
@@ -130,12 +130,12 @@ int mkdir(const char *path, mode_t mode)
     return -1;
 }
 
-/* A folder that goes while those in it are made is made again, and counts as made. */
+/* A folder that is removed while its subfolders are created is created again and counted. */
 static void test_folder_lost(void **state)
 {
     int made;
     assert_int_equal(dn_make_folders("a/b"), DN_OK);
-    lost.path = "a/b"; /* it was there, and is not any more */
+    lost.path = "a/b"; /* it existed, and has been removed */
     lost.error = EEXIST;
     assert_int_equal(dn_make_folders_counted("a/b/c", &made), DN_OK);
     assert_null(lost.path);

@@ -1,5 +1,5 @@
-/* If memory runs out, at any allocation, decoding and encoding return DN_ENOMEM, do not call a good
- * image bad, and free nothing twice. */
+/* If any allocation fails, decoding and encoding return DN_ENOMEM, do not report a good image as
+ * damaged, and free nothing twice. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +33,7 @@ static int is_given(void)
     return left == ENDLESS || (left > 0 && left-- > 0);
 }
 
-/* In place of the system's, in libjpeg and libpng, too. */
+/* Replace the system's, also in libjpeg and libpng. */
 void *malloc(size_t size)
 {
     return is_given() ? __libc_malloc(size) : NULL;
@@ -127,8 +127,8 @@ static void test_encoding(void **state)
     dn_buffer_free(&whole.bytes);
 }
 
-/* Pixels of another kind are refused, where libpng would mix what is transparent with what the
- * memory held before. */
+/* Pixels of another kind are refused: libpng would blend transparent ones with uninitialised
+ * memory. */
 static void test_png_of_another_kind(void **state)
 {
     enum { H = 2, W = 3, MOST = 4 };

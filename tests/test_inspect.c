@@ -53,15 +53,18 @@ static void test_inspect(void **state)
     o.seed = SEED;
     assert_int_equal(dn_shards_open(&shards, ".", DN_TRAIN), DN_OK);
     const dn_source source = dn_shards_source(shards, read_shard_image);
-    dn_loader_settings settings = {.source = &source,
-                                   .sequence = {0, 1, 1, BATCH, STEPS},
-                                   .begin = EPOCH * STEPS,
-                                   .end = EPOCH * STEPS + 1,
-                                   .shuffle = 1,
-                                   .seed = SEED,
-                                   .depth = 1,
-                                   .threads = 1};
-    assert_int_equal(dn_transform_parse(&settings.transform, dn_pixel_kernels_of(dn_kernels_get(0)),
+    dn_transform transform;
+    const dn_loader_settings settings = {.source = &source,
+                                         .sequence = {0, 1, 1, BATCH, STEPS},
+                                         .begin = EPOCH * STEPS,
+                                         .end = EPOCH * STEPS + 1,
+                                         .shuffle = 1,
+                                         .transforms = &transform,
+                                         .crops = 1,
+                                         .seed = SEED,
+                                         .depth = 1,
+                                         .threads = 1};
+    assert_int_equal(dn_transform_parse(&transform, dn_pixel_kernels_of(dn_kernels_get(0)),
                                         &source.info, o.augment, SEED),
                      DN_OK);
     assert_int_equal(dn_loader_create(&loader, &settings), DN_OK);

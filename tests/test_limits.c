@@ -1,7 +1,6 @@
-/* Limits of cgroups, in made-up files: both versions, groups above, containers, no files at all. */
+/* Limits of cgroups from made-up files: both versions, parent groups, containers, no files. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dn/file.h"
@@ -10,7 +9,7 @@
 
 static int fakes;
 
-/* The root of the machine that is made up now. */
+/* The root of the present made-up machine. */
 static const char *fake(void)
 {
     static char path[64];
@@ -95,7 +94,7 @@ static void test_version_1(void **state)
     assert_true(dn_limit_memory(fake()).amount == 0);
 }
 
-/* What is mounted is the group itself, and its path is that of the host. */
+/* The mounted folder is the group itself, and its path is that of the host. */
 static void test_container(void **state)
 {
     fakes++;
@@ -110,7 +109,7 @@ static void test_container(void **state)
     check_processors(2.5);
 }
 
-/* Of the group and, as Slurm gives each rank one, of its siblings. */
+/* Kills in the group and in its siblings, since Slurm gives each rank a group. */
 static void test_kills(void **state)
 {
     fakes++;

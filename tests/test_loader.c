@@ -1,14 +1,12 @@
 /*
  * Reading ahead gives the same bits as reading directly, for any order of requests, depth of the
- * ring, number of threads and delays of the source. Failures arrive with their batch, and the
- * loader can be destroyed at any moment.
+ * ring, number of threads and delays of the source. A batch returns its own failure, and the loader
+ * can be destroyed at any time.
  *
  * Built with -fsanitize=thread and run with OMP_NUM_THREADS=1, it shows that the ring has no race.
  */
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "dn/kernels.h"
@@ -23,8 +21,9 @@ enum { BATCHES = OWN * STEPS * EPOCHS, SEED = 11, NOBODY = -1, MICROSECONDS = 20
 /* Made-up pixels, read in times that differ from image to image. */
 typedef struct made_up {
     dn_source source;
+    dn_transform transform;
     uint16_t labels[COUNT];
-    int64_t bad, worse; /* images that cannot be read; the second at once */
+    int64_t bad, worse; /* images that cannot be read; `worse` fails without a delay */
     int is_slow;
     atomic_int reads, ended;
 } made_up;
@@ -68,15 +67,9 @@ static void make_up(made_up *m)
                             .count = COUNT,
                             .labels = m->labels,
                             .read = read_made_up};
-}
-
-static dn_transform augmented(const made_up *m)
-{
-    dn_transform transform;
-    assert_int_equal(dn_transform_parse(&transform, dn_pixel_kernels_of(dn_kernels_get(0)),
+    assert_int_equal(dn_transform_parse(&m->transform, dn_pixel_kernels_of(dn_kernels_get(0)),
                                         &m->source.info, "pad-crop:4,hflip", SEED),
                      DN_OK);
-    return transform;
 }
 
 /* The last two of three virtual ranks, from batch `begin` on. */
@@ -91,7 +84,8 @@ static dn_loader_settings settings(const made_up *m, int64_t begin, int depth, i
                                 .begin = begin,
                                 .end = BATCHES,
                                 .shuffle = 1,
-                                .transform = augmented(m),
+                                .transforms = &m->transform,
+                                .crops = 1,
                                 .seed = SEED,
                                 .depth = depth,
                                 .threads = threads};
@@ -104,7 +98,7 @@ static dn_loader *start(const dn_loader_settings *s)
     return loader;
 }
 
-/* Which image stands at place i of batch n, by definition. */
+/* Image i of batch n, by definition. */
 static dn_request request_of(int64_t n, int i)
 {
     uint32_t order[COUNT];
@@ -115,7 +109,7 @@ static dn_request request_of(int64_t n, int i)
     return (dn_request){.index = order[position], .epoch = epoch, .position = position};
 }
 
-/* The loader's batch n has the images of batch `of`, transformed so. */
+/* Checks that the loader's batch n has the images of batch `of`, with this transform. */
 static void check_images(dn_loader *loader, int64_t n, int64_t of, const dn_transform *transform)
 {
     float images[BATCH * FLOATS], expected[FLOATS];
@@ -133,11 +127,10 @@ static void check_images(dn_loader *loader, int64_t n, int64_t of, const dn_tran
 
 static void check_batch(dn_loader *loader, const made_up *m, int64_t n)
 {
-    const dn_transform transform = augmented(m);
-    check_images(loader, n, n, &transform);
+    check_images(loader, n, n, &m->transform);
 }
 
-/* Whole runs, from their first batch and from one in the middle of the second epoch. */
+/* Whole runs, from the first batch and from one in the middle of the second epoch. */
 static void test_in_order(void **state)
 {
     static const struct {
@@ -157,11 +150,12 @@ static void test_in_order(void **state)
             check_batch(loader, &m, n);
         dn_loader_destroy(&loader);
         assert_null(loader);
-        assert_int_equal(m.reads, (BATCHES - begin) * BATCH); /* each once, none after the end */
+        assert_int_equal(m.reads,
+                         (BATCHES - begin) * BATCH); /* each once, and none after the end */
     }
 }
 
-/* A step's batches again, one batch twice, back to the start, ahead, and to the last. */
+/* Repeats a step, repeats a batch, returns to the start, skips ahead, and to the last batch. */
 static void test_any_order(void **state)
 {
     static const int asked[] = {0, 1, 2, 3,  2, 3,           3,           3,
@@ -177,7 +171,7 @@ static void test_any_order(void **state)
     }
 }
 
-/* Each batch once with every transform, in order and again. */
+/* Each batch with every transform, in order; then one of them again. */
 static void test_crops(void **state)
 {
     enum { CROPS = 3 };
@@ -191,8 +185,8 @@ static void test_crops(void **state)
                          DN_OK);
     dn_loader_settings s = settings(&m, 0, 2, 2);
     s.end = (int64_t)BATCHES * CROPS;
-    s.crops = crops;
-    s.crop_count = CROPS;
+    s.transforms = crops;
+    s.crops = CROPS;
     dn_loader *loader = start(&s);
     for (int64_t n = 0; n < s.end; n++)
         check_images(loader, n, n / CROPS, &crops[n % CROPS]);
@@ -206,8 +200,8 @@ static void wait_for(atomic_int *count, int value)
         usleep(MICROSECONDS);
 }
 
-/* The ring fills, no further, and its threads end when they wait for a place; when no batch was
- * asked for; and in the middle of reading. */
+/* The threads read no more than the ring holds. They end while they wait for room, before a batch
+ * was requested, and while they read. */
 static void end_on(int threads)
 {
     enum { DEPTH = 3 };
@@ -239,7 +233,7 @@ static void test_end(void **state)
     dn_loader_destroy(&none);
 }
 
-/* Loading waits for what is slow, and says so. */
+/* The loader measures how long its caller waits for slow images. */
 static void test_waited(void **state)
 {
     made_up m;
@@ -253,8 +247,8 @@ static void test_waited(void **state)
     dn_loader_destroy(&loader);
 }
 
-/* Two images of a batch are damaged: it fails with the message of the first, no other batch does,
- * and what it was to fill stays as it was. */
+/* Two images of a batch are damaged: it fails with the message of the first, and its arrays are
+ * unchanged; no other batch fails. */
 static void fail_on(int threads)
 {
     enum { BAD = 5 };
@@ -287,7 +281,7 @@ static void test_failure(void **state)
         fail_on(threads);
 }
 
-/* Evaluation: stored order, as stored, and a last batch of what is left. */
+/* Evaluation: images in stored order, and a smaller last batch. */
 static void test_stored_order(void **state)
 {
     enum { ALL = (COUNT + BATCH - 1) / BATCH, LAST = COUNT - (ALL - 1) * BATCH };
@@ -298,6 +292,8 @@ static void test_stored_order(void **state)
         .sequence = {.end = 1, .virtual_ranks = 1, .batch = BATCH, .steps = ALL},
         .begin = 2,
         .end = ALL,
+        .transforms = &m.transform,
+        .crops = 1,
         .depth = 2,
         .threads = 2};
     dn_loader *loader = start(&s);

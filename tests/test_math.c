@@ -1,8 +1,7 @@
-/* Elementary functions against the C library, Philox against its published vectors, and what is
- * drawn from it. */
+/* Elementary functions against the C library, Philox against its published vectors, and random
+ * draws. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "dn/math.h"
 #include "dn/rng.h"
@@ -11,7 +10,7 @@
 /* Promised by dn/math.h; the C library's own error is below 1e-16. */
 #define RELATIVE_TOLERANCE 1e-15
 
-/* The same of the unit circle: the argument's reduction leaves an absolute error near the zeros. */
+/* Absolute, for sine and cosine: the reduction of the argument leaves an error near the zeros. */
 #define CIRCLE_TOLERANCE 1e-15
 
 /* Five standard deviations of a mean of COUNT draws, in standard deviations of one. */
@@ -89,7 +88,7 @@ static void test_philox(void **state)
     }
 }
 
-/* Draws must differ where any part of what they are for does. */
+/* Draws differ if any of their arguments does. */
 static void test_draws_differ(void **state)
 {
     const dn_random4 x[] = {
@@ -178,8 +177,8 @@ static void test_permutation(void **state)
     dn_random_permutation(first, 0, 5, 1);
 }
 
-/* An order in windows: every element once, a window of whole runs but for its first and last, and
- * not in the order of these. */
+/* A windowed order: every element once; a window consists of whole runs, except for its first and
+ * last, in random order. */
 static void test_windows(void **state)
 {
     enum { ALL = 10 * DN_NEIGHBOURS + 7, WINDOW = 3 * DN_NEIGHBOURS };
@@ -205,7 +204,7 @@ static void test_windows(void **state)
         }
         assert_true(cut <= 2 && neighbours < 10);
     }
-    int alike = 0; /* places of a run's that two windows have alike */
+    int alike = 0; /* equal places of a run in two windows */
     for (int i = 0; i < 2 * WINDOW; i++)
         alike += order[i] % DN_NEIGHBOURS == order[i + WINDOW] % DN_NEIGHBOURS;
     assert_true(alike < WINDOW / 4);

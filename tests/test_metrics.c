@@ -1,5 +1,4 @@
-/* metrics.jsonl: what a run writes, how it resumes in the file, and where that cannot be written.
- */
+/* metrics.jsonl: its objects, resuming in the file, and failures to write it. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,30 +33,29 @@ static void test_file(void **state)
     metrics_check(2, "end", "reason", "\"early stop\"");
 }
 
-/* Each step stands there once, however often the run went back. */
+/* The file has each step once, however often the run resumes from an earlier one. */
 static void test_cut_back(void **state)
 {
-    metrics_run(NULL,
-                0); /* intervals of steps 1 and 2, an epoch, an interval and an end of step 3 */
+    metrics_run(NULL, 0); /* intervals of steps 1 and 2, an epoch, interval and end of step 3 */
     assert_int_equal(metrics_lines(), 5);
     FILE *file = fopen(METRICS, "a");
-    fputs("no object\n[1]\n{\"kind\": \"interval\"}\n{\"kind\": \"inter", file); /* as of a crash */
+    fputs("no object\n[1]\n{\"kind\": \"interval\"}\n{\"kind\": \"inter", file); /* after a crash */
     fclose(file);
-    metrics_go_on(3, 4);
+    metrics_resume(3, 4);
     assert_int_equal(metrics_lines(), 6);
     metrics_check(4, "end", "step", "3");
     metrics_check(5, "end", "step", "4");
-    metrics_go_on(2, 3);
+    metrics_resume(2, 3);
     assert_int_equal(metrics_lines(), 4);
     metrics_check(2, "epoch", "step", "2");
     metrics_check(3, "end", "step", "3");
-    metrics_go_on(0, 1);
+    metrics_resume(0, 1);
     assert_int_equal(metrics_lines(), 1);
     metrics_check(0, "end", "step", "1");
 }
 
-/* Trains step 4, the last of its epoch, behind these scores; the epoch's losses have that sum. */
-static void go_on_behind(dn_epoch_sums sums, double losses)
+/* Resumes with these sums and trains step 4, the last of its epoch; `losses` = the epoch's sum. */
+static void resume_after(dn_epoch_sums sums, double losses)
 {
     dn_metrics *metrics = NULL;
     dn_metrics_settings settings = metrics_settings();
@@ -72,22 +70,23 @@ static void go_on_behind(dn_epoch_sums sums, double losses)
     dn_metrics_destroy(&metrics);
 }
 
-/* An epoch has the scores of all its steps; those of another step, or of more images, are none. */
+/* An epoch's scores include its steps before the resumption. Sums of another step, or with too many
+ * images, are ignored. */
 static void test_scores_before(void **state)
 {
-    go_on_behind((dn_epoch_sums){1, 4, 9}, 5);
+    resume_after((dn_epoch_sums){1, 4, 9}, 5);
     metrics_check(0, "epoch", "train_loss", "2.5");
     metrics_check(0, "epoch", "train_top1", "60.0");
     assert_int_equal(unlink(METRICS), 0);
-    go_on_behind((dn_epoch_sums){2, 4, 9}, 1);
+    resume_after((dn_epoch_sums){2, 4, 9}, 1);
     metrics_check(0, "epoch", "train_loss", "1.0");
     metrics_check(0, "epoch", "train_top1", "30.0");
     assert_int_equal(unlink(METRICS), 0);
-    go_on_behind((dn_epoch_sums){1, 4, 11}, 1);
+    resume_after((dn_epoch_sums){1, 4, 11}, 1);
     metrics_check(0, "epoch", "train_loss", "1.0");
 }
 
-/* A path of any bytes makes a line of JSON, and one of progress. */
+/* A path of any bytes is valid in JSON and in the progress line. */
 static void test_any_path(void **state)
 {
     char text[1024] = "";
@@ -103,7 +102,7 @@ static void test_any_path(void **state)
     metrics_check(2, "end", "checkpoint", "\"caf\\\\xE9\\n\"");
 }
 
-/* The configuration and the data set stand in front, once, however often the run resumes. */
+/* The configuration and the data set are the first line, once, however often the run resumes. */
 static void test_configuration(void **state)
 {
     for (int64_t done = 0; done < 3; done++) {
@@ -156,7 +155,7 @@ static void test_failures(void **state)
     dn_metrics_destroy(&metrics);
 }
 
-/* The norm of the gradient is the mean over the steps, in each object of its own steps. */
+/* The gradient norm of an object is the mean over its steps. */
 static void test_norm(void **state)
 {
     dn_metrics *metrics;
@@ -173,7 +172,7 @@ static void test_norm(void **state)
     metrics_check(2, "epoch", "gradient_norm", "1.75");
 }
 
-/* A line that does not fit on the disk leaves nothing of itself: the next one is whole. */
+/* A line that does not fit on the disk leaves no part of itself; the next one is complete. */
 static void test_torn(void **state)
 {
     dn_metrics *metrics = NULL;
@@ -205,7 +204,7 @@ static void complete(int64_t done, int lines)
     assert_int_equal(metrics_lines(), lines);
 }
 
-/* The end of a complete run is recorded once, whether its process was killed before or failed. */
+/* The end of a complete run is recorded once, after its process was killed or failed. */
 static void test_complete(void **state)
 {
     assert_int_equal(dn_make_folders(RUN), DN_OK);
@@ -229,7 +228,7 @@ static void test_complete(void **state)
     assert_int_equal(access(METRICS, F_OK), -1);
 }
 
-/* A folder that is moved away takes the file along: all lines are in the new one, too. */
+/* After the folder is moved away, the new file in its place has all lines. */
 static void test_kept(void **state)
 {
     dn_metrics *metrics;

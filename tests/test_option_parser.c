@@ -1,7 +1,6 @@
 /* The parser of options (dn/option.h) by a table of its own: words behind "--" and anywhere, and
  * the kinds that dn_dist does not use. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "dn/option.h"
 #include "parsed.h"

@@ -26,7 +26,8 @@ static void test_plain_progress(void **state)
     free(text);
 }
 
-/* A run that was stopped between an epoch's last step and its evaluation resumes with that. */
+/* A run that was stopped between an epoch's last step and its evaluation resumes with the
+ * evaluation. */
 static void test_epoch_without_steps(void **state)
 {
     dn_metrics *metrics = NULL;
@@ -51,7 +52,7 @@ static void test_epoch_without_steps(void **state)
     metrics_check(0, "epoch", "late_rank", "null");
 }
 
-/* text = what a run writes to a terminal of so many columns. */
+/* text = what a run writes to a terminal of that width. */
 static void run_on_terminal(int columns, char text[4096])
 {
     int master, slave;
@@ -64,7 +65,7 @@ static void run_on_terminal(int columns, char text[4096])
     ssize_t got;
     size_t size = 0;
     while ((got = read(master, text + size, 4095 - size)) > 0)
-        size += (size_t)got; /* what the system passes on in parts */
+        size += (size_t)got; /* the system may pass it on in parts */
     text[size] = '\0';
     close(master);
 }
@@ -77,7 +78,7 @@ static void test_terminal_progress(void **state)
     assert_non_null(strstr(text, "\r\033[Kepoch 1/3  train loss"));
 }
 
-/* The rate and the time left are the last to go. */
+/* The speed and the time left are dropped last. */
 static void test_narrow_terminal(void **state)
 {
     char text[4096];
@@ -107,7 +108,7 @@ static void test_fit_line(void **state)
     }
 }
 
-/* Parts of a whole that is 0, or was passed, and the time left at no speed. */
+/* Fractions outside [0, 1], and durations that are unknown. */
 static void test_beyond(void **state)
 {
     static const struct {

@@ -19,7 +19,7 @@ static void test_round_trip(void **state)
     assert_int_equal(dn_records_verify("."), DN_OK);
 }
 
-/* Names of any length and in UTF-8 stand in dataset.json and in every shard. */
+/* dataset.json and every shard hold the class names, of any length and in UTF-8. */
 static void test_class_names(void **state)
 {
     char found[CLASSES][8];
@@ -41,7 +41,8 @@ static void test_class_names(void **state)
     json_decref(root);
 }
 
-/* Integer sums rounded once against a plain two-pass computation; 1e-12: its rounding errors. */
+/* Integer sums, rounded once, against a plain two-pass computation, whose rounding errors are below
+ * 1e-12. */
 static void test_statistics(void **state)
 {
     const int pixels = HEIGHT * WIDTH;
@@ -72,8 +73,8 @@ static rlim_t set_files(rlim_t files)
     return before;
 }
 
-/* No file stays open, so any number of shards can be read; and no lack of files is called damage.
- */
+/* No file stays open, so any number of shards can be read. Running out of files is not reported as
+ * damage. */
 static void test_few_files(void **state)
 {
     enum { FILES = 32 };
@@ -84,7 +85,7 @@ static void test_few_files(void **state)
     assert_int_equal(dn_records_make(&made_up, &o, &made), DN_OK);
     const rlim_t files = set_files(FILES);
     const int threads = omp_get_max_threads();
-    omp_set_num_threads(2); /* each may have files open */
+    omp_set_num_threads(2); /* each thread may have files open */
     made_up_check(DN_TRAIN);
     assert_int_equal(dn_records_verify("."), DN_OK);
     omp_set_num_threads(threads);

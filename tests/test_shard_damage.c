@@ -1,4 +1,4 @@
-/* Records that are damaged, missing or forged: each must be named by one line that says what was
+/* Records that are damaged, missing or forged: for each, one line names the file and says what was
  * found and what was expected. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static void test_cut_short(void **state)
     made_up_expect(made_up_read(), DN_ECORRUPT, "made_up-train-00002-of-00003.h5", "4000 bytes");
 }
 
-/* One changed byte anywhere in a shard, or in dataset.json, is found before anything is read. */
+/* A changed byte anywhere in a shard or in dataset.json is detected before anything is read. */
 static void test_flipped_byte(void **state)
 {
     dn_manifest *m;
@@ -69,9 +69,9 @@ static void test_flipped_byte(void **state)
     assert_int_equal(made_up_read(), DN_OK);
 }
 
-/* ---- what somebody wrote on purpose, with its checksums renewed ---- */
+/* ---- forged files with renewed checksums ---- */
 
-/* Notes the size and checksum of each train shard as it is now. */
+/* Stores the present size and checksum of each train shard in dataset.json. */
 static void seal_shards(void)
 {
     dn_manifest *m;
@@ -89,7 +89,7 @@ static void seal_shards(void)
     free(m);
 }
 
-/* Both readers refuse the edited shard, by name. */
+/* Both readers refuse the edited shard and name it. */
 static void refused(hid_t file, const char *text)
 {
     assert_true(H5Fclose(file) >= 0);
@@ -160,7 +160,7 @@ static void test_wrong_class_names(void **state)
     refused(file, "found class name 0 \"dd\", expected \"a\"");
 }
 
-/* Puts a data set in place of labels or images; one that is whole, but for its storage. */
+/* Replaces the labels or images by a data set of the same size with other storage. */
 static void replace_set(hid_t file, const char *name, hid_t type, int rank, const hsize_t *size,
                         hid_t properties)
 {
@@ -173,7 +173,7 @@ static void replace_set(hid_t file, const char *name, hid_t type, int rank, cons
     H5Pclose(properties);
 }
 
-/* A shard makes nobody read another file. */
+/* A shard cannot cause another file to be read. */
 static void test_elsewhere(void **state)
 {
     static const hsize_t count = 67, shape[4] = {67, CHANNELS, HEIGHT, WIDTH};
@@ -202,7 +202,7 @@ static void test_elsewhere(void **state)
     }
 }
 
-/* An edit of dataset.json is refused, sealed or not. */
+/* An edited dataset.json is refused, with or without a valid checksum. */
 static void test_bad_manifest(void **state)
 {
     static const char *const edits[][2] = {
@@ -251,15 +251,15 @@ static void test_bad_manifest(void **state)
     made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 3, expected 4");
 }
 
-static dn_status scribble(void *labels)
+static dn_status overwrite(void *labels)
 {
     memset(labels, 0xff, TRAIN * sizeof(uint16_t));
     return DN_OK;
 }
 
-/* A child that goes astray in what another left is found out, where that is not out of its reach.
+/* A child that overwrites another's results is detected; the validated index is out of its reach.
  */
-static void test_scribbled(void **state)
+static void test_overwritten(void **state)
 {
     dn_shards *shards;
     assert_int_equal(dn_shards_load(&shards, ".", DN_TRAIN, 0, 1), DN_OK);
@@ -269,12 +269,12 @@ static void test_scribbled(void **state)
     uint16_t *const labels = (uint16_t *)dn_shards_source(shards, NULL).labels;
     assert_int_equal(dn_shards_read_index(shards, 0, 1), DN_OK);
     assert_int_equal(dn_shards_check_index(shards, 0, 1), DN_OK);
-    assert_int_equal(dn_child_run("astray", scribble, labels), DN_OK);
+    assert_int_equal(dn_child_run("child", overwrite, labels), DN_OK);
     made_up_expect(dn_shards_check_index(shards, 0, 1), DN_ECORRUPT, FIRST,
                    "image 0 has label 65535");
 
     assert_int_equal(dn_shards_make_index(shards), DN_OK);
-    assert_int_equal(dn_child_run("astray", scribble, labels), DN_ECORRUPT);
+    assert_int_equal(dn_child_run("child", overwrite, labels), DN_ECORRUPT);
     assert_int_equal(dn_shards_check_index(shards, 0, 1), DN_OK);
     dn_child_pages_free(index, dn_shards_index_bytes(shards));
     dn_shards_close(&shards);
@@ -287,6 +287,6 @@ int main(void)
         MADE_UP_TEST(test_cut_short),         MADE_UP_TEST(test_flipped_byte),
         MADE_UP_TEST(test_wrong_attributes),  MADE_UP_TEST(test_wrong_label),
         MADE_UP_TEST(test_wrong_class_names), MADE_UP_TEST(test_elsewhere),
-        MADE_UP_TEST(test_bad_manifest),      MADE_UP_TEST(test_scribbled)};
+        MADE_UP_TEST(test_bad_manifest),      MADE_UP_TEST(test_overwritten)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -2,13 +2,12 @@
  * Transforms of stored images: normalisation, crops and flips, and what they are drawn from.
  */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dn/kernels.h"
 #include "dn/rng.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 #include "unit.h"
 
 /* fp32: a division, a subtraction and a division round a value of at most 2. */
@@ -50,6 +49,24 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* Parses the list, for images as `info` says. */
+static void parse(dn_transform *t, const dn_data_info *info, const char *list, uint64_t seed)
+{
+    if (dn_transform_parse(t, pixel_kernels, info, list, seed) != DN_OK)
+        fail_msg("%s: %s", list, dn_message());
+}
+
+/* A PNG file of pixels(height, width, channels); the caller frees its bytes. */
+static dn_encoded make_png(const char *name, const uint8_t *pixels, int height, int width,
+                           int channels)
+{
+    dn_encoded file = {.name = name};
+    uint8_t *bytes;
+    assert_int_equal(dn_png_encode(pixels, height, width, channels, &bytes, &file.size), DN_OK);
+    file.bytes = bytes;
+    return file;
+}
+
 /* Pixel (r, c) of the stored image, normalised; 0 outside. */
 static double stored(const fixture *f, size_t image, int channel, int r, int c)
 {
@@ -60,7 +77,7 @@ static double stored(const fixture *f, size_t image, int channel, int r, int c)
     return (value / 255.0 - info->mean[channel]) / info->std[channel];
 }
 
-/* Whether `x` is the stored image seen from (top, left), mirrored after the cut where flip. */
+/* Whether `x` is the stored image seen from (top, left) and then, with `flip`, mirrored. */
 static int is_view(const fixture *f, const float *x, size_t image, int top, int left, int flip)
 {
     for (int k = 0; k < CHANNELS; k++)
@@ -74,12 +91,12 @@ static int is_view(const fixture *f, const float *x, size_t image, int top, int 
     return 1;
 }
 
-/* x(COUNT, FLOATS) = the images in stored order. */
+/* x(COUNT, FLOATS) = the transformed images in stored order. */
 static void transform_all(const fixture *f, const char *list, uint64_t seed, int64_t epoch,
                           float *x)
 {
     dn_transform transform;
-    assert_int_equal(dn_transform_parse(&transform, pixel_kernels, &f->info, list, seed), DN_OK);
+    parse(&transform, &f->info, list, seed);
     assert_true(transform.height == HEIGHT && transform.width == WIDTH);
     for (int64_t i = 0; i < COUNT; i++)
         assert_int_equal(
@@ -100,8 +117,8 @@ static void test_normalised(void **state)
     free(x);
 }
 
-/* Each augmented image is one of the 9 x 9 crops of the padded layout one, mirrored or not; all
- * nine shifts either way and both flips occur among COUNT images of a few epochs. */
+/* Each augmented image is one of the 9 x 9 crops of the padded one, mirrored or not; all nine
+ * shifts in either direction and both flips occur among COUNT images. */
 static void test_augmentation(void **state)
 {
     const fixture *f = *state;
@@ -126,7 +143,7 @@ static void test_augmentation(void **state)
     free(x);
 }
 
-/* A row narrower than the shift has no column left to show. */
+/* If the shift is at least the width, no column of the image remains. */
 static void test_narrow(void **state)
 {
     const fixture *f = *state;
@@ -135,8 +152,7 @@ static void test_narrow(void **state)
     info.width = PAD - 1;
     dn_transform transform;
     int seen = 0;
-    assert_int_equal(dn_transform_parse(&transform, pixel_kernels, &info, "pad-crop:4,hflip", 4),
-                     DN_OK);
+    parse(&transform, &info, "pad-crop:4,hflip", 4);
     for (int64_t i = 0; i < COUNT; i++) {
         float x[PAD + 1] = {[PAD - 1] = 7, [PAD] = 7};
         assert_int_equal(dn_transform_pixels(&transform, &(dn_request){.position = i}, f->pixels, 1,
@@ -148,7 +164,7 @@ static void test_narrow(void **state)
     assert_true(seen > 0 && seen < COUNT / 2); /* one row and five shifts of nine show something */
 }
 
-/* Another seed or epoch augments the same images otherwise. */
+/* With another seed or epoch the same images are augmented differently. */
 static void test_draws(void **state)
 {
     const fixture *f = *state;
@@ -177,7 +193,7 @@ static void test_draws(void **state)
 
 enum { H = 100, W = 104, RESIZED = 37 };
 
-/* The weight of input x for an output whose triangle of half-width w stands at `center`. */
+/* The weight of input x for an output whose triangle has its center there and half-width w. */
 static double triangle(double center, double w, int x)
 {
     return fmax(1 - fabs((x + 0.5 - center) / w), 0);
@@ -212,7 +228,7 @@ static double resized(const uint8_t *channel, const dn_box *box, int r, int c)
     return sum / weights;
 }
 
-/* A pass down before the one across would change every fourth of these pixels. */
+/* Resizing down before across would change every fourth of these pixels. */
 static void test_resize(void **state)
 {
     const fixture *f = *state;
@@ -241,7 +257,7 @@ static void test_resize(void **state)
     dn_buffer_free(&resizing);
 }
 
-/* A second resize is of the first one's pixels, wherever the crops between have their edges. */
+/* A second resize applies to the pixels of the first, wherever the crop between them is. */
 static void test_two_resizes(void **state)
 {
     enum { FIRST = 42, CROP = 40, SIDE = 29, FILE_SIDE = 18 };
@@ -249,14 +265,12 @@ static void test_two_resizes(void **state)
     const dn_raster from = {f->pixels, FILE_SIDE, FILE_SIDE, 3};
     const dn_box whole = {0, 0, FILE_SIDE, FILE_SIDE}, middle = {1, 1, CROP, CROP};
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
-    dn_encoded file = {.name = "small.png"};
+    const dn_encoded file = make_png("small.png", f->pixels, FILE_SIDE, FILE_SIDE, 3);
     dn_transform t;
     dn_transform_memory memory = {0};
     dn_buffer resizing = {0};
-    uint8_t *png, first[3 * FIRST * FIRST], second[3 * SIDE * SIDE];
+    uint8_t first[3 * FIRST * FIRST], second[3 * SIDE * SIDE];
     float x[3 * SIDE * SIDE];
-    assert_int_equal(dn_png_encode(f->pixels, FILE_SIDE, FILE_SIDE, 3, &png, &file.size), DN_OK);
-    file.bytes = png;
     assert_int_equal(
         dn_resize(pixel_kernels, &resizing, &from, &whole, &whole, FIRST, FIRST, first), DN_OK);
     for (size_t k = 0; k < 3; k++) {
@@ -265,18 +279,16 @@ static void test_two_resizes(void **state)
                                    second + k * SIDE * SIDE),
                          DN_OK);
     }
-    assert_int_equal(
-        dn_transform_parse(&t, pixel_kernels, &info, "resize:42,center-crop:40,resize:29", 1),
-        DN_OK);
+    parse(&t, &info, "resize:42,center-crop:40,resize:29", 1);
     assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &memory, x), DN_OK);
     for (size_t i = 0; i < 3 * SIDE * SIDE; i++)
         assert_true(x[i] == t.value[i / (SIDE * SIDE)][second[i]]);
     dn_buffer_free(&resizing);
     dn_transform_memory_free(&memory);
-    free(png);
+    free((void *)file.bytes);
 }
 
-/* Edges that are no whole pixels are none of a file's. */
+/* A resize whose input has fractional edges does not read outside the file's pixels. */
 static void test_edges(void **state)
 {
     enum { SIDE = 64, FILE_HEIGHT = 48, FILE_WIDTH = 64, DRAWS = 2000 };
@@ -285,24 +297,21 @@ static void test_edges(void **state)
                                         "random-resized-crop:31,random-resized-crop:64"};
     const fixture *f = *state;
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
-    dn_encoded file = {.name = "small.png"};
+    const dn_encoded file = make_png("small.png", f->pixels, FILE_HEIGHT, FILE_WIDTH, 3);
     dn_transform t;
     dn_transform_memory memory = {0};
-    uint8_t *png;
     static float x[3 * SIDE * SIDE];
-    assert_int_equal(dn_png_encode(f->pixels, FILE_HEIGHT, FILE_WIDTH, 3, &png, &file.size), DN_OK);
-    file.bytes = png;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, lists[i], 1), DN_OK);
+        parse(&t, &info, lists[i], 1);
         for (int64_t p = 0; p < DRAWS; p++)
             if (dn_transform_encoded(&t, &(dn_request){.position = p}, &file, &memory, x) != DN_OK)
                 fail_msg("%s: found '%s'", lists[i], dn_message());
     }
     dn_transform_memory_free(&memory);
-    free(png);
+    free((void *)file.bytes);
 }
 
-/* Of every mean and std the bytes come back. */
+/* dn_transform_byte inverts the normalisation for every mean and std. */
 static void test_byte(void **state)
 {
     static const char *const texts[] = {"none", "0.485/0.229", "1000/1e-6", "-1000/1000",
@@ -311,7 +320,7 @@ static void test_byte(void **state)
         dn_data_info info = {.channels = 1, .height = 1, .width = 1};
         dn_transform t;
         assert_int_equal(dn_normalize_parse(&info, texts[i]), DN_OK);
-        assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, "none", 1), DN_OK);
+        parse(&t, &info, "none", 1);
         for (int byte = 0; byte < 256; byte++)
             if (dn_transform_byte(&t, 0, t.value[0][byte]) != byte)
                 fail_msg("%s: found %d, expected %d", texts[i],
@@ -320,7 +329,7 @@ static void test_byte(void **state)
     }
 }
 
-/* An image so long that, resized, its other side would be more than an int. */
+/* An image so long that, after resizing, its longer side exceeds an int. */
 static void test_long_image(void **state)
 {
     enum { LENGTH = 1 << 20, SIDE = 8, GREY = 50 };
@@ -330,8 +339,7 @@ static void test_long_image(void **state)
     uint8_t *const pixels = malloc(LENGTH);
     assert_non_null(pixels);
     memset(pixels, GREY, LENGTH);
-    assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, "resize:4096,center-crop:8", 1),
-                     DN_OK);
+    parse(&t, &info, "resize:4096,center-crop:8", 1);
     for (int upright = 0; upright < 2; upright++) {
         float x[SIDE * SIDE];
         assert_int_equal(dn_transform_pixels(&t, &(dn_request){.index = 0}, pixels,
@@ -345,7 +353,7 @@ static void test_long_image(void **state)
     dn_transform_memory_free(&memory);
 }
 
-/* What a crop behind a resize leaves out of pixels that a resize before made many takes no room. */
+/* A crop after two resizes limits the memory of the second. */
 static void test_long_pixels(void **state)
 {
     enum { LENGTH = 1 << 16, SIDE = 64, MOST_BYTES = 1 << 23 };
@@ -355,9 +363,7 @@ static void test_long_pixels(void **state)
     static float x[SIDE * SIDE];
     uint8_t *const pixels = calloc(LENGTH, 1);
     assert_non_null(pixels);
-    assert_int_equal(
-        dn_transform_parse(&t, pixel_kernels, &info, "resize:2,resize:64,center-crop:64", 1),
-        DN_OK);
+    parse(&t, &info, "resize:2,resize:64,center-crop:64", 1);
     assert_int_equal(dn_transform_pixels(&t, &(dn_request){0}, pixels, 1, LENGTH, &memory, x),
                      DN_OK);
     assert_true(memory.resizing.size < MOST_BYTES);
@@ -365,8 +371,8 @@ static void test_long_pixels(void **state)
     dn_transform_memory_free(&memory);
 }
 
-/* A short file of which a step would get gigabytes: refused by name, however often it was sampled
- * before; but a crop of it costs no more than that. */
+/* A small file that a step would expand to gigabytes is refused by name, also if it was sampled
+ * before; a crop right after the resize is accepted. */
 static void test_long_file(void **state)
 {
     enum { LENGTH = 60000, SIDE = 224 };
@@ -377,31 +383,26 @@ static void test_long_file(void **state)
     };
     const dn_data_info info = {.channels = 3, .std = {1, 1, 1}};
     static uint8_t pixels[LENGTH];
-    dn_encoded file = {.name = "long.png"};
+    const dn_encoded file = make_png("long.png", pixels, 1, LENGTH, 1);
     dn_transform t;
     dn_transform_memory memory = {0};
-    uint8_t *png;
     float *const x = malloc(3 * SIDE * SIDE * sizeof *x);
     assert_non_null(x);
-    assert_int_equal(dn_png_encode(pixels, 1, LENGTH, 1, &png, &file.size), DN_OK);
-    file.bytes = png;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info, refused[i], 1), DN_OK);
+        parse(&t, &info, refused[i], 1);
         assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &memory, x), DN_EINVAL);
         assert_string_equal(dn_message(),
                             "long.png: found 15360000 x 256 pixels once it is resized, expected at "
                             "most 268435456; crop right after the resize");
     }
-    assert_int_equal(dn_transform_parse(&t, pixel_kernels, &info,
-                                        "resize:256,center-crop:224,color-jitter:0.4", 1),
-                     DN_OK);
+    parse(&t, &info, "resize:256,center-crop:224,color-jitter:0.4", 1);
     assert_int_equal(dn_transform_encoded(&t, &(dn_request){0}, &file, &memory, x), DN_OK);
     dn_transform_memory_free(&memory);
-    free(png);
+    free((void *)file.bytes);
     free(x);
 }
 
-static int sums; /* that the test's kernels were asked for */
+static int sums; /* calls of count_sum */
 
 static void count_sum(const uint8_t *from, size_t stride, const int32_t *weight, int taps,
                       uint8_t *to, size_t count)
@@ -410,34 +411,25 @@ static void count_sum(const uint8_t *from, size_t stride, const int32_t *weight,
     pixel_kernels->sum_rows(from, stride, weight, taps, to, count);
 }
 
-/* The kernels that a transform was given compute it, whatever the environment asks for. */
+/* A transform uses the kernels that it was given, not those that the environment selects. */
 static void test_kernels(void **state)
 {
     enum { SIDE = 5 };
     const fixture *f = *state;
     dn_pixel_kernels counted = *pixel_kernels;
-    const char *const isa = getenv("DN_ISA");
-    char *const kept = isa ? strdup(isa) : NULL;
     dn_transform t;
     dn_transform_memory memory = {0};
     float x[CHANNELS * SIDE * SIDE];
     counted.sum_rows = count_sum;
-    setenv("DN_ISA", "nonsense", 1);
-    const dn_status parsed =
-        dn_transform_parse(&t, &counted, &f->info, "resize:5,center-crop:5", 1);
-    const dn_status status =
-        dn_transform_pixels(&t, &(dn_request){0}, f->pixels, HEIGHT, WIDTH, &memory, x);
-    if (kept)
-        setenv("DN_ISA", kept, 1);
-    else
-        unsetenv("DN_ISA");
-    assert_true(parsed == DN_OK && status == DN_OK);
+    assert_int_equal(dn_transform_parse(&t, &counted, &f->info, "resize:5,center-crop:5", 1),
+                     DN_OK);
+    assert_int_equal(
+        dn_transform_pixels(&t, &(dn_request){0}, f->pixels, HEIGHT, WIDTH, &memory, x), DN_OK);
     assert_int_equal(sums, CHANNELS * (SIDE + SIDE)); /* columns, then rows */
-    free(kept);
     dn_transform_memory_free(&memory);
 }
 
-/* Crops of random size stay within the image, and are those of another seed or epoch otherwise. */
+/* Crops of random size stay within the image, and differ between epochs. */
 static void test_random_resized_crop(void **state)
 {
     const fixture *f = *state;
@@ -446,8 +438,7 @@ static void test_random_resized_crop(void **state)
     dn_transform_memory memory = {0};
     float first[3 * SIDE * SIDE], other[3 * SIDE * SIDE];
     int same = 0;
-    assert_int_equal(
-        dn_transform_parse(&t, pixel_kernels, &f->info, "random-resized-crop:5,hflip", 4), DN_OK);
+    parse(&t, &f->info, "random-resized-crop:5,hflip", 4);
     for (int i = 0; i < COUNT; i++) {
         const dn_request request = {.index = i, .epoch = 1, .position = i};
         const dn_request later = {.index = i, .epoch = 2, .position = i};
@@ -466,18 +457,20 @@ static void test_random_resized_crop(void **state)
     dn_transform_memory_free(&memory);
 }
 
-/* What a list of one step draws for image `i`, of 60 x 100 pixels. */
+/* drawn = what a list of one step draws for image `i` of 60 x 100 pixels. */
 static void draw(const fixture *f, const char *list, int64_t i, double drawn[DN_DRAWN])
 {
     dn_transform t;
-    assert_int_equal(dn_transform_parse(&t, pixel_kernels, &f->info, list, 4), DN_OK);
+    parse(&t, &f->info, list, 4);
     dn_draws draws = dn_draws_of(&t, &(dn_request){.position = i});
+    draws.height = 60;
+    draws.width = 100;
     memset(drawn, 0, DN_DRAWN * sizeof *drawn);
-    dn_op_row_get(t.step[0].row)->draw(&t.step[0], &draws, 60, 100, drawn);
+    t.step[0].row->draw(&t.step[0], &draws, drawn);
 }
 
-/* The numbers are distributed as torchvision's: ratios about 1 as often as their inverses, shifts
- * by the side that they are of, colours adjusted in each of 24 orders. */
+/* The draws are distributed as torchvision's: a ratio is as frequent as its inverse, shifts are
+ * relative to their side, and colours are adjusted in each of 24 orders. */
 static void test_distributions(void **state)
 {
     enum { DRAWS = 4000 };

@@ -1,4 +1,4 @@
-/* Lists of transform steps, and --normalize: what is taken and what is refused. */
+/* Lists of transform steps, and --normalize: valid and invalid texts. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "dn/kernels.h"
 #include "dn/rng.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 #include "unit.h"
 
 static const dn_pixel_kernels *pixel_kernels; /* the environment's */
@@ -77,7 +77,7 @@ static void test_lists(void **state)
         {"affine:0:scale=2-1", "scale: found '2-1'", 30, 40},
         {"gaussian-blur:4", "kernel_size: found '4', expected an odd number from 1 to 255", 30, 40},
         {"gaussian-blur:3:1e400", "sigma: found '1e400'", 30, 40},
-        {"random-erasing,hflip", "found hflip behind random-erasing", 30, 40},
+        {"random-erasing,hflip", "found hflip after random-erasing", 30, 40},
         {"hflip:p=0123456789012345678901234567890123456789012345678901234567890123",
          "expected at most 63 characters", 30, 40},
         {"hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,"
@@ -97,11 +97,11 @@ static void test_lists(void **state)
     }
 }
 
-/* What --help says of a step's parameters is so. */
+/* --help lists the parameters of each step with their defaults. */
 static void test_usage(void **state)
 {
-    const dn_op_row *row;
-    for (int i = 0; (row = dn_op_row_get(i)) != NULL; i++)
+    const dn_transform_row *row;
+    for (int i = 0; (row = dn_transform_row_get(i)) != NULL; i++)
         for (const dn_parameter *p = row->parameters; p->name; p++) {
             char expected[64];
             snprintf(expected, sizeof expected, ":%s=%s", p->name, p->initial ? p->initial : "");
@@ -110,8 +110,8 @@ static void test_usage(void **state)
         }
 }
 
-/* Lists made of words that lists consist of: each is taken or refused in one line, and what is
- * taken transforms an image to finite numbers, the same every time. */
+/* Random lists of words that occur in lists: each is accepted, or refused in one line. An accepted
+ * list transforms an image to finite numbers, the same each time. */
 static void test_made_up_lists(void **state)
 {
     enum { LISTS = 4000, MOST_WORDS = 10, LEAST_TAKEN = 100 };
@@ -125,7 +125,7 @@ static void test_made_up_lists(void **state)
     uint8_t pixels[CHANNELS * HEIGHT * WIDTH];
     dn_transform_memory memory = {0};
     int taken = 0, rows = 0;
-    while (dn_op_row_get(rows) != NULL)
+    while (dn_transform_row_get(rows) != NULL)
         rows++;
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)dn_random(3, DN_STREAM_SYNTHETIC, 0, i).word[0];
@@ -135,7 +135,7 @@ static void test_made_up_lists(void **state)
         for (int w = 0; w < count; w++) {
             const dn_random4 drawn = dn_random(1, DN_STREAM_SYNTHETIC, i, 1 + (uint64_t)w);
             const int is_name = w == 0 || list[strlen(list) - 1] == ',';
-            strcat(list, is_name ? dn_op_row_get((int)(drawn.word[1] % (uint32_t)rows))->name
+            strcat(list, is_name ? dn_transform_row_get((int)(drawn.word[1] % (uint32_t)rows))->name
                                  : words[drawn.word[0] % WORDS]);
         }
         dn_transform t;

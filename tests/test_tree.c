@@ -1,6 +1,6 @@
 /*
- * The summation tree: its shape, and that a rank's subtrees complete to the same bits as the
- * tree evaluated by its definition, for every number of ranks.
+ * The summation tree: its shape, and that a rank's subtrees have the same bits as the tree
+ * evaluated by its definition, for every number of ranks.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 enum { MAX_V = 40, COUNT = 37 };
 
-/* Values of mixed magnitude, so that another order of additions shows in the last bits. */
+/* Values of mixed magnitude, so that another order of additions changes the last bits. */
 static float mixed_value(int leaf, size_t i)
 {
     const uint32_t x = (uint32_t)(leaf * 7919 + (int)i + 1) * 2654435761u;
@@ -25,7 +25,7 @@ static void fill_leaf(float *x, int leaf)
         x[i] = mixed_value(leaf, i);
 }
 
-/* x rounded to bf16, in double: seven bits of mantissa behind the first, ties to even. */
+/* x rounded to bf16, computed in double: seven bits of mantissa after the first, ties to even. */
 static float rounded(float x)
 {
     int exponent;
@@ -33,7 +33,7 @@ static float rounded(float x)
     return (float)ldexp(nearbyint(mantissa * 256), exponent - 8);
 }
 
-/* Floats below `round` are kept in bf16. */
+/* Floats below `round` are rounded to bf16. */
 static float by_definition(int lo, int hi, size_t i, size_t round)
 {
     float sum = mixed_value(lo, i);
@@ -46,7 +46,7 @@ static float by_definition(int lo, int hi, size_t i, size_t round)
     return i < round ? rounded(sum) : sum;
 }
 
-/* Is [lo, hi) a node of the tree below [a, b)? */
+/* Whether [lo, hi) is a node of the tree below [a, b). */
 static int is_node(int a, int b, int lo, int hi)
 {
     if (a == lo && b == hi)
@@ -101,8 +101,8 @@ static void push_all(dn_tree *tree, float *leaf, int first, int last, size_t ran
         dn_tree_push(tree, begin, begin + range < COUNT ? begin + range : COUNT);
 }
 
-/* The leaves [first, last) of v: the subtrees left are nodes of the tree, tile the range, are as
- * large as they can be, and have the right sums. */
+/* Checks the subtrees of the leaves [first, last) of v: they are nodes of the tree, tile the range,
+ * are as large as possible, and have the right sums. */
 static void check_part(int v, int first, int last, size_t round)
 {
     dn_tree *tree = NULL;

@@ -16,7 +16,7 @@ sound() {
     "$@" >"$tmp/out" 2>&1 || fail "$name: found status $?, expected 0" "$tmp/out"
 }
 
-for name in test_loader test_encoded test_checkpoint; do
+for name in test_loader test_encoded test_saver; do
     sound "$name" limited "$build/tests/$name"
 done
 for name in test_comm test_allreduce; do

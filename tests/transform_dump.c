@@ -7,7 +7,7 @@
 
 #include "dn/file.h"
 #include "dn/kernels.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 static dn_status transform(const dn_transform *t, const dn_request *request, dn_canvas *c)
 {
@@ -15,7 +15,7 @@ static dn_status transform(const dn_transform *t, const dn_request *request, dn_
     for (int i = 0; i < t->steps; i++) {
         double drawn[DN_DRAWN];
         DN_TRY(dn_canvas_step(c, i, &draws, drawn));
-        printf("%s", dn_op_row_get(t->step[i].row)->name);
+        printf("%s", t->step[i].row->name);
         for (int d = 0; d < DN_DRAWN; d++)
             printf(" %.17g", drawn[d]);
         printf("\n");

@@ -1,6 +1,7 @@
 /* Folders and files of tests; see trial_files.h. */
 #include "trial_files.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,17 @@ void trial_flip(const char *path, long at)
     fseek(file, at, SEEK_SET);
     fputc(byte ^ 0x10, file);
     assert_int_equal(fclose(file), 0);
+}
+
+int trial_files_in(const char *folder)
+{
+    DIR *const directory = opendir(folder);
+    assert_non_null(directory);
+    int count = 0;
+    while (readdir(directory))
+        count++;
+    closedir(directory);
+    return count - 2; /* "." and ".." */
 }
 
 rlim_t trial_limit(rlim_t bytes)

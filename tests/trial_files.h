@@ -20,6 +20,9 @@ void trial_write(const char *path, const char *text);
 /* Inverts a bit of byte `at`. */
 void trial_flip(const char *path, long at);
 
+/* The number of entries of a folder. */
+int trial_files_in(const char *folder);
+
 /* Limits the size of files to `bytes`, like a full disk; returns the previous limit. */
 rlim_t trial_limit(rlim_t bytes);
 

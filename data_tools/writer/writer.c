@@ -166,7 +166,7 @@ dn_status dn_writer_plan(dn_writer *writer, const dn_data_info *info,
     int shards[DN_SPLITS];
     for (int s = 0; s < DN_SPLITS; s++)
         shards[s] = (int)((asked * count[s] + images - 1) / images);
-    DN_TRY(dn_manifest_create(&writer->manifest, info, shards));
+    DN_TRY(dn_manifest_create(&writer->manifest, info, shards, 0));
     dn_manifest *const m = writer->manifest;
     m->class_names = class_names;
     m->zstd_level = writer->options->zstd_level;

@@ -87,9 +87,11 @@ double dn_saver_longest(const dn_saver *saver);
 /* Forks a child (dn_child_detach) that saves the current vectors and `state`, for a process that
  * may be killed at any moment. Does nothing if that step is already on disk, written by this saver
  * or as state->path. The child reports on standard error what it saved, or why it could not; it
- * neither replaces nor deletes a newer file. `is_swapped`: the net holds the averaged weights and
- * the optimizer the net's own; the child swaps them back. Waits while a thread builds a file. May
- * be called from another thread than the saver's; nobody may change the vectors meanwhile. */
+ * neither replaces nor deletes a newer file. After a failed write of DN_CHECKPOINT_BEST that was
+ * not repeated yet, the saved state names no best epoch. `is_swapped`: the net holds the averaged
+ * weights and the optimizer the net's own; the child swaps them back. Waits while a thread builds a
+ * file. May be called from another thread than the saver's; nobody may change the vectors
+ * meanwhile. */
 void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
 
 /* Waits, warns of a failure that was neither returned nor warned of, frees the saver and sets

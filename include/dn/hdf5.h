@@ -36,11 +36,11 @@ hid_t dn_hdf5_open(const char *path);
 /* Opens bytes(size) as a file, without a copy: they must outlive it and do not change. */
 hid_t dn_hdf5_open_bytes(uint8_t *bytes, size_t size);
 
-/* Read an attribute of `count` elements, of one element, or of a text with its closing zero in at
+/* Read an attribute of `count` elements, of an integer, or of a text with its closing zero in at
  * most `size` bytes; the stored type must match. Errors: DN_ECORRUPT (names file and attribute). */
-dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t type,
-                           int64_t count, void *values);
-dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value);
+dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
+                      void *values);
+dn_status dn_hdf5_get_integer(hid_t file, const char *path, const char *name, int64_t *value);
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size);
 
 /* Opens a data set, which the caller closes, also on failure. Errors: DN_ENOENT (missing),

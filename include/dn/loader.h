@@ -38,15 +38,13 @@ typedef struct dn_loader_settings {
     int64_t begin, end; /* reads batches [begin, end) ahead, and earlier ones on request */
     int shuffle;        /* 1: epochs in dn_random_order's order; 0: in stored order */
     int64_t window;     /* of dn_random_order; 0: the whole split */
-    dn_transform transform;
-    /* With crop_count > 1, each batch is read crop_count times in a row: batch n has the images of
-     * batch n / crop_count, transformed by crops[n % crop_count], whose outputs have the shape of
-     * `transform`'s. */
-    const dn_transform *crops; /* (crop_count), not owned */
-    int crop_count;
-    uint64_t seed; /* of the order */
-    int depth;     /* batches in the ring */
-    int threads;   /* I/O threads */
+    /* Each batch is read `crops` times in a row: batch n has the images of batch n / crops of the
+     * sequence, transformed by transforms[n % crops]. Their outputs have one shape. */
+    const dn_transform *transforms; /* (crops), not owned */
+    int crops;                      /* >= 1 */
+    uint64_t seed;                  /* of the order */
+    int depth;                      /* batches in the ring */
+    int threads;                    /* I/O threads */
 } dn_loader_settings;
 
 typedef struct dn_loader dn_loader;

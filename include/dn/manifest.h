@@ -51,10 +51,11 @@ typedef struct dn_manifest {
     dn_manifest_shard shard[]; /* (shards): by split, in the order of dn_split_id */
 } dn_manifest;
 
-/* Creates a manifest with room for `shards` of each split, their split and index set. The caller
- * frees it; class names that the caller sets remain the caller's. Errors: DN_ENOMEM. */
+/* Creates a manifest with room for `shards` of each split, their split and index set, and after
+ * them for `more` bytes. The caller frees it; class names that the caller sets remain the caller's.
+ * Errors: DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
-                             const int shards[DN_SPLITS]);
+                             const int shards[DN_SPLITS], size_t more);
 
 /* Takes the place of dataset.json while records are being made, and after that was interrupted. */
 #define DN_JOURNAL_NAME "making.journal"

@@ -101,8 +101,8 @@ typedef struct dn_shard_place {
     int64_t number;         /* index of the image in the shard */
     int64_t address, bytes; /* in the file: of the encoded image or pixel chunk */
     int64_t first, count;   /* images of the chunk; an encoded image alone */
-    uint64_t hash;          /* of an encoded image: XXH3-64 of its bytes; likewise: */
-    int32_t width, height;
+    uint64_t hash;          /* of an encoded image: XXH3-64 of its bytes */
+    int32_t width, height;  /* of an encoded image */
 } dn_shard_place;
 
 /* *place = the location of image `index` of the split, whose shard must have an index. */

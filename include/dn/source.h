@@ -2,9 +2,8 @@
  * A readable split: what it holds, and how one of its images becomes the net's input
  * (dn/transform.h).
  *
- * Reading is pure: the result is a function of the request and the transform, whoever asks, when,
- * and how often. So batches are the same on any rank or thread, and after a resumption. Not
- * collective.
+ * Reading is pure: the result is a function of the request and the transform alone. So batches are
+ * the same on any rank or thread, and after a resumption. Not collective.
  */
 #ifndef DN_SOURCE_H
 #define DN_SOURCE_H

@@ -20,12 +20,12 @@ typedef struct dn_request {
     int64_t epoch, position;
 } dn_request;
 
-enum { DN_TRANSFORM_STEPS = 16, DN_OP_PARAMETERS = 6, DN_OP_VALUES = 4 };
+enum { DN_TRANSFORM_STEPS = 16, DN_STEP_PARAMETERS = 6, DN_STEP_VALUES = 4 };
 
 typedef struct dn_transform_step {
-    int row;        /* index in the table of steps */
-    unsigned given; /* bit i: parameter i is given */
-    double value[DN_OP_PARAMETERS][DN_OP_VALUES];
+    const struct dn_transform_row *row; /* of the table of steps */
+    unsigned given;                     /* bit i: parameter i is given */
+    double value[DN_STEP_PARAMETERS][DN_STEP_VALUES];
 } dn_transform_step;
 
 typedef struct dn_transform {

@@ -49,19 +49,19 @@ typedef struct dn_weights_about {
  * DN_EIO, DN_ENOMEM. */
 dn_status dn_safetensors_save(const char *path, const dn_net *net, const dn_weights_about *about);
 
-/* What a safetensors file says besides its tensors. */
-typedef struct dn_weights_told {
+/* Metadata of a safetensors file. */
+typedef struct dn_weights_metadata {
     int channels, classes; /* from the shapes of the first and last layer; 0: not a DenseNet */
     /* What dn_safetensors_save wrote; empty, 0 and NULL for files of other programs: */
     char model[160], eval_transform[512], weights[16];
     int size; /* side of the net's input; 0 if that is not square */
     int64_t step;
     dn_manifest *data; /* without files; the caller frees it */
-} dn_weights_told;
+} dn_weights_metadata;
 
-/* Reads what the file says; the values are only claims, and `model` may name no known model.
- * Errors: as dn_safetensors_load. */
-dn_status dn_safetensors_tell(const char *path, dn_weights_told *told);
+/* Reads the metadata; the values are only claims, and `model` may name no known model. Errors: as
+ * dn_safetensors_load. */
+dn_status dn_safetensors_metadata(const char *path, dn_weights_metadata *metadata);
 
 /* Versions of the ONNX operator set that can be written. */
 enum { DN_ONNX_OPSET_LEAST = 13, DN_ONNX_OPSET_MOST = 17 };

@@ -58,7 +58,8 @@ static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
                                                   .end = INT64_MAX,
                                                   .shuffle = 1,
                                                   .window = window,
-                                                  .transform = r->transform,
+                                                  .transforms = &r->transform,
+                                                  .crops = 1,
                                                   .seed = SEED,
                                                   .depth = DN_READ_AHEAD,
                                                   .threads = comm->place->threads});

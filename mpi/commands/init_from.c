@@ -61,8 +61,8 @@ done:
 
 static dn_status copy_safetensors(dn_net *net, const char *path, origin *from)
 {
-    dn_weights_told told;
-    DN_TRY(dn_safetensors_tell(path, &told));
+    dn_weights_metadata told;
+    DN_TRY(dn_safetensors_metadata(path, &told));
     from->learnt = told.data;
     from->is_average = strcmp(told.weights, "average") == 0;
     return dn_safetensors_load(net, path, &from->classes);
@@ -144,7 +144,7 @@ static dn_status told_model(const dn_options *options, char told[sizeof options-
     int is_hdf5;
     dn_options own;
     dn_trained from;
-    dn_weights_told tensors;
+    dn_weights_metadata tensors;
     DN_TRY(start_kind(options->init_from, &is_hdf5));
     if (is_hdf5) {
         const dn_status status = open_start(&from, options, &own);
@@ -152,7 +152,7 @@ static dn_status told_model(const dn_options *options, char told[sizeof options-
         dn_trained_close(&from);
         return status;
     }
-    DN_TRY(dn_safetensors_tell(options->init_from, &tensors));
+    DN_TRY(dn_safetensors_metadata(options->init_from, &tensors));
     free(tensors.data);
     strcpy(told, tensors.model);
     return DN_OK;

@@ -59,7 +59,7 @@ static dn_status choose_told(const dn_trained *t, dn_options *o)
 /* Takes options that were not given from the file's metadata. */
 static dn_status open_safetensors(dn_trained *t, dn_options *o)
 {
-    DN_TRY(dn_safetensors_tell(o->checkpoint, &t->told));
+    DN_TRY(dn_safetensors_metadata(o->checkpoint, &t->told));
     DN_CHECK(t->told.model[0] || dn_options_given(o, "model"), DN_EINVAL,
              "%s: found safetensors that do not tell their model, expected --model NAME",
              o->checkpoint);

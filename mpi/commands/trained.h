@@ -10,7 +10,7 @@
 
 typedef struct dn_trained {
     dn_checkpoint_file *file; /* NULL for a safetensors file */
-    dn_weights_told told;     /* metadata of a safetensors file */
+    dn_weights_metadata told; /* metadata of a safetensors file */
     dn_checkpoint state;
     dn_manifest *data; /* the training data set, or that of --data; see dn_trained_data */
 } dn_trained;

@@ -53,7 +53,8 @@ static dn_status open_batches(const dn_run *r, measuring *m)
                                                               .begin = (int64_t)m->first * own,
                                                               .end = (int64_t)m->last * own,
                                                               .shuffle = 1,
-                                                              .transform = r->transform,
+                                                              .transforms = &r->transform,
+                                                              .crops = 1,
                                                               .seed = r->step.settings.seed,
                                                               .depth = DN_READ_AHEAD,
                                                               .threads = r->train.io_threads});

@@ -49,9 +49,8 @@ dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source 
         .sequence = {.end = 1, .virtual_ranks = 1, .batch = view.batch, .steps = own.count},
         .begin = begin,
         .end = end,
-        .transform = transforms[0],
-        .crops = transforms,
-        .crop_count = crops,
+        .transforms = transforms,
+        .crops = crops,
         .depth = DN_READ_AHEAD,
         .threads = io_threads};
     dn_loader *loader;

@@ -29,7 +29,8 @@ static dn_status open_loader(dn_run *r)
                                                   .end = r->last * own,
                                                   .shuffle = 1,
                                                   .window = r->window,
-                                                  .transform = r->transform,
+                                                  .transforms = &r->transform,
+                                                  .crops = 1,
                                                   .seed = r->step.settings.seed,
                                                   .depth = DN_READ_AHEAD * r->step.team.count,
                                                   .threads = r->train.io_threads});

@@ -69,10 +69,9 @@ static void open_batch(dn_loader *l, int64_t n)
     const dn_sequence *const q = &s->sequence;
     const int own = q->end - q->first;
     struct slot *const slot = l->open = &l->slot[n % s->depth];
-    const int crops = s->crop_count > 1 ? s->crop_count : 1;
-    const int64_t images = n / crops; /* the batch without crops */
+    const int64_t images = n / s->crops; /* the batch of the sequence */
     slot->batch = n;
-    slot->transform = crops > 1 ? &s->crops[n % crops] : &s->transform;
+    slot->transform = &s->transforms[n % s->crops];
     slot->epoch = images / own / q->steps;
     slot->position = dn_sequence_position(q, images / own, q->first + (int)(images % own));
     const int64_t left = s->source->count - slot->position;
@@ -257,7 +256,7 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
     dn_status status;
     dn_loader *const l = *loader = calloc(1, sizeof *l);
     DN_CHECK(l, DN_ENOMEM, "out of memory for the data loader");
-    const dn_transform *const t = &s->transform;
+    const dn_transform *const t = s->transforms;
     *l = (dn_loader){.settings = *s,
                      .image_floats = (size_t)t->channels * (size_t)t->height * (size_t)t->width,
                      .ordered = -1};

@@ -21,8 +21,8 @@ const char *dn_split_name(dn_split_id split)
     return names[split];
 }
 
-dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_data_info *info,
-                               const int shards[DN_SPLITS], size_t more)
+dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
+                             const int shards[DN_SPLITS], size_t more)
 {
     size_t count = 0;
     for (int s = 0; s < DN_SPLITS; s++)
@@ -39,12 +39,6 @@ dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_data_info *info,
             *next++ = (dn_manifest_shard){.split = (dn_split_id)s, .index = i};
     }
     return DN_OK;
-}
-
-dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
-                             const int shards[DN_SPLITS])
-{
-    return dn_manifest_allocate(manifest, info, shards, 0);
 }
 
 int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
@@ -89,7 +83,7 @@ static int find_below(const char *folder, char path[PATH_MAX])
 }
 
 /* Adds to `status`, the failure to read a missing manifest, what the folder may be instead. */
-static dn_status tell_missing(dn_status status, const char *folder)
+static dn_status explain_missing(dn_status status, const char *folder)
 {
     char below[PATH_MAX], parent[PATH_MAX];
     if (!dn_is_folder(folder)) {
@@ -121,7 +115,7 @@ dn_status dn_manifest_read(uint8_t **text, size_t *size, const char *folder)
     *text = NULL;
     DN_TRY(dn_join_path(path, folder, file_name));
     const dn_status status = dn_file_load_most(path, DN_MANIFEST_BYTES, text, size);
-    return status == DN_ENOENT ? tell_missing(status, folder) : status;
+    return status == DN_ENOENT ? explain_missing(status, folder) : status;
 }
 
 dn_status dn_manifest_load(dn_manifest **manifest, const char *folder)
@@ -209,14 +203,12 @@ dn_status dn_manifest_check(const char *path, const dn_manifest_file *expected)
 {
     int file;
     int64_t bytes;
-    uint64_t hash = 0;
+    uint64_t hash;
+    DN_TRY(dn_manifest_check_size(path, expected));
     DN_TRY(dn_file_open(path, &file, &bytes));
-    const int is_as_long = bytes == expected->bytes;
-    const dn_status status = is_as_long ? dn_file_hash(file, path, bytes, &hash) : DN_OK;
+    const dn_status status = dn_file_hash(file, path, expected->bytes, &hash);
     close(file);
     DN_TRY(status);
-    DN_CHECK(is_as_long, DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64 " (damaged)",
-             path, bytes, expected->bytes);
     DN_CHECK(hash == expected->hash, DN_ECORRUPT,
              "%s: found bytes of checksum %016" PRIx64 ", expected %016" PRIx64 " (damaged)", path,
              hash, expected->hash);

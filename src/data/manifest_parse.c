@@ -151,8 +151,8 @@ static dn_status check_seal(const char *text, size_t size)
     snprintf(seal, sizeof seal, DN_MANIFEST_SEAL, hash);
     DN_CHECK(content > 0 && memcmp(text + content, seal, DN_MANIFEST_SEAL_BYTES) == 0, DN_ECORRUPT,
              "found bytes of checksum %016" PRIx64
-             ", expected those that its last line vouches for; make it again, create_records "
-             "alone may write it",
+             ", expected the checksum in its last line; make the records again, since only "
+             "create_records may write it",
              hash);
     return DN_OK;
 }
@@ -240,8 +240,8 @@ static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
 {
     size_t bytes;
     DN_TRY(check_names(names, info->classes, &bytes));
-    DN_TRY(dn_manifest_allocate(manifest, info, shards,
-                                (size_t)info->classes * sizeof(char *) + bytes));
+    DN_TRY(
+        dn_manifest_create(manifest, info, shards, (size_t)info->classes * sizeof(char *) + bytes));
     const char **const list = (const char **)&(*manifest)->shard[(*manifest)->shards];
     char *text = (char *)(list + info->classes);
     for (int i = 0; i < info->classes; i++) {

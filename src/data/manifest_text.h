@@ -13,9 +13,4 @@
 
 enum { DN_MANIFEST_VERSION = 4, DN_MANIFEST_SEAL_BYTES = 31 };
 
-/* Creates a manifest with room for the shards of each split and, after them, `more` bytes. The
- * caller frees it. Errors: DN_ENOMEM. */
-dn_status dn_manifest_allocate(dn_manifest **manifest, const dn_data_info *info,
-                               const int shards[DN_SPLITS], size_t more);
-
 #endif

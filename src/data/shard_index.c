@@ -53,7 +53,7 @@ static dn_status check_text(hid_t file, const char *path, const char *name, cons
 static dn_status check_integer(hid_t file, const char *path, const char *name, int64_t expected)
 {
     int64_t integer;
-    DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, &integer));
+    DN_TRY(dn_hdf5_get_integer(file, path, name, &integer));
     DN_CHECK(integer == expected, DN_ECORRUPT,
              "%s: found %s %" PRId64 ", expected %" PRId64 " as dataset.json says", path, name,
              integer, expected);
@@ -64,7 +64,7 @@ static dn_status check_channels(hid_t file, const char *path, const char *name,
                                 const double *expected, int channels)
 {
     double found[DN_MAX_IMAGE_CHANNELS];
-    DN_TRY(dn_hdf5_get_list(file, path, name, H5T_NATIVE_DOUBLE, channels, found));
+    DN_TRY(dn_hdf5_get(file, path, name, H5T_NATIVE_DOUBLE, channels, found));
     for (int c = 0; c < channels; c++)
         DN_CHECK(found[c] == expected[c], DN_ECORRUPT,
                  "%s: channel %d: found %s %.17g, expected %.17g as dataset.json says", path, c,

@@ -12,8 +12,8 @@
 struct chunk {
     int64_t address, bytes; /* in the file */
     int64_t compressed;     /* of a chunk */
-    uint64_t hash;          /* of an encoded image; likewise: */
-    int32_t width, height;
+    uint64_t hash;          /* of an encoded image */
+    int32_t width, height;  /* of an encoded image */
 };
 
 struct dn_shards {

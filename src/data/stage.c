@@ -75,8 +75,8 @@ static int open_locked(const char *path, int kind)
     }
 }
 
-/* Leftovers stop no run. */
-static void tell(dn_status status)
+/* Warns, because leftovers do not stop a run. */
+static void warn_of_failure(dn_status status)
 {
     if (status != DN_OK && status != DN_ENOENT)
         dn_warn_here("--stage: %s", dn_message());
@@ -104,7 +104,7 @@ static void remove_copies(const char *folder)
 {
     char path[PATH_MAX];
     copies c = {.folder = folder};
-    tell(dn_folder_walk(folder, remove_copy, &c));
+    warn_of_failure(dn_folder_walk(folder, remove_copy, &c));
     if (c.error)
         dn_warn_here("--stage: %s: cannot remove the copies: %s", folder, strerror(c.error));
     if (dn_join_path(path, folder, LOCK_NAME) == DN_OK)
@@ -138,7 +138,7 @@ static void remove_leftovers(dn_shards *shards)
     char stage[PATH_MAX];
     strcpy(stage, shards->stage);
     *strrchr(stage, '/') = '\0';
-    tell(dn_folder_walk(stage, remove_unused, shards->stage));
+    warn_of_failure(dn_folder_walk(stage, remove_unused, shards->stage));
 }
 
 /* ---- copying ---- */
@@ -166,18 +166,15 @@ static dn_status pass_bytes(dn_stage *s, const dn_manifest_file *shard, int from
     return DN_OK;
 }
 
-/* Opens the file, checks its size, and passes its bytes. */
+/* Checks the file's size, and passes its bytes. */
 static dn_status pass_file(dn_stage *s, const dn_manifest_file *shard, const char *from_path,
                            int to, const char *to_path)
 {
     int from;
     int64_t bytes;
+    DN_TRY(dn_manifest_check_size(from_path, shard));
     DN_TRY(dn_file_open(from_path, &from, &bytes));
-    const dn_status status =
-        bytes == shard->bytes
-            ? pass_bytes(s, shard, from, from_path, to, to_path)
-            : dn_fail(DN_ECORRUPT, "%s: found %" PRId64 " bytes, expected %" PRId64, from_path,
-                      bytes, shard->bytes);
+    const dn_status status = pass_bytes(s, shard, from, from_path, to, to_path);
     close(from);
     return status;
 }

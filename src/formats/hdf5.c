@@ -125,8 +125,8 @@ static int is_stored_as(hid_t stored, hid_t type)
                     : H5Tget_size(stored) == H5Tget_size(type));
 }
 
-dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t type,
-                           int64_t count, void *values)
+dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, int64_t count,
+                      void *values)
 {
     const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
     const hid_t space = H5Aget_space(attribute), stored = H5Aget_type(attribute);
@@ -139,15 +139,15 @@ dn_status dn_hdf5_get_list(hid_t file, const char *path, const char *name, hid_t
     return DN_OK;
 }
 
-dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, void *value)
+dn_status dn_hdf5_get_integer(hid_t file, const char *path, const char *name, int64_t *value)
 {
-    return dn_hdf5_get_list(file, path, name, type, 1, value);
+    return dn_hdf5_get(file, path, name, H5T_NATIVE_INT64, 1, value);
 }
 
 dn_status dn_hdf5_get_text(hid_t file, const char *path, const char *name, char *text, size_t size)
 {
     const hid_t type = dn_hdf5_text_type(size);
-    const dn_status status = dn_hdf5_get(file, path, name, type, text);
+    const dn_status status = dn_hdf5_get(file, path, name, type, 1, text);
     H5Tclose(type);
     text[size - 1] = '\0';
     return status;

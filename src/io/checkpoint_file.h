@@ -64,10 +64,4 @@ void dn_checkpoint_prune(const char *folder, const char *suffix, int64_t limit, 
 /* Returns 1 if all of x(count) is finite. */
 int dn_are_finite(const float *x, size_t count);
 
-/* Checks that the vectors of net and optimizer that a file of that step is to hold are finite.
- * Errors: DN_EDIVERGED (names the first tensor that is not). */
-dn_status dn_checkpoint_check_finite(const dn_net *net, const dn_optimizer_state *state,
-                                     int64_t step, const float *parameters, const float *running,
-                                     const float *vectors);
-
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "checkpoint_file.h"
+#include "checkpoint_saver.h"
 
 int dn_are_finite(const float *x, size_t count)
 {
@@ -29,19 +30,19 @@ static dn_status check_group(const dn_view *net, int64_t step, const char *group
     return DN_OK;
 }
 
-dn_status dn_checkpoint_check_finite(const dn_net *net, const dn_optimizer_state *state,
-                                     int64_t step, const float *parameters, const float *running,
-                                     const float *vectors)
+dn_status dn_saver_check_finite(const dn_saver *s)
 {
-    const dn_view view = dn_net_view(net);
-    const char *const *states = state->optimizer->states;
+    const dn_view net = dn_net_view(s->net);
+    const char *const *states = s->optimizer->optimizer->states;
+    const int64_t step = s->state.step;
+    const float *vectors = s->vectors;
     char group[64];
-    DN_TRY(check_group(&view, step, "model", parameters, running));
-    for (int i = 0; states[i]; i++, vectors += view.parameter_count) {
+    DN_TRY(check_group(&net, step, "model", s->parameters, s->running));
+    for (int i = 0; states[i]; i++, vectors += net.parameter_count) {
         snprintf(group, sizeof group, "optimizer/%s", states[i]);
-        DN_TRY(check_group(&view, step, group, vectors, NULL));
+        DN_TRY(check_group(&net, step, group, vectors, NULL));
     }
-    if (state->average == NULL)
+    if (s->optimizer->average == NULL)
         return DN_OK;
-    return check_group(&view, step, DN_AVERAGE_GROUP, vectors, vectors + view.parameter_count);
+    return check_group(&net, step, DN_AVERAGE_GROUP, vectors, vectors + net.parameter_count);
 }

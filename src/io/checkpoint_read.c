@@ -100,7 +100,7 @@ static dn_status check_tensor(const dn_checkpoint_file *f, hid_t file, const cha
     return DN_OK;
 }
 
-/* A batch norm's number of batches, beside its running variance, must equal the step. */
+/* A batch norm's number of batches must equal the step; running_var becomes its name. */
 static dn_status check_batches_tracked(const dn_checkpoint_file *f, hid_t file, char *running_var)
 {
     int64_t found;

@@ -45,8 +45,11 @@ static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, int
     char line[PATH_MAX + 256];
     const dn_view net = dn_net_view(s->net);
     dn_optimizer_state optimizer = *s->optimizer;
+    const int is_best_missing = s->report != DN_NO_FAILURE && s->state.is_best;
     alarm(CHILD_SECONDS);
     s->state = *state;
+    if (is_best_missing) /* its write failed, and is not repeated here: a later epoch is the best */
+        s->state.monitor.best_epoch = 0;
     if (is_swapped)
         dn_optimizer_swap_average(&optimizer, &net, 1);
     const dn_status status = write_rescued(s, path);

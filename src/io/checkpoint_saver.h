@@ -10,8 +10,8 @@
 /* Suffix of a child's file until it is complete: the parent may be writing the same step. */
 #define DN_RESCUED ".rescued"
 
-/* Whether a write's failure was reported. */
-typedef enum dn_told { DN_NO_FAILURE, DN_UNTOLD, DN_WARNED_OF } dn_told;
+/* Whether the last write failed, and whether that was reported. */
+enum { DN_NO_FAILURE, DN_UNREPORTED, DN_WARNED_OF };
 
 struct dn_saver {
     const dn_net *net;
@@ -23,7 +23,7 @@ struct dn_saver {
     int is_writing;          /* the thread has to be joined */
     double seconds, longest; /* of the last write; the longest of those joined */
     dn_failure failure;      /* of the last write, until it is returned */
-    _Atomic dn_told told;    /* of `failure`: final once the thread has ended, or is about to */
+    _Atomic int report;      /* of `failure`: final once the thread has ended, or is about to */
     _Atomic int64_t written; /* step of the last file on disk, -1: none yet */
     pthread_mutex_t library; /* HDF5's lock: no child is forked while a thread holds it */
     const float *parameters, *running, *vectors; /* what is written: in `copy`, except in a child */
@@ -37,7 +37,8 @@ dn_status dn_saver_build(const dn_saver *saver, char **bytes, size_t *count);
 /* dn_file_write_as for a checkpoint. Errors: also DN_EIO if `path` is no regular file. */
 dn_status dn_saver_write(const char *path, const char *suffix, const void *bytes, size_t count);
 
-/* dn_checkpoint_check_finite for what is written. */
+/* Checks that what is written is finite. Errors: DN_EDIVERGED (names the first tensor that is not).
+ */
 dn_status dn_saver_check_finite(const dn_saver *saver);
 
 #endif

@@ -101,7 +101,7 @@ static dn_status read_field(hid_t file, const char *path, const field *d, void *
     case LONG_TEXT:
         return read_long_text(file, path, d, value);
     case INTEGER:
-        return dn_hdf5_get(file, path, d->name, H5T_NATIVE_INT64, value);
+        return dn_hdf5_get_integer(file, path, d->name, value);
     case DOUBLES:
         break;
     }
@@ -116,7 +116,7 @@ dn_status dn_checkpoint_read_state(dn_checkpoint_file *f, hid_t file)
     DN_TRY(dn_hdf5_get_text(file, f->path, "format", format, sizeof format));
     DN_CHECK(strcmp(format, DN_CHECKPOINT_FORMAT) == 0, DN_ECORRUPT,
              "%s: found format \"%s\", expected \"%s\"", f->path, format, DN_CHECKPOINT_FORMAT);
-    DN_TRY(dn_hdf5_get(file, f->path, "format_version", H5T_NATIVE_INT64, &version));
+    DN_TRY(dn_hdf5_get_integer(file, f->path, "format_version", &version));
     DN_CHECK(version == DN_CHECKPOINT_VERSION, DN_ECORRUPT,
              "%s: found format version %" PRId64 ", expected %d: made by another dn_dist", f->path,
              version, DN_CHECKPOINT_VERSION);

@@ -195,12 +195,6 @@ static int is_copy_finite(const dn_saver *s, size_t count)
     return !bad;
 }
 
-dn_status dn_saver_check_finite(const dn_saver *s)
-{
-    return dn_checkpoint_check_finite(s->net, s->optimizer, s->state.step, s->parameters,
-                                      s->running, s->vectors);
-}
-
 static void join(dn_saver *s)
 {
     if (s->is_writing)
@@ -214,7 +208,7 @@ static void *save_copy(void *user)
     dn_saver *s = user;
     const double start = omp_get_wtime();
     dn_failure_keep(&s->failure, write_checkpoint(s));
-    s->told = s->failure.status == DN_OK ? DN_NO_FAILURE : DN_UNTOLD;
+    s->report = s->failure.status == DN_OK ? DN_NO_FAILURE : DN_UNREPORTED;
     s->seconds = omp_get_wtime() - start;
     return NULL;
 }
@@ -248,10 +242,10 @@ dn_status dn_saver_start(dn_saver *s, const dn_checkpoint *state)
 
 void dn_saver_warn(dn_saver *s)
 {
-    if (s == NULL || s->told != DN_UNTOLD)
+    if (s == NULL || s->report != DN_UNREPORTED)
         return;
     dn_warn("%s; training continues and will try the next checkpoint", s->failure.message);
-    s->told = DN_WARNED_OF;
+    s->report = DN_WARNED_OF;
 }
 
 dn_status dn_saver_wait(dn_saver *s)
@@ -261,7 +255,7 @@ dn_status dn_saver_wait(dn_saver *s)
     join(s);
     const dn_status status = dn_failure_report(&s->failure);
     s->failure.status = DN_OK;
-    s->told = DN_NO_FAILURE;
+    s->report = DN_NO_FAILURE;
     return status;
 }
 
@@ -275,7 +269,7 @@ void dn_saver_destroy(dn_saver **saver)
     dn_saver *const s = *saver;
     if (s != NULL) {
         join(s);
-        if (s->told == DN_UNTOLD) /* dn_message stays: it is the run's failure */
+        if (s->report == DN_UNREPORTED) /* dn_message stays: it is the run's failure */
             dn_warn("%s", s->failure.message);
         pthread_mutex_destroy(&s->library);
     }

@@ -195,7 +195,7 @@ static int is_copy(const dn_claim *claim, const char *path)
 dn_status dn_claim_keep(dn_claim *claim)
 {
     char path[PATH_MAX];
-    dn_claim anew = {.folder = ""};
+    dn_claim renewed = {.folder = ""};
     DN_TRY(dn_join_path(path, claim->folder, DN_LOCK_NAME));
     if (dn_file_is_at(claim->file, path) || (errno && errno != ENOENT))
         return DN_OK; /* if it cannot be seen, writing there will report why */
@@ -204,13 +204,15 @@ dn_status dn_claim_keep(dn_claim *claim)
              "%s: found another run's lock, expected this run's: the folder was deleted or moved "
              "away, and that run began in its place; nothing more is saved there",
              claim->folder);
-    DN_TRY(dn_claim_take(&anew, claim->folder));
+    DN_TRY(dn_claim_take(&renewed, claim->folder));
     close(claim->file);
-    claim->file = anew.file;
-    claim->token = anew.token;
-    dn_warn("%s: found %s, and what the run saves from now on is there", claim->folder,
-            is_gone ? "it without this run's lock, deleted or moved away; it is made anew"
-                    : "a copy of it in its place; that is taken");
+    claim->file = renewed.file;
+    claim->token = renewed.token;
+    dn_warn(is_gone
+                ? "%s: the folder or its lock was deleted or moved away; the run recreates it and "
+                  "saves there from now on"
+                : "%s: found a copy of the folder in its place; the run saves there from now on",
+            claim->folder);
     return DN_OK;
 }
 

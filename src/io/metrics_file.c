@@ -161,8 +161,8 @@ static char *object_line(const char *kind, int64_t epoch, int64_t step, json_t *
     return line;
 }
 
-/* After a failure the next object goes to another file: TensorBoard reads none beyond a torn event.
- */
+/* After a failure the next object goes to another file: TensorBoard does not read past a torn
+ * event. */
 static dn_status add_events(dn_metrics_file *f, const char *kind, int64_t step, json_t *values)
 {
     if (!f->has_events || !json_object_get(values, "lr"))

@@ -1,4 +1,4 @@
-/* Moves aside what an earlier run left, and finds runs; see include/dn/run_folder.h. */
+/* Moves aside the files of an earlier run, and finds runs; see include/dn/run_folder.h. */
 #include "dn/run_folder.h"
 
 #include <dirent.h>
@@ -96,7 +96,7 @@ static dn_status move_best(moving *m, int64_t step)
     return is_later ? move_aside(m, DN_CHECKPOINT_BEST) : DN_OK;
 }
 
-/* Moves what a run that starts anew would append to. */
+/* Moves the files to which a new run would append. */
 static dn_status move_records(moving *m)
 {
     char path[PATH_MAX];

@@ -120,7 +120,7 @@ static dn_status parse_entry(entry *e, const json_t *value, int64_t most)
                  get_size(json_array_get(offsets, 1), &e->end) && e->begin <= e->end &&
                  e->end <= most,
              DN_ECORRUPT,
-             "%s: expected data_offsets in order, within the %" PRId64 " bytes behind the header",
+             "%s: expected data_offsets in order, within the %" PRId64 " bytes after the header",
              e->name, most);
     DN_CHECK((e->end - e->begin) / e->dtype->bytes == e->count &&
                  (e->end - e->begin) % e->dtype->bytes == 0,
@@ -149,7 +149,7 @@ static dn_status check_places(entry *list, int count, int64_t bytes)
         end = list[i].end;
     }
     DN_CHECK(end == bytes, DN_ECORRUPT,
-             "found %" PRId64 " bytes behind the header, expected the tensors' %" PRId64, bytes,
+             "found %" PRId64 " bytes after the header, expected the tensors' %" PRId64, bytes,
              end);
     return DN_OK;
 }

@@ -5,58 +5,44 @@
  * data augmentation with a reduced search space") applies several of a given magnitude, from
  * narrower ranges.
  */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <math.h>
 #include <string.h>
 
-/* How warps sample. */
-typedef struct sampling {
-    int is_bilinear, fill;
-} sampling;
-
 /* ---- operations; magnitudes as torchvision passes them ---- */
 
-static dn_status warp(const sampling *s, const dn_affine *affine, dn_canvas *c)
-{
-    dn_warp place = {.is_bilinear = s->is_bilinear, .fill = s->fill};
-    dn_affine_warp(affine, &place);
-    return dn_canvas_warp(c, &place);
-}
-
 /* x is taken from x + across y, y from y + down x, relative to the upper left corner. */
-static dn_status shear(const sampling *s, double across, double down, dn_canvas *c)
+static dn_status shear(dn_sampling s, double across, double down, dn_canvas *c)
 {
     const double right = c->view.width / 2.0, bottom = c->view.height / 2.0;
-    const dn_warp place = {.m = {1, across, across * bottom, down, 1, down * right},
-                           .is_bilinear = s->is_bilinear,
-                           .fill = s->fill};
-    return dn_canvas_warp(c, &place);
+    const dn_warp warp = {.m = {1, across, across * bottom, down, 1, down * right}, .sampling = s};
+    return dn_canvas_warp(c, &warp);
 }
 
-static dn_status shear_x(const sampling *s, double magnitude, dn_canvas *c)
+static dn_status shear_x(dn_sampling s, double magnitude, dn_canvas *c)
 {
     return shear(s, magnitude, 0, c);
 }
 
-static dn_status shear_y(const sampling *s, double magnitude, dn_canvas *c)
+static dn_status shear_y(dn_sampling s, double magnitude, dn_canvas *c)
 {
     return shear(s, 0, magnitude, c);
 }
 
-static dn_status translate_x(const sampling *s, double magnitude, dn_canvas *c)
+static dn_status translate_x(dn_sampling s, double magnitude, dn_canvas *c)
 {
-    return warp(s, &(dn_affine){.scale = 1, .shift = {trunc(magnitude), 0}}, c);
+    return dn_canvas_affine(c, &(dn_affine){.scale = 1, .shift = {trunc(magnitude), 0}}, s);
 }
 
-static dn_status translate_y(const sampling *s, double magnitude, dn_canvas *c)
+static dn_status translate_y(dn_sampling s, double magnitude, dn_canvas *c)
 {
-    return warp(s, &(dn_affine){.scale = 1, .shift = {0, trunc(magnitude)}}, c);
+    return dn_canvas_affine(c, &(dn_affine){.scale = 1, .shift = {0, trunc(magnitude)}}, s);
 }
 
-static dn_status rotate(const sampling *s, double magnitude, dn_canvas *c)
+static dn_status rotate(dn_sampling s, double magnitude, dn_canvas *c)
 {
-    return warp(s, &(dn_affine){.scale = 1, .angle = -magnitude}, c);
+    return dn_canvas_affine(c, &(dn_affine){.scale = 1, .angle = -magnitude}, s);
 }
 
 /* to(height, width) = x + (1 - factor) (smoothed x - x), unchanged at the edges. */
@@ -74,7 +60,7 @@ static void sharpen(const uint8_t *x, int height, int width, float factor, uint8
         }
 }
 
-static dn_status sharpness(const sampling *s, double magnitude, dn_canvas *c)
+static dn_status sharpness(dn_sampling s, double magnitude, dn_canvas *c)
 {
     const size_t plane = dn_canvas_plane(c), channels = (size_t)c->transform->channels;
     uint8_t *pixels, *room;
@@ -169,7 +155,7 @@ static const struct operation {
     const char *name;
     double first, last[SPACES];
     int is_signed, is_whole, unit;
-    dn_status (*apply)(const sampling *sampling, double magnitude, dn_canvas *canvas);
+    dn_status (*apply)(dn_sampling sampling, double magnitude, dn_canvas *canvas);
     dn_status (*adjust)(dn_canvas *canvas, double factor); /* by 1 + magnitude */
     make_fn *make;
 } operations[] = {{.name = "Identity"},
@@ -191,10 +177,11 @@ enum { OPERATIONS = sizeof operations / sizeof *operations };
 enum { OPERATION, MAGNITUDE, NUMBERS }; /* drawn for an operation */
 
 /* The end of the range for an image. */
-static float last_of(const struct operation *o, int space, int height, int width)
+static float last_of(const struct operation *o, int space, const dn_draws *d)
 {
     const int unit = space == NARROW ? o->unit : UNIT;
-    return (float)(o->last[space] * (unit == OF_WIDTH ? width : unit == OF_HEIGHT ? height : 1));
+    const int side = unit == OF_WIDTH ? d->width : unit == OF_HEIGHT ? d->height : 1;
+    return (float)(o->last[space] * side);
 }
 
 /* In float and computed from the nearer end, as torch.linspace does. */
@@ -209,19 +196,18 @@ static double magnitude_of(const struct operation *o, float last, int index, int
 enum { RANDOM = -1 };
 
 /* Draws an operation, its magnitude number `index` of `bins`, or RANDOM, and its sign. */
-static void draw(dn_draws *d, int space, int index, int bins, int height, int width,
-                 double drawn[NUMBERS])
+static void draw(dn_draws *d, int space, int index, int bins, double drawn[NUMBERS])
 {
     const int operation = dn_draw_below(d, OPERATIONS);
     const struct operation *const o = &operations[operation];
-    const double magnitude = magnitude_of(o, last_of(o, space, height, width),
+    const double magnitude = magnitude_of(o, last_of(o, space, d),
                                           index == RANDOM ? dn_draw_below(d, bins) : index, bins);
     const int is_negative = dn_draw_chance(d, 0.5) && o->is_signed;
     drawn[OPERATION] = operation;
     drawn[MAGNITUDE] = is_negative ? -magnitude : magnitude;
 }
 
-static dn_status apply(const sampling *s, const double drawn[NUMBERS], dn_canvas *c)
+static dn_status apply(dn_sampling s, const double drawn[NUMBERS], dn_canvas *c)
 {
     const struct operation *const o = &operations[(int)drawn[OPERATION]];
     const double magnitude = drawn[MAGNITUDE];
@@ -233,22 +219,20 @@ static dn_status apply(const sampling *s, const double drawn[NUMBERS], dn_canvas
 
 /* ---- trivial-augment ---- */
 
-enum { TRIVIAL_BINS, TRIVIAL_INTERPOLATION, TRIVIAL_FILL };
+enum { TRIVIAL_BINS, TRIVIAL_INTERPOLATION };
 
-static void draw_trivial(const dn_transform_step *s, dn_draws *d, int height, int width,
-                         double drawn[DN_DRAWN])
+static void draw_trivial(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    draw(d, WIDE, RANDOM, (int)s->value[TRIVIAL_BINS][0], height, width, drawn);
+    draw(d, WIDE, RANDOM, (int)s->value[TRIVIAL_BINS][0], drawn);
 }
 
 static dn_status apply_trivial(const dn_transform_step *s, const double drawn[DN_DRAWN],
                                dn_canvas *c)
 {
-    const sampling how = {(int)s->value[TRIVIAL_INTERPOLATION][0], (int)s->value[TRIVIAL_FILL][0]};
-    return apply(&how, drawn, c);
+    return apply(dn_sampling_of(s, TRIVIAL_INTERPOLATION), drawn, c);
 }
 
-const dn_op_row dn_op_trivial_augment = {
+const dn_transform_row dn_transform_trivial_augment = {
     "trivial-augment",
     "trivial-augment:num_magnitude_bins=31:interpolation=nearest:fill=none\n"
     "      one of 14 operations",
@@ -260,26 +244,24 @@ const dn_op_row dn_op_trivial_augment = {
 
 /* ---- rand-augment ---- */
 
-enum { RAND_OPS, RAND_MAGNITUDE, RAND_INTERPOLATION, RAND_FILL };
+enum { RAND_OPS, RAND_MAGNITUDE, RAND_INTERPOLATION };
 enum { RAND_BINS = 31 };
 
-static void draw_rand(const dn_transform_step *s, dn_draws *d, int height, int width,
-                      double drawn[DN_DRAWN])
+static void draw_rand(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     for (int i = 0; i < (int)s->value[RAND_OPS][0]; i++)
-        draw(d, NARROW, (int)s->value[RAND_MAGNITUDE][0], RAND_BINS, height, width,
+        draw(d, NARROW, (int)s->value[RAND_MAGNITUDE][0], RAND_BINS,
              drawn + (ptrdiff_t)NUMBERS * i);
 }
 
 static dn_status apply_rand(const dn_transform_step *s, const double drawn[DN_DRAWN], dn_canvas *c)
 {
-    const sampling how = {(int)s->value[RAND_INTERPOLATION][0], (int)s->value[RAND_FILL][0]};
     for (int i = 0; i < (int)s->value[RAND_OPS][0]; i++)
-        DN_TRY(apply(&how, drawn + (ptrdiff_t)NUMBERS * i, c));
+        DN_TRY(apply(dn_sampling_of(s, RAND_INTERPOLATION), drawn + (ptrdiff_t)NUMBERS * i, c));
     return DN_OK;
 }
 
-const dn_op_row dn_op_rand_augment = {
+const dn_transform_row dn_transform_rand_augment = {
     "rand-augment",
     "rand-augment:num_ops=2:magnitude=9:interpolation=nearest:fill=none\n"
     "      num_ops of the same 14, at a magnitude from 0 to 30",

@@ -1,5 +1,5 @@
 /* gaussian-blur (torchvision's GaussianBlur), with the image mirrored at its edges. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <string.h>
 
@@ -49,10 +49,8 @@ static void blur_plane(const dn_canvas *c, const float *weight, int half, const 
     }
 }
 
-static void draw_blur(const dn_transform_step *s, dn_draws *d, int height, int width,
-                      double drawn[DN_DRAWN])
+static void draw_blur(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    (void)height, (void)width;
     drawn[0] = dn_draw_between(d, s->value[SIGMA]);
 }
 
@@ -74,7 +72,7 @@ static dn_status apply_blur(const dn_transform_step *s, const double drawn[DN_DR
     return DN_OK;
 }
 
-const dn_op_row dn_op_gaussian_blur = {
+const dn_transform_row dn_transform_gaussian_blur = {
     "gaussian-blur",
     "gaussian-blur:kernel_size=N:sigma=0.1-2\n      N odd; sigma in pixels",
     {{"kernel_size", DN_PARAMETER_ODD, 1, MOST_TAPS, NULL},

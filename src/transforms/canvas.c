@@ -1,6 +1,6 @@
 /* An image between steps: a view that moves over its source and is sampled when pixels are needed;
- * see op.h. */
-#include "transforms/op.h"
+ * see step.h. */
+#include "transforms/step.h"
 
 #include <math.h>
 #include <string.h>

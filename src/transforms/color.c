@@ -1,5 +1,5 @@
 /* color-jitter and grayscale, by torchvision's functions on tensors. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <string.h>
 
@@ -72,11 +72,9 @@ static dn_status adjust_hue(dn_canvas *c, double factor)
 enum { BRIGHTNESS, CONTRAST, SATURATION, HUE, ADJUSTMENTS };
 
 /* The four factors, then the order in which they are applied. */
-static void draw_jitter(const dn_transform_step *s, dn_draws *d, int height, int width,
-                        double drawn[DN_DRAWN])
+static void draw_jitter(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     double *const order = drawn + ADJUSTMENTS;
-    (void)height, (void)width;
     for (int i = 0; i < ADJUSTMENTS; i++) {
         const int j = dn_draw_below(d, i + 1);
         drawn[i] = dn_draw_between(d, s->value[i]);
@@ -99,7 +97,7 @@ static dn_status apply_jitter(const dn_transform_step *s, const double drawn[DN_
     return DN_OK;
 }
 
-const dn_op_row dn_op_color_jitter = {
+const dn_transform_row dn_transform_color_jitter = {
     "color-jitter",
     "color-jitter:brightness=0:contrast=0:saturation=0:hue=0\n"
     "      X: factors from 1 - X to 1 + X; or LEAST-MOST; hue: fraction of the circle",
@@ -126,8 +124,8 @@ static dn_status apply_grayscale(const dn_transform_step *s, const double drawn[
     return DN_OK;
 }
 
-const dn_op_row dn_op_grayscale = {"grayscale",
-                                   "grayscale:p=0.1",
-                                   {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
-                                   .draw = dn_op_draw_chance,
-                                   .apply = apply_grayscale};
+const dn_transform_row dn_transform_grayscale = {"grayscale",
+                                                 "grayscale:p=0.1",
+                                                 {{"p", DN_PARAMETER_REAL, 0, 1, "0.1"}},
+                                                 .draw = dn_transform_draw_chance,
+                                                 .apply = apply_grayscale};

@@ -1,5 +1,5 @@
 /* The steps that only move the view: crops, resizes and flips. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <limits.h>
 #include <math.h>
@@ -11,10 +11,10 @@
 enum { SIZE, SCALE, RATIO };
 enum { TOP, LEFT, HEIGHT, WIDTH };
 
-void dn_draw_sides(dn_draws *d, double area, const double scale[2], const double ratio[2],
-                   int *width, int *height)
+void dn_draw_sides(dn_draws *d, const double scale[2], const double ratio[2], int *width,
+                   int *height)
 {
-    const double part = area * dn_draw_between(d, scale);
+    const double part = (double)d->height * d->width * dn_draw_between(d, scale);
     const double log_ratio[] = {dn_log(ratio[0]), dn_log(ratio[1])};
     const double drawn = dn_exp(dn_draw_between(d, log_ratio));
     *width = (int)lrint(sqrt(part * drawn));
@@ -34,23 +34,21 @@ static void central_crop(const double ratio[2], int height, int width, double dr
     drawn[LEFT] = (width - (int)drawn[WIDTH]) / 2;
 }
 
-static void draw_resized_crop(const dn_transform_step *s, dn_draws *d, int height, int width,
-                              double drawn[DN_DRAWN])
+static void draw_resized_crop(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     enum { TRIES = 10 };
-    const double area = (double)height * width;
     for (int i = 0; i < TRIES; i++) {
         int w, h;
-        dn_draw_sides(d, area, s->value[SCALE], s->value[RATIO], &w, &h);
-        if (w < 1 || h < 1 || w > width || h > height)
+        dn_draw_sides(d, s->value[SCALE], s->value[RATIO], &w, &h);
+        if (w < 1 || h < 1 || w > d->width || h > d->height)
             continue;
-        drawn[TOP] = dn_draw_below(d, height - h + 1);
-        drawn[LEFT] = dn_draw_below(d, width - w + 1);
+        drawn[TOP] = dn_draw_below(d, d->height - h + 1);
+        drawn[LEFT] = dn_draw_below(d, d->width - w + 1);
         drawn[HEIGHT] = h;
         drawn[WIDTH] = w;
         return;
     }
-    central_crop(s->value[RATIO], height, width, drawn);
+    central_crop(s->value[RATIO], d->height, d->width, drawn);
 }
 
 static dn_status apply_resized_crop(const dn_transform_step *s, const double drawn[DN_DRAWN],
@@ -67,7 +65,7 @@ static void square(const dn_transform_step *s, int *height, int *width)
     *height = *width = (int)s->value[SIZE][0];
 }
 
-const dn_op_row dn_op_random_resized_crop = {
+const dn_transform_row dn_transform_random_resized_crop = {
     "random-resized-crop",
     "random-resized-crop:size=N:scale=0.08-1:ratio=3/4-4/3\n"
     "      scale: fraction of the area; ratio: width / height",
@@ -103,11 +101,11 @@ static void resized(const dn_transform_step *s, int *height, int *width)
         resize_side(height, width, (int)s->value[SIZE][0]);
 }
 
-const dn_op_row dn_op_resize = {"resize",
-                                "resize:size=N\n      N: the shorter side",
-                                {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
-                                .size = resized,
-                                .apply = apply_resize};
+const dn_transform_row dn_transform_resize = {"resize",
+                                              "resize:size=N\n      N: the shorter side",
+                                              {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
+                                              .size = resized,
+                                              .apply = apply_resize};
 
 /* ---- center-crop ---- */
 
@@ -120,12 +118,13 @@ static dn_status apply_center_crop(const dn_transform_step *s, const double draw
                           (int)lrint((c->view.width - side) / 2.0), side, side);
 }
 
-const dn_op_row dn_op_center_crop = {"center-crop",
-                                     "center-crop:size=N",
-                                     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
-                                     .size = square,
-                                     .apply = apply_center_crop,
-                                     .is_crop = 1};
+const dn_transform_row dn_transform_center_crop = {
+    "center-crop",
+    "center-crop:size=N",
+    {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}},
+    .size = square,
+    .apply = apply_center_crop,
+    .is_crop = 1};
 
 /* ---- ten-crop: one of ten (Krizhevsky, Sutskever, Hinton 2012): the corners, the centre, then the
  * same mirrored ---- */
@@ -143,7 +142,7 @@ static dn_status apply_ten_crop(const dn_transform_step *s, const double drawn[D
     return DN_OK;
 }
 
-const dn_op_row dn_op_ten_crop = {
+const dn_transform_row dn_transform_ten_crop = {
     "ten-crop",
     "ten-crop:size=N:crop=0\n      0 to 9: one of the crops of eval --crops 10",
     {{"size", DN_PARAMETER_WHOLE, 1, DN_MAX_SIDE, NULL}, {"crop", DN_PARAMETER_WHOLE, 0, 9, "0"}},
@@ -156,11 +155,9 @@ const dn_op_row dn_op_ten_crop = {
 
 enum { PADDING, FILL };
 
-static void draw_shift(const dn_transform_step *s, dn_draws *d, int height, int width,
-                       double drawn[DN_DRAWN])
+static void draw_shift(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     const int pad = (int)s->value[PADDING][0];
-    (void)height, (void)width;
     drawn[TOP] = dn_draw_below(d, 2 * pad + 1) - pad;
     drawn[LEFT] = dn_draw_below(d, 2 * pad + 1) - pad;
 }
@@ -170,7 +167,7 @@ static dn_status apply_shift(const dn_transform_step *s, const double drawn[DN_D
     return dn_canvas_shift(c, (int)drawn[TOP], (int)drawn[LEFT], (int)s->value[FILL][0]);
 }
 
-const dn_op_row dn_op_pad_crop = {
+const dn_transform_row dn_transform_pad_crop = {
     "pad-crop",
     "pad-crop:padding=4:fill=none\n      a random crop of the original size; none: 0 after "
     "normalisation",
@@ -194,14 +191,14 @@ static dn_status apply_vflip(const dn_transform_step *s, const double drawn[DN_D
     return DN_OK;
 }
 
-const dn_op_row dn_op_hflip = {"hflip",
-                               "hflip:p=0.5",
-                               {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               .draw = dn_op_draw_chance,
-                               .apply = apply_hflip};
+const dn_transform_row dn_transform_hflip = {"hflip",
+                                             "hflip:p=0.5",
+                                             {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+                                             .draw = dn_transform_draw_chance,
+                                             .apply = apply_hflip};
 
-const dn_op_row dn_op_vflip = {"vflip",
-                               "vflip:p=0.5",
-                               {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
-                               .draw = dn_op_draw_chance,
-                               .apply = apply_vflip};
+const dn_transform_row dn_transform_vflip = {"vflip",
+                                             "vflip:p=0.5",
+                                             {{"p", DN_PARAMETER_REAL, 0, 1, "0.5"}},
+                                             .draw = dn_transform_draw_chance,
+                                             .apply = apply_vflip};

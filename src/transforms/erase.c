@@ -1,23 +1,22 @@
 /* random-erasing (Zhong et al. 2020, torchvision's RandomErasing), of the normalised image. */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 enum { CHANCE, SCALE, RATIO, VALUE };
 enum { TOP, LEFT, HEIGHT, WIDTH, IS_ERASED };
 
-static void draw_erasing(const dn_transform_step *s, dn_draws *d, int height, int width,
-                         double drawn[DN_DRAWN])
+static void draw_erasing(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
     enum { TRIES = 10 };
     const int is_chosen = dn_draw_chance(d, s->value[CHANCE][0]);
     for (int i = 0; i < TRIES && is_chosen && drawn[IS_ERASED] == 0; i++) {
         int w, h;
-        dn_draw_sides(d, (double)height * width, s->value[SCALE], s->value[RATIO], &h, &w);
-        if (h >= height || w >= width)
+        dn_draw_sides(d, s->value[SCALE], s->value[RATIO], &h, &w);
+        if (h >= d->height || w >= d->width)
             continue;
         drawn[HEIGHT] = h;
         drawn[WIDTH] = w;
-        drawn[TOP] = dn_draw_below(d, height - h + 1);
-        drawn[LEFT] = dn_draw_below(d, width - w + 1);
+        drawn[TOP] = dn_draw_below(d, d->height - h + 1);
+        drawn[LEFT] = dn_draw_below(d, d->width - w + 1);
         drawn[IS_ERASED] = 1;
     }
 }
@@ -32,7 +31,7 @@ static dn_status apply_erasing(const dn_transform_step *s, const double drawn[DN
     return DN_OK;
 }
 
-const dn_op_row dn_op_random_erasing = {
+const dn_transform_row dn_transform_random_erasing = {
     "random-erasing",
     "random-erasing:p=0.5:scale=0.02-0.33:ratio=0.3-3.3:value=0\n"
     "      last in the list; ratio: height / width; value: after normalisation",

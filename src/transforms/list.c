@@ -6,22 +6,18 @@
 #include <string.h>
 
 #include "dn/words.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 enum { WORD = 64 };
 
-typedef struct word {
-    char text[WORD];
-} word;
-
-/* The text from `at` to a colon or comma, at which *behind points. */
-static dn_status take_word(const char *at, word *w, const char **behind)
+/* word = the text from `at` to a colon or comma, at which *behind points. */
+static dn_status take_word(const char *at, char word[WORD], const char **behind)
 {
     const size_t length = strcspn(at, ":,");
     DN_CHECK(length < WORD, DN_EINVAL, "found '%.20s...', expected at most %d characters", at,
              WORD - 1);
-    memcpy(w->text, at, length);
-    w->text[length] = '\0';
+    memcpy(word, at, length);
+    word[length] = '\0';
     *behind = at + length;
     return DN_OK;
 }
@@ -38,9 +34,9 @@ static int take_ratio(const char *text, const char **behind, double *x)
 }
 
 /* The count of decimal numbers in a text X-Y-...; 0 if it is none or has too many. */
-static int read_numbers(const char *text, double x[DN_OP_VALUES])
+static int read_numbers(const char *text, double x[DN_STEP_VALUES])
 {
-    for (int count = 1; count <= DN_OP_VALUES; count++) {
+    for (int count = 1; count <= DN_STEP_VALUES; count++) {
         if (!take_ratio(text, &text, &x[count - 1]))
             return 0;
         if (*text == '\0')
@@ -88,7 +84,7 @@ static const struct {
              {DN_PARAMETER_METHOD, "bilinear", 1}};
 
 /* Expands a single value X; for LEAST-MOST, MOST keeps its value. */
-static void expand(const dn_parameter *p, double x[DN_OP_VALUES], double most)
+static void expand(const dn_parameter *p, double x[DN_STEP_VALUES], double most)
 {
     const double lone = x[0];
     x[1] = p->kind == DN_PARAMETER_LEAST      ? most
@@ -101,9 +97,9 @@ static void expand(const dn_parameter *p, double x[DN_OP_VALUES], double most)
 }
 
 /* Returns 1 and sets value if the text is valid for the parameter. */
-static int read_values(const dn_parameter *p, const char *text, double value[DN_OP_VALUES])
+static int read_values(const dn_parameter *p, const char *text, double value[DN_STEP_VALUES])
 {
-    double x[DN_OP_VALUES] = {0};
+    double x[DN_STEP_VALUES] = {0};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (names[i].kind == p->kind && strcmp(text, names[i].text) == 0) {
             value[0] = names[i].value;
@@ -126,7 +122,7 @@ static int read_values(const dn_parameter *p, const char *text, double value[DN_
 }
 
 /* How many of the first parameters are required. */
-static int required(const dn_op_row *row)
+static int required(const dn_transform_row *row)
 {
     int count = 0;
     while (row->parameters[count].name && !row->parameters[count].initial)
@@ -136,7 +132,7 @@ static int required(const dn_op_row *row)
 
 static dn_status set_parameter(dn_transform_step *step, int index, const char *text)
 {
-    const dn_op_row *const row = dn_op_row_get(step->row);
+    const dn_transform_row *const row = step->row;
     const dn_parameter *const p = &row->parameters[index];
     DN_CHECK(!(step->given & 1U << index), DN_EINVAL, "%s: found %s twice", row->name, p->name);
     DN_CHECK(read_values(p, text, step->value[index]), DN_EINVAL,
@@ -150,7 +146,7 @@ static dn_status set_parameter(dn_transform_step *step, int index, const char *t
 /* "NAME=TEXT" */
 static dn_status set_named(dn_transform_step *step, const char *text, size_t length)
 {
-    const dn_op_row *const row = dn_op_row_get(step->row);
+    const dn_transform_row *const row = step->row;
     char name[WORD];
     snprintf(name, sizeof name, "%.*s", (int)length, text);
     dn_nearest nearest = {.word = name};
@@ -162,25 +158,24 @@ static dn_status set_named(dn_transform_step *step, const char *text, size_t len
 }
 
 /* "TEXT", the next parameter in order; for LEAST-MOST also "LEAST:MOST". */
-static dn_status set_next(dn_transform_step *step, int index, const word *w, const char **at)
+static dn_status set_next(dn_transform_step *step, int index, const char *word, const char **at)
 {
-    const dn_op_row *const row = dn_op_row_get(step->row);
+    const dn_transform_row *const row = step->row;
     DN_CHECK(row->parameters[index].name, DN_EINVAL, "%s: found '%s', expected %d to %d values",
-             row->name, w->text, required(row), index);
-    if (row->parameters[index].kind == DN_PARAMETER_LEAST && !strchr(w->text, '-') && **at == ':' &&
+             row->name, word, required(row), index);
+    if (row->parameters[index].kind == DN_PARAMETER_LEAST && !strchr(word, '-') && **at == ':' &&
         isdigit((unsigned char)(*at)[1])) {
-        word most;
-        char range[2 * WORD];
-        DN_TRY(take_word(*at + 1, &most, at));
-        snprintf(range, sizeof range, "%s-%s", w->text, most.text);
+        char most[WORD], range[2 * WORD];
+        DN_TRY(take_word(*at + 1, most, at));
+        snprintf(range, sizeof range, "%s-%s", word, most);
         return set_parameter(step, index, range);
     }
-    return set_parameter(step, index, w->text);
+    return set_parameter(step, index, word);
 }
 
 static dn_status set_defaults(dn_transform_step *step)
 {
-    const dn_op_row *const row = dn_op_row_get(step->row);
+    const dn_transform_row *const row = step->row;
     for (int i = 0; row->parameters[i].name; i++)
         if (row->parameters[i].initial)
             DN_TRY(set_parameter(step, i, row->parameters[i].initial));
@@ -188,12 +183,11 @@ static dn_status set_defaults(dn_transform_step *step)
     return DN_OK;
 }
 
-static dn_status find_row(const char *name, int *row)
+static dn_status find_row(const char *name, const dn_transform_row **row)
 {
     dn_nearest nearest = {.word = name};
-    const dn_op_row *r;
-    for (*row = 0; (r = dn_op_row_get(*row)) != NULL; ++*row)
-        if (dn_nearest_try(&nearest, r->name))
+    for (int i = 0; (*row = dn_transform_row_get(i)) != NULL; i++)
+        if (dn_nearest_try(&nearest, (*row)->name))
             return DN_OK;
     return dn_fail(DN_EINVAL, "found the step '%s', expected one of %s%s", name, nearest.known,
                    dn_nearest_hint(&nearest, ""));
@@ -203,20 +197,19 @@ static dn_status find_row(const char *name, int *row)
 static dn_status parse_step(dn_transform *t, const char **at)
 {
     dn_transform_step *const step = &t->step[t->steps];
-    word w;
+    char word[WORD];
     int next = 0;
     DN_CHECK(t->steps < DN_TRANSFORM_STEPS, DN_EINVAL, "found more than %d steps",
              DN_TRANSFORM_STEPS);
-    DN_TRY(take_word(*at, &w, at));
-    DN_TRY(find_row(w.text, &step->row));
+    DN_TRY(take_word(*at, word, at));
+    DN_TRY(find_row(word, &step->row));
     DN_TRY(set_defaults(step));
     while (**at == ':') {
-        DN_TRY(take_word(*at + 1, &w, at));
-        const size_t name = strcspn(w.text, "=");
-        DN_TRY(w.text[name] == '=' ? set_named(step, w.text, name)
-                                   : set_next(step, next++, &w, at));
+        DN_TRY(take_word(*at + 1, word, at));
+        const size_t name = strcspn(word, "=");
+        DN_TRY(word[name] == '=' ? set_named(step, word, name) : set_next(step, next++, word, at));
     }
-    const dn_op_row *const row = dn_op_row_get(step->row);
+    const dn_transform_row *const row = step->row;
     for (int i = 0; i < required(row); i++)
         DN_CHECK(step->given & 1U << i, DN_EINVAL, "%s: found no %s, expected %.*s", row->name,
                  row->parameters[i].name, (int)strcspn(row->usage, "\n"), row->usage);
@@ -227,13 +220,13 @@ static dn_status parse_step(dn_transform *t, const char **at)
 /* Checks that the order of the steps is valid, and determines the size of the result. */
 static dn_status check_steps(dn_transform *t, const dn_data_info *info)
 {
-    const dn_op_row *last = NULL; /* the latest step that restricts what follows it */
+    const dn_transform_row *last = NULL; /* the latest step that restricts what follows it */
     int height = info->height, width = info->width;
     int least = height < width ? height : width; /* lower bound of the shorter side */
     for (int i = 0; i < t->steps; i++) {
         const dn_transform_step *const step = &t->step[i];
-        const dn_op_row *const row = dn_op_row_get(step->row);
-        DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s behind %s, expected it before",
+        const dn_transform_row *const row = step->row;
+        DN_CHECK(!last || row->is_last, DN_EINVAL, "found %s after %s, expected it before",
                  row->name, last->name);
         DN_CHECK(!row->is_crop || least > 0, DN_EINVAL,
                  "%s:%g: found encoded images, each of a size of its own, expected resize:%g or "

@@ -1,35 +1,35 @@
 /* The table of steps, and their application to an image; see include/dn/transform.h. To add a step,
- * write a row in a file of this folder, declare it in op.h, and add a line to this table. */
+ * write a row in a file of this folder, declare it in step.h, and add a line to this table. */
 #include "dn/transform.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "dn/rng.h"
-#include "transforms/op.h"
+#include "transforms/step.h"
 
-static const dn_op_row *const rows[] = {
-    &dn_op_random_resized_crop,
-    &dn_op_resize,
-    &dn_op_center_crop,
-    &dn_op_ten_crop,
-    &dn_op_pad_crop,
-    &dn_op_hflip,
-    &dn_op_vflip,
-    &dn_op_rotate,
-    &dn_op_affine,
-    &dn_op_perspective,
-    &dn_op_gaussian_blur,
-    &dn_op_color_jitter,
-    &dn_op_grayscale,
-    &dn_op_random_erasing,
-    &dn_op_trivial_augment,
-    &dn_op_rand_augment,
+static const dn_transform_row *const rows[] = {
+    &dn_transform_random_resized_crop,
+    &dn_transform_resize,
+    &dn_transform_center_crop,
+    &dn_transform_ten_crop,
+    &dn_transform_pad_crop,
+    &dn_transform_hflip,
+    &dn_transform_vflip,
+    &dn_transform_rotate,
+    &dn_transform_affine,
+    &dn_transform_perspective,
+    &dn_transform_gaussian_blur,
+    &dn_transform_color_jitter,
+    &dn_transform_grayscale,
+    &dn_transform_random_erasing,
+    &dn_transform_trivial_augment,
+    &dn_transform_rand_augment,
 };
 
 enum { ROWS = sizeof rows / sizeof *rows };
 
-const dn_op_row *dn_op_row_get(int index)
+const dn_transform_row *dn_transform_row_get(int index)
 {
     return index < ROWS ? rows[index] : NULL;
 }
@@ -63,10 +63,8 @@ int dn_draw_chance(dn_draws *d, double p)
     return (double)draw_word(d) * 0x1p-32 >= 1 - p;
 }
 
-void dn_op_draw_chance(const dn_transform_step *s, dn_draws *d, int height, int width,
-                       double drawn[DN_DRAWN])
+void dn_transform_draw_chance(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    (void)height, (void)width;
     drawn[0] = dn_draw_chance(d, s->value[0][0]);
 }
 
@@ -82,11 +80,12 @@ dn_draws dn_draws_of(const dn_transform *t, const dn_request *request)
 dn_status dn_canvas_step(dn_canvas *c, int index, dn_draws *draws, double drawn[DN_DRAWN])
 {
     const dn_transform_step *const step = &c->transform->step[index];
-    const dn_op_row *const row = rows[step->row];
     memset(drawn, 0, DN_DRAWN * sizeof *drawn);
-    if (row->draw)
-        row->draw(step, draws, c->view.height, c->view.width, drawn);
-    return row->apply(step, drawn, c);
+    draws->height = c->view.height;
+    draws->width = c->view.width;
+    if (step->row->draw)
+        step->row->draw(step, draws, drawn);
+    return step->row->apply(step, drawn, c);
 }
 
 /* As resize and center-crop to a square: scales the image to cover the size, and takes the centre.

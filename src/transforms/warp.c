@@ -2,7 +2,7 @@
  * rotate, affine and perspective: each output pixel is looked up at its source coordinates, as
  * torchvision does with tensors. Pixels from outside are filled.
  */
-#include "transforms/op.h"
+#include "transforms/step.h"
 
 #include <math.h>
 #include <string.h>
@@ -50,8 +50,8 @@ static void warp_plane(const dn_canvas *c, const dn_warp *warp, const uint8_t *b
             uint8_t *const to = plane + (size_t)r * (size_t)width + first;
             const size_t count = (size_t)(width - first < BLOCK ? width - first : BLOCK);
             c->kernels->places(&grid, first, r, x, y, count);
-            if (warp->is_bilinear)
-                c->kernels->bilinear(bordered, height, width, warp->fill, x, y, to, count);
+            if (warp->sampling.is_bilinear)
+                c->kernels->bilinear(bordered, height, width, warp->sampling.fill, x, y, to, count);
             else
                 c->kernels->nearest(bordered, width, x, y, to, count);
         }
@@ -60,7 +60,8 @@ static void warp_plane(const dn_canvas *c, const dn_warp *warp, const uint8_t *b
 dn_status dn_canvas_warp(dn_canvas *c, const dn_warp *warp)
 {
     const size_t height = (size_t)c->view.height, width = (size_t)c->view.width;
-    const uint8_t fill = warp->is_bilinear || warp->fill < 0 ? 0 : (uint8_t)warp->fill;
+    const dn_sampling *const s = &warp->sampling;
+    const uint8_t fill = s->is_bilinear || s->fill < 0 ? 0 : (uint8_t)s->fill;
     uint8_t *planes, *bordered;
     DN_TRY(dn_canvas_pixels(c, &planes));
     DN_TRY(dn_canvas_room(c, (height + 2 * BORDER) * (width + 2 * BORDER), &bordered));
@@ -77,8 +78,9 @@ static double radians(double degrees)
 }
 
 /* The inverse of rotation x scale x shears, then the shift. */
-void dn_affine_warp(const dn_affine *t, dn_warp *warp)
+dn_status dn_canvas_affine(dn_canvas *canvas, const dn_affine *t, dn_sampling sampling)
 {
+    dn_warp warp = {.sampling = sampling};
     const double turn = radians(t->angle), shear = radians(t->shear[0]),
                  lean = radians(t->shear[1]);
     const double tan_x = dn_sin(shear) / dn_cos(shear), cos_y = dn_cos(lean);
@@ -87,48 +89,45 @@ void dn_affine_warp(const dn_affine *t, dn_warp *warp)
     const double inverse[2][2] = {{d / t->scale, -b / t->scale}, {-c / t->scale, a / t->scale}};
     for (int i = 0; i < 2; i++) {
         const double *const row = inverse[i];
-        warp->m[3 * i] = row[0];
-        warp->m[3 * i + 1] = row[1];
-        warp->m[3 * i + 2] = -row[0] * t->shift[0] - row[1] * t->shift[1];
+        warp.m[3 * i] = row[0];
+        warp.m[3 * i + 1] = row[1];
+        warp.m[3 * i + 2] = -row[0] * t->shift[0] - row[1] * t->shift[1];
     }
-    warp->m[6] = warp->m[7] = 0;
+    return dn_canvas_warp(canvas, &warp);
 }
 
 /* ---- rotate (torchvision's RandomRotation) and affine (RandomAffine) ---- */
 
-enum { ROTATE_INTERPOLATION = 1, ROTATE_FILL };
-enum { DEGREES, TRANSLATE, SCALE, SHEAR, AFFINE_INTERPOLATION, AFFINE_FILL };
+enum { ROTATE_INTERPOLATION = 1 };
+enum { DEGREES, TRANSLATE, SCALE, SHEAR, AFFINE_INTERPOLATION };
 enum { ANGLE, SHIFT_X, SHIFT_Y, ZOOM, SHEAR_X, SHEAR_Y };
 
-static void draw_angle(const dn_transform_step *s, dn_draws *d, int height, int width,
-                       double drawn[DN_DRAWN])
+static void draw_angle(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    (void)height, (void)width;
     drawn[ANGLE] = dn_draw_between(d, s->value[DEGREES]);
 }
 
 static dn_status apply_rotate(const dn_transform_step *s, const double drawn[DN_DRAWN],
                               dn_canvas *c)
 {
-    dn_warp warp = {.is_bilinear = (int)s->value[ROTATE_INTERPOLATION][0],
-                    .fill = (int)s->value[ROTATE_FILL][0]};
-    dn_affine_warp(&(dn_affine){.angle = -drawn[ANGLE], .scale = 1}, &warp);
-    return dn_canvas_warp(c, &warp);
+    return dn_canvas_affine(c, &(dn_affine){.angle = -drawn[ANGLE], .scale = 1},
+                            dn_sampling_of(s, ROTATE_INTERPOLATION));
 }
 
-const dn_op_row dn_op_rotate = {"rotate",
-                                "rotate:degrees=D:interpolation=nearest:fill=0\n"
-                                "      from -D to D, or LEAST-MOST",
-                                {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
-                                 {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
-                                 {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
-                                .draw = draw_angle,
-                                .apply = apply_rotate};
+const dn_transform_row dn_transform_rotate = {
+    "rotate",
+    "rotate:degrees=D:interpolation=nearest:fill=0\n"
+    "      from -D to D, or LEAST-MOST",
+    {{"degrees", DN_PARAMETER_AROUND_0, -360, 360, NULL},
+     {"interpolation", DN_PARAMETER_METHOD, 0, 1, "nearest"},
+     {"fill", DN_PARAMETER_FILL, 0, 255, "0"}},
+    .draw = draw_angle,
+    .apply = apply_rotate};
 
-static void draw_affine(const dn_transform_step *s, dn_draws *d, int height, int width,
-                        double drawn[DN_DRAWN])
+static void draw_affine(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    const double across = s->value[TRANSLATE][0] * width, down = s->value[TRANSLATE][1] * height;
+    const double across = s->value[TRANSLATE][0] * d->width;
+    const double down = s->value[TRANSLATE][1] * d->height;
     drawn[ANGLE] = dn_draw_between(d, s->value[DEGREES]);
     drawn[SHIFT_X] = rint(dn_draw_between(d, (double[]){-across, across}));
     drawn[SHIFT_Y] = rint(dn_draw_between(d, (double[]){-down, down}));
@@ -140,17 +139,14 @@ static void draw_affine(const dn_transform_step *s, dn_draws *d, int height, int
 static dn_status apply_affine(const dn_transform_step *s, const double drawn[DN_DRAWN],
                               dn_canvas *c)
 {
-    dn_warp warp = {.is_bilinear = (int)s->value[AFFINE_INTERPOLATION][0],
-                    .fill = (int)s->value[AFFINE_FILL][0]};
-    dn_affine_warp(&(dn_affine){.angle = drawn[ANGLE],
-                                .shift = {drawn[SHIFT_X], drawn[SHIFT_Y]},
-                                .scale = drawn[ZOOM],
-                                .shear = {drawn[SHEAR_X], drawn[SHEAR_Y]}},
-                   &warp);
-    return dn_canvas_warp(c, &warp);
+    const dn_affine affine = {.angle = drawn[ANGLE],
+                              .shift = {drawn[SHIFT_X], drawn[SHIFT_Y]},
+                              .scale = drawn[ZOOM],
+                              .shear = {drawn[SHEAR_X], drawn[SHEAR_Y]}};
+    return dn_canvas_affine(c, &affine, dn_sampling_of(s, AFFINE_INTERPOLATION));
 }
 
-const dn_op_row dn_op_affine = {
+const dn_transform_row dn_transform_affine = {
     "affine",
     "affine:degrees=D:translate=0-0:scale=1-1:shear=0-0-0-0:interpolation=nearest:fill=0\n"
     "      translate: X-Y, fractions of the sides; shear: degrees, along x, then along y",
@@ -165,7 +161,7 @@ const dn_op_row dn_op_affine = {
 
 /* ---- perspective (torchvision's RandomPerspective) ---- */
 
-enum { DISTORTION, CHANCE, INTERPOLATION, FILL };
+enum { DISTORTION, CHANCE, INTERPOLATION };
 enum { EQUATIONS = 8 };
 
 /* Solves a(8, 8) m = a's last column by elimination with pivoting; returns 0 if a is singular. */
@@ -213,14 +209,13 @@ static int perspective(const double *drawn, int height, int width, double m[8])
     return solve(a, m);
 }
 
-static void draw_perspective(const dn_transform_step *s, dn_draws *d, int height, int width,
-                             double drawn[DN_DRAWN])
+static void draw_perspective(const dn_transform_step *s, dn_draws *d, double drawn[DN_DRAWN])
 {
-    const int down = (int)(s->value[DISTORTION][0] * (height / 2)) + 1;
-    const int across = (int)(s->value[DISTORTION][0] * (width / 2)) + 1;
+    const int down = (int)(s->value[DISTORTION][0] * (d->height / 2)) + 1;
+    const int across = (int)(s->value[DISTORTION][0] * (d->width / 2)) + 1;
     for (int i = 0; i < 4; i++) {
-        drawn[2 * i] = dn_draw_below(d, across) + (i == 1 || i == 2 ? width - across : 0);
-        drawn[2 * i + 1] = dn_draw_below(d, down) + (i >= 2 ? height - down : 0);
+        drawn[2 * i] = dn_draw_below(d, across) + (i == 1 || i == 2 ? d->width - across : 0);
+        drawn[2 * i + 1] = dn_draw_below(d, down) + (i >= 2 ? d->height - down : 0);
     }
     drawn[8] = dn_draw_chance(d, s->value[CHANCE][0]);
 }
@@ -228,15 +223,13 @@ static void draw_perspective(const dn_transform_step *s, dn_draws *d, int height
 static dn_status apply_perspective(const dn_transform_step *s, const double drawn[DN_DRAWN],
                                    dn_canvas *c)
 {
-    dn_warp warp = {.is_perspective = 1,
-                    .is_bilinear = (int)s->value[INTERPOLATION][0],
-                    .fill = (int)s->value[FILL][0]};
+    dn_warp warp = {.is_perspective = 1, .sampling = dn_sampling_of(s, INTERPOLATION)};
     if (drawn[8] == 0 || !perspective(drawn, c->view.height, c->view.width, warp.m))
         return DN_OK;
     return dn_canvas_warp(c, &warp);
 }
 
-const dn_op_row dn_op_perspective = {
+const dn_transform_row dn_transform_perspective = {
     "perspective",
     "perspective:distortion_scale=0.5:p=0.5:interpolation=bilinear:fill=0",
     {{"distortion_scale", DN_PARAMETER_REAL, 0, 1, "0.5"},

@@ -66,7 +66,7 @@ static const dn_data_info info = {.dataset = "A",
 static void make_data_set(fuzz *f, small_run *r)
 {
     dn_manifest *m;
-    fuzz_require(dn_manifest_create(&m, &info, (int[DN_SPLITS]){1, 1}) == DN_OK, "a manifest");
+    fuzz_require(dn_manifest_create(&m, &info, (int[DN_SPLITS]){1, 1}, 0) == DN_OK, "a manifest");
     m->class_names = class_names;
     m->zstd_level = 3;
     for (int s = 0; s < m->shards; s++) {
@@ -191,9 +191,9 @@ static dn_status load_safetensors(fuzz *f, uint64_t *digest)
 {
     small_run *const r = f->own;
     const dn_view net = dn_net_view(r->net);
-    dn_weights_told told;
+    dn_weights_metadata told;
     int classes;
-    if (dn_safetensors_tell(f->path, &told) == DN_OK)
+    if (dn_safetensors_metadata(f->path, &told) == DN_OK)
         free(told.data);
     DN_TRY(dn_safetensors_load(r->net, f->path, &classes));
     fuzz_require(classes >= 0 && classes != CLASSES, "another number of classes, or none");

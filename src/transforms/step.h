@@ -1,14 +1,14 @@
 /*
- * The operations that a transform's steps apply (include/dn/transform.h).
+ * The steps of a transform (include/dn/transform.h).
  *
- * An op is a row in a file of this folder and a line in the table of transform.c; a step is an op
- * with its parameters. First its `draw` draws numbers, which may depend only on the parameters and
- * the size of the image. Then its `apply` changes the image accordingly: it moves the canvas's
- * view, which is free until pixels are needed; or it gets the pixels and computes; or it records
- * what to erase from the normalised image.
+ * A kind of step is a row in a file of this folder and a line in the table of transform.c. First
+ * its `draw` draws numbers, which may depend only on the step's parameters and the size of the
+ * image. Then its `apply` changes the image accordingly: it moves the canvas's view, which is free
+ * until pixels are needed; or it gets the pixels and computes; or it records what to erase from the
+ * normalised image.
  */
-#ifndef DN_TRANSFORMS_OP_H
-#define DN_TRANSFORMS_OP_H
+#ifndef DN_TRANSFORMS_STEP_H
+#define DN_TRANSFORMS_STEP_H
 
 #include "dn/transform.h"
 #include "transforms/pixel_kernels.h"
@@ -19,6 +19,7 @@
 typedef struct dn_draws {
     uint64_t seed, epoch, position;
     uint64_t next;
+    int height, width; /* of the image before the present step */
 } dn_draws;
 
 int dn_draw_below(dn_draws *draws, int bound);                  /* in [0, bound) */
@@ -115,27 +116,27 @@ typedef struct dn_parameter {
 
 enum { DN_DRAWN = 12 }; /* most numbers drawn by a step */
 
-typedef struct dn_op_row {
+typedef struct dn_transform_row {
     const char *name, *usage; /* usage: name:parameter=initial..., and optionally lines about it */
-    dn_parameter parameters[DN_OP_PARAMETERS + 1]; /* value[i] of a step is parameter i's */
+    dn_parameter parameters[DN_STEP_PARAMETERS + 1]; /* value[i] of a step is parameter i's */
     /* Computes the size after the step, 0 if it differs between images; NULL: unchanged. */
     void (*size)(const dn_transform_step *step, int *height, int *width);
     /* NULL: nothing is drawn. */
-    void (*draw)(const dn_transform_step *step, dn_draws *draws, int height, int width,
-                 double drawn[DN_DRAWN]);
+    void (*draw)(const dn_transform_step *step, dn_draws *draws, double drawn[DN_DRAWN]);
     dn_status (*apply)(const dn_transform_step *step, const double drawn[DN_DRAWN],
                        dn_canvas *canvas);
     int is_crop; /* 1: crops a square from the image; its side is the first parameter */
     int is_last; /* 1: changes the net's input; only such steps may follow it */
-} dn_op_row;
+} dn_transform_row;
 
-extern const dn_op_row dn_op_random_resized_crop, dn_op_resize, dn_op_center_crop, dn_op_ten_crop,
-    dn_op_pad_crop, dn_op_hflip, dn_op_vflip, dn_op_rotate, dn_op_affine, dn_op_perspective,
-    dn_op_gaussian_blur, dn_op_color_jitter, dn_op_grayscale, dn_op_random_erasing,
-    dn_op_trivial_augment, dn_op_rand_augment;
+extern const dn_transform_row dn_transform_random_resized_crop, dn_transform_resize,
+    dn_transform_center_crop, dn_transform_ten_crop, dn_transform_pad_crop, dn_transform_hflip,
+    dn_transform_vflip, dn_transform_rotate, dn_transform_affine, dn_transform_perspective,
+    dn_transform_gaussian_blur, dn_transform_color_jitter, dn_transform_grayscale,
+    dn_transform_random_erasing, dn_transform_trivial_augment, dn_transform_rand_augment;
 
 /* Row `index`; NULL past the last. */
-const dn_op_row *dn_op_row_get(int index);
+const dn_transform_row *dn_transform_row_get(int index);
 
 dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
 
@@ -145,26 +146,38 @@ dn_status dn_canvas_step(dn_canvas *canvas, int index, dn_draws *draws, double d
 /* Sides of a box with log-uniform aspect ratio and uniform fraction of the area, for
  * random-resized-crop and random-erasing: width / height is within `ratio`; `scale` and `ratio` are
  * the values of two parameters. */
-void dn_draw_sides(dn_draws *draws, double area, const double scale[2], const double ratio[2],
-                   int *width, int *height);
+void dn_draw_sides(dn_draws *draws, const double scale[2], const double ratio[2], int *width,
+                   int *height);
 
 /* ---- shared by several steps ---- */
 
 /* A `draw`: drawn[0] = 1 with the first parameter's probability. */
-void dn_op_draw_chance(const dn_transform_step *step, dn_draws *draws, int height, int width,
-                       double drawn[DN_DRAWN]);
+void dn_transform_draw_chance(const dn_transform_step *step, dn_draws *draws,
+                              double drawn[DN_DRAWN]);
 
 /* color.c; factors as in torchvision's adjust_*. Saturation leaves grey images unchanged. */
 dn_status dn_adjust_brightness(dn_canvas *canvas, double factor);
 dn_status dn_adjust_contrast(dn_canvas *canvas, double factor);
 dn_status dn_adjust_saturation(dn_canvas *canvas, double factor);
 
+/* How warps sample. */
+typedef struct dn_sampling {
+    int is_bilinear;
+    int fill; /* -1: 0, without torchvision's blending with it */
+} dn_sampling;
+
+/* That of a step whose parameters are, from `first` on, interpolation and fill. */
+static inline dn_sampling dn_sampling_of(const dn_transform_step *step, int first)
+{
+    return (dn_sampling){(int)step->value[first][0], (int)step->value[first + 1][0]};
+}
+
 /* warp.c. Pixel (x, y) is taken from (m[0] x + m[1] y + m[2], m[3] x + m[4] y + m[5]) / (m[6] x +
  * m[7] y + 1), both relative to the image's centre or, for a perspective, its upper left corner. */
 typedef struct dn_warp {
     double m[8];
-    int is_perspective, is_bilinear;
-    int fill; /* -1: 0, without torchvision's blending with it */
+    int is_perspective;
+    dn_sampling sampling;
 } dn_warp;
 
 dn_status dn_canvas_warp(dn_canvas *canvas, const dn_warp *warp);
@@ -174,6 +187,6 @@ typedef struct dn_affine {
     double angle, shift[2], scale, shear[2];
 } dn_affine;
 
-void dn_affine_warp(const dn_affine *affine, dn_warp *warp);
+dn_status dn_canvas_affine(dn_canvas *canvas, const dn_affine *affine, dn_sampling sampling);
 
 #endif

@@ -17,7 +17,7 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
         *id = DN_TRAIN;
     free(manifest);
     DN_CHECK(
-        *id == DN_VAL || trained->file, DN_EINVAL,
+        *id == DN_VAL || trained->state.path[0], DN_EINVAL,
         "--split val: found none in %s, and %s does not tell what its run held out, expected a "
         "val split or a checkpoint that tells its data",
         o->data, o->checkpoint);

@@ -286,17 +286,21 @@ static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_m
     return DN_OK;
 }
 
-/* *net = the checkpoint's net with its weights, for batches of at most all images; transforms =
- * those from the images to its input. Not collective. */
-static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_trained *trained,
-                          dn_options *o, const dn_source *images)
+/* transforms = those from the images to the net's input. Not collective. */
+static dn_status make_transforms(dn_transform *transforms, dn_options *o, const dn_data_info *data)
+{
+    DN_TRY(dn_options_transform(o, DN_TEST, data, &transforms[0]));
+    return o->crops ? make_crops(o, data, transforms) : DN_OK;
+}
+
+/* *net = the checkpoint's net with its weights, for batches of at most all images. Collective. */
+static dn_status load_net(dn_net **net, const dn_comm *comm, dn_transform *transforms,
+                          const dn_trained *trained, dn_options *o, const dn_source *images)
 {
     if (o->batch_size > images->count)
         o->batch_size = (int)images->count;
-    DN_TRY(dn_options_transform(o, DN_TEST, &images->info, &transforms[0]));
-    if (o->crops)
-        DN_TRY(make_crops(o, &images->info, transforms));
-    DN_TRY(dn_trained_net(trained, o, &images->info, &transforms[0], net));
+    DN_TRY(dn_comm_agree(comm, make_transforms(transforms, o, &images->info)));
+    DN_TRY(dn_trained_net_all(trained, comm, o, &images->info, &transforms[0], net));
     if (!o->json)
         dn_info("%s from %s%s, kernels %s", dn_net_view(*net).spec->name, o->checkpoint,
                 dn_trained_weights(trained, o), dn_net_view(*net).kernels->products[o->dtype].name);
@@ -359,7 +363,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_chosen_open(&images, comm, &trained, o));
     DN_TRY_OR_DONE(
         DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
+    DN_TRY_OR_DONE(load_net(&net, comm, transforms, &trained, o, images.images));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
     DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
                                    "the results of all images"));

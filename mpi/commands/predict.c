@@ -44,7 +44,7 @@ typedef struct predictor {
     const dn_options *options;
     dn_pictures *pictures; /* a block of them */
     const dn_transform *transform;
-    const char *const *names; /* (classes) */
+    const char *const *names; /* (classes) on rank 0 */
     int classes, top;
     int64_t block; /* images */
     counts count;  /* on rank 0 */
@@ -195,19 +195,27 @@ static dn_status make_transform(dn_options *o, const dn_data_info *info, dn_tran
     return DN_OK;
 }
 
-/* Not collective. */
-static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
-                         dn_transform *transform, dn_net **net)
+/* *info = the data set that the net learnt from. Rank 0. */
+static dn_status find_info(dn_data_info *info, dn_trained *trained, const dn_options *o)
 {
     DN_TRY(dn_trained_data(trained, o));
-    p->images.info = trained->data->info;
-    DN_CHECK(p->images.info.channels == 1 || p->images.info.channels == 3, DN_ESHAPE,
-             "%s: found a net of %d channels, expected 1 or 3", o->checkpoint,
-             p->images.info.channels);
+    *info = trained->data->info;
+    DN_CHECK(info->channels == 1 || info->channels == 3, DN_ESHAPE,
+             "%s: found a net of %d channels, expected 1 or 3", o->checkpoint, info->channels);
+    return DN_OK;
+}
+
+/* Collective. */
+static dn_status prepare(const dn_comm *comm, dn_pictures *p, dn_trained *trained, dn_options *o,
+                         dn_transform *transform, dn_net **net)
+{
+    dn_data_info *const info = &p->images.info;
+    DN_TRY(DN_ON_RANK_0(comm, find_info(info, trained, o)));
+    dn_comm_broadcast(comm, info, sizeof *info);
     if (o->batch_size > p->count)
         o->batch_size = (int)p->count;
-    DN_TRY(make_transform(o, &p->images.info, transform));
-    return dn_trained_net(trained, o, &p->images.info, transform, net);
+    DN_TRY(dn_comm_agree(comm, make_transform(o, info, transform)));
+    return dn_trained_net_all(trained, comm, o, info, transform, net);
 }
 
 static double row_bytes(const predictor *p)
@@ -295,9 +303,9 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_pictures_find(&pictures, comm, o->word_count, o->words));
     DN_TRY_OR_DONE(dn_pictures_skip(&pictures, o->skip));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&pictures, &trained, o, &transform, &net)));
+    DN_TRY_OR_DONE(prepare(comm, &pictures, &trained, o, &transform, &net));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    p.names = trained.data->class_names;
+    p.names = trained.data ? trained.data->class_names : NULL;
     p.classes = dn_net_view(net).spec->classes;
     p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;
     p.block = plan_block(comm, net, &p);

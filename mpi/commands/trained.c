@@ -96,6 +96,12 @@ static dn_status number_classes(dn_trained *t, const dn_options *o)
     return status;
 }
 
+static void take_folder(const dn_trained *t, dn_options *o)
+{
+    if (t->state.folder[0] && !dn_options_given(o, "data"))
+        strcpy(o->data, t->state.folder);
+}
+
 dn_status dn_trained_open(dn_trained *t, dn_options *o)
 {
     int is_hdf5;
@@ -108,8 +114,7 @@ dn_status dn_trained_open(dn_trained *t, dn_options *o)
     DN_TRY(open_file(t, o->checkpoint));
     strcpy(o->checkpoint, t->state.path);
     DN_TRY(dn_options_resume(o, &t->state));
-    if (t->state.folder[0] && !dn_options_given(o, "data"))
-        strcpy(o->data, t->state.folder);
+    take_folder(t, o);
     if (o->weights == DN_WEIGHTS_AUTO)
         o->weights = t->state.average_step > 0 ? DN_WEIGHTS_AVERAGE : DN_WEIGHTS_TRAINED;
     return DN_OK;
@@ -123,12 +128,24 @@ dn_status dn_learnt_folder(const dn_checkpoint *state)
     return DN_OK;
 }
 
+/* Gives all ranks the options of rank 0, except those that may differ. */
+static void share_options(const dn_comm *comm, dn_options *o)
+{
+    dn_options first = *o;
+    dn_comm_broadcast(comm, &first, sizeof first);
+    for (const dn_option *row = dn_option_table; row->name; row++)
+        if (row->tag != DN_LOCAL)
+            memcpy((char *)o + row->offset, (const char *)&first + row->offset, row->size);
+}
+
 dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 {
     *t = (dn_trained){0};
     DN_TRY(DN_ON_RANK_0(comm, dn_trained_open(t, o)));
-    dn_comm_broadcast(comm, o->checkpoint, sizeof o->checkpoint);
-    return dn_comm_agree(comm, comm->rank == 0 ? DN_OK : dn_trained_open(t, o));
+    share_options(comm, o);
+    dn_comm_broadcast(comm, &t->state, sizeof t->state);
+    take_folder(t, o);
+    return DN_OK;
 }
 
 const char *dn_trained_weights(const dn_trained *t, const dn_options *o)
@@ -236,18 +253,39 @@ dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
     return dn_options_transform(&o, DN_TEST, data, transform);
 }
 
+static dn_status load_weights(const dn_trained *t, const dn_options *o, dn_net *net)
+{
+    int classes;
+    if (t->file)
+        return o->weights == DN_WEIGHTS_AVERAGE ? dn_checkpoint_load_average(t->file, net)
+                                                : dn_checkpoint_load(t->file, net, NULL);
+    DN_TRY(dn_safetensors_load(net, o->checkpoint, &classes));
+    DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
+             dn_net_view(net).spec->classes);
+    return DN_OK;
+}
+
 dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_data_info *data,
                          const dn_transform *input, dn_net **net)
 {
-    int classes;
     DN_TRY(dn_options_net(o, DN_NET_EVALUATES, data, input, 1, net));
-    if (t->file)
-        return o->weights == DN_WEIGHTS_AVERAGE ? dn_checkpoint_load_average(t->file, *net)
-                                                : dn_checkpoint_load(t->file, *net, NULL);
-    DN_TRY(dn_safetensors_load(*net, o->checkpoint, &classes));
-    DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
-             dn_net_view(*net).spec->classes);
+    return load_weights(t, o, *net);
+}
+
+dn_status dn_trained_net_all(const dn_trained *t, const dn_comm *comm, const dn_options *o,
+                             const dn_data_info *data, const dn_transform *input, dn_net **net)
+{
+    DN_TRY(dn_comm_agree(comm, dn_options_net(o, DN_NET_EVALUATES, data, input, 1, net)));
+    DN_TRY(DN_ON_RANK_0(comm, load_weights(t, o, *net)));
+    dn_share_weights(comm, *net);
     return DN_OK;
+}
+
+void dn_share_weights(const dn_comm *comm, const dn_net *net)
+{
+    const dn_view view = dn_net_view(net);
+    dn_comm_broadcast(comm, view.parameters, view.parameter_count * sizeof(float));
+    dn_comm_broadcast(comm, view.running, view.running_count * sizeof(float));
 }
 
 void dn_trained_close(dn_trained *t)

@@ -11,8 +11,8 @@
 typedef struct dn_trained {
     dn_checkpoint_file *file; /* NULL for a safetensors file */
     dn_weights_told told;     /* metadata of a safetensors file */
-    dn_checkpoint state;
-    dn_manifest *data; /* the training data set, or that of --data; see dn_trained_data */
+    dn_checkpoint state;      /* its path is empty for a safetensors file */
+    dn_manifest *data;        /* the training data set, or that of --data; see dn_trained_data */
 } dn_trained;
 
 /* *is = 1 if the path is a folder or a file with the signature of HDF5. DN_ENOENT, DN_EIO. */
@@ -25,7 +25,8 @@ dn_status dn_is_checkpoint(const char *path, int *is);
  * requested weights. Not collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 
-/* The same for all ranks, which open one file. Collective. */
+/* The same for all ranks, of which rank 0 opens the file: the others have `state` and the options
+ * only. Collective. */
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
 /* DN_ENOENT if the folder of the checkpoint's training data is missing, as after a move or on
@@ -67,6 +68,15 @@ const char *dn_trained_weights(const dn_trained *trained, const dn_options *opti
  * collective. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
                          const dn_data_info *data, const dn_transform *input, dn_net **net);
+
+/* The same on all ranks after dn_trained_open_all: rank 0 reads the weights and sends them to the
+ * others. Collective. */
+dn_status dn_trained_net_all(const dn_trained *trained, const dn_comm *comm,
+                             const dn_options *options, const dn_data_info *data,
+                             const dn_transform *input, dn_net **net);
+
+/* Copies rank 0's parameters and running statistics to all ranks. Collective. */
+void dn_share_weights(const dn_comm *comm, const dn_net *net);
 
 /* Accepts a zeroed one. Not collective. */
 void dn_trained_close(dn_trained *trained);

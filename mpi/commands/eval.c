@@ -217,7 +217,7 @@ static dn_status check_samples(const results *r)
 }
 
 /* Rank 0 prints and writes the results. */
-static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
+static dn_status report(results *r, const dn_options *o, const dn_transform *transform, int crops)
 {
     DN_TRY(check_samples(r));
     r->calibration = dn_calibration_error(r->samples, r->images->count);
@@ -311,7 +311,12 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
                           const dn_transform *transforms, const dn_options *o, const char *folder)
 {
     const dn_source *const images = c->images;
-    const int crops = o->crops ? TEN_CROPS : 1;
+    const dn_evaluation evaluation = {.comm = comm,
+                                      .net = net,
+                                      .images = images,
+                                      .io_threads = c->split.io_threads,
+                                      .transforms = transforms,
+                                      .crops = o->crops ? TEN_CROPS : 1};
     results r = {.images = images,
                  .chosen = c,
                  .weights = o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained",
@@ -324,9 +329,8 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
         r.samples ? DN_OK
                   : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, c->split.io_threads, transforms, crops,
-                                       NULL, r.samples, &r.scores));
-    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, tell(&r, o, transforms, crops)));
+    DN_TRY_OR_DONE(dn_evaluate_samples(&evaluation, r.samples, &r.scores));
+    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, report(&r, o, transforms, evaluation.crops)));
 done:
     free(r.samples);
     return status;

@@ -259,13 +259,18 @@ static dn_status allocate(predictor *p, size_t kept)
 /* Computes the next block, which rank 0 prints. */
 static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, int64_t count)
 {
-    const int threads = dn_io_threads(comm, &p->options->reading, 1);
+    const dn_evaluation evaluation = {.comm = comm,
+                                      .net = net,
+                                      .images = &p->pictures->images,
+                                      .io_threads = dn_io_threads(comm, &p->options->reading, 1),
+                                      .transforms = p->transform,
+                                      .crops = 1,
+                                      .preempt = &p->preempt};
     DN_TRY(dn_pictures_load(p->pictures, comm, count));
     const dn_part_of_images own = dn_images_of(comm, net, &p->pictures->images);
     p->first = own.first;
     p->last = omp_get_wtime();
-    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(comm, net, &p->pictures->images, threads,
-                                                   p->transform, 1, &p->preempt, keep_batch, p)));
+    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(&evaluation, keep_batch, p)));
     dn_comm_gather_doubles(comm, &p->row->class,
                            (size_t)(row_of(p, own.end - own.first) - p->row) * DOUBLES);
     return DN_ON_RANK_0(comm, print_block(p));

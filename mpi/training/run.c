@@ -217,9 +217,17 @@ typedef struct evaluation {
 
 static dn_status evaluate_on(dn_run *r, const dn_source *images, const char *name, evaluation *e)
 {
-    DN_TRY(dn_evaluate(r->comm, r->net, images, r->train.io_threads, &r->eval_transform,
-                       &r->preempt, &e->scores[e->count].scores));
-    e->scores[e->count++].name = name;
+    dn_named_scores *const scores = &e->scores[e->count];
+    DN_TRY(dn_evaluate(&(dn_evaluation){.comm = r->comm,
+                                        .net = r->net,
+                                        .images = images,
+                                        .io_threads = r->train.io_threads,
+                                        .transforms = &r->eval_transform,
+                                        .crops = 1,
+                                        .preempt = &r->preempt},
+                       &scores->scores));
+    scores->name = name;
+    e->count++;
     return DN_OK;
 }
 

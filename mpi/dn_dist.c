@@ -9,9 +9,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "commands/alike.h"
+#include "commands/consistency.h"
 #include "commands/commands.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/program.h"
 #include "dn/words.h"
 #include "job/heartbeat.h"

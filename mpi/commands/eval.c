@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/alike.h"
-#include "commands/chosen.h"
+#include "commands/consistency.h"
+#include "commands/eval_images.h"
 #include "commands/confusion.h"
 #include "commands/csv.h"
 #include "commands/memory.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/file.h"
 #include "dn/json.h"
 #include "dn/run_folder.h"
@@ -27,7 +27,7 @@ enum {
 };
 
 typedef struct results {
-    const dn_chosen *chosen;
+    const dn_eval_images *set;
     const dn_source *images;  /* the images that were evaluated */
     dn_split_id split;        /* as --split says */
     const char *weights;      /* "trained" or "average" */
@@ -79,9 +79,9 @@ static dn_status name_files(const results *r, json_t *samples)
     {
         const char *name = NULL;
         const int64_t index =
-            dn_chosen_place(r->chosen, json_integer_value(json_object_get(sample, "index")));
+            dn_eval_images_index(r->set, json_integer_value(json_object_get(sample, "index")));
         if (status == DN_OK)
-            status = dn_shards_file_name(r->chosen->split.shards, index, &names, &name);
+            status = dn_shards_file_name(r->set->split.shards, index, &names, &name);
         json_object_set_new(sample, "index", json_integer(index));
         if (name)
             json_object_set_new(sample, "file", dn_json_path(name));
@@ -178,10 +178,10 @@ static dn_status print_samples(const results *r, FILE *file)
     fprintf(file, "index,label,predicted,probability,loss,file\n");
     for (int64_t i = 0; i < r->images->count && status == DN_OK; i++) {
         const char *name;
-        const int64_t index = dn_chosen_place(r->chosen, i);
+        const int64_t index = dn_eval_images_index(r->set, i);
         fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g,", index, r->images->labels[i],
                 (int)r->samples[i].predicted, r->samples[i].probability, r->samples[i].loss);
-        status = dn_shards_file_name(r->chosen->split.shards, index, &names, &name);
+        status = dn_shards_file_name(r->set->split.shards, index, &names, &name);
         if (status == DN_OK && name)
             dn_csv_field(file, name);
         fprintf(file, "\n");
@@ -307,7 +307,7 @@ static dn_status load_net(dn_net **net, const dn_comm *comm, dn_transform *trans
     return DN_OK;
 }
 
-static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
+static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images *c,
                           const dn_transform *transforms, const dn_options *o, const char *folder)
 {
     const dn_source *const images = c->images;
@@ -318,7 +318,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
                                       .transforms = transforms,
                                       .crops = o->crops ? TEN_CROPS : 1};
     results r = {.images = images,
-                 .chosen = c,
+                 .set = c,
                  .weights = o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained",
                  .split = (dn_split_id)o->split,
                  .folder = folder,
@@ -338,7 +338,7 @@ done:
 
 /* Bytes that a rank keeps: the samples of its images; on rank 0 all samples and the confusion
  * matrix, as numbers and as JSON. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
+static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_eval_images *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
@@ -351,7 +351,7 @@ static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
 {
     dn_net *net = NULL;
-    dn_chosen images = {0};
+    dn_eval_images images = {0};
     dn_trained trained = {0};
     dn_transform transforms[TEN_CROPS];
     char run[DN_PATH_SIZE] = "";
@@ -364,7 +364,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
         DN_ON_RANK_0(comm, dn_file_check_kind(o->per_sample, "such CSV file", 0, "index,label,")));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
-    DN_TRY_OR_DONE(dn_chosen_open(&images, comm, &trained, o));
+    DN_TRY_OR_DONE(dn_eval_images_open(&images, comm, &trained, o));
     DN_TRY_OR_DONE(
         DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
     DN_TRY_OR_DONE(load_net(&net, comm, transforms, &trained, o, images.images));
@@ -374,7 +374,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);
-    dn_chosen_close(&images);
+    dn_eval_images_close(&images);
     dn_trained_close(&trained);
     return status;
 }

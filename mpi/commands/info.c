@@ -1,7 +1,7 @@
 /* `dn_dist info`: parameters, multiply-adds, memory and learning rates; with --layers also for each
  * layer. */
 #include "commands/commands.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/layer_info.h"
 #include "dn/loader.h"
 #include "dn/manifest.h"

@@ -5,11 +5,11 @@
  * computed and printed block by block, so that memory does not grow with their number and an early
  * end loses at most a block. Files that are not valid images are reported.
  */
-#include "commands/alike.h"
+#include "commands/consistency.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
 #include "commands/prediction.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "commands/trained.h"
 
 #include <inttypes.h>

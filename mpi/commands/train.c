@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands/alike.h"
+#include "commands/consistency.h"
 #include "commands/memory.h"
 #include "commands/train_parts.h"
 #include "dn/file.h"

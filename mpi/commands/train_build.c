@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 
 /* ---- the data ---- */
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "commands/init_from.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "commands/trained.h"
 #include "dn/file.h"
 #include "dn/run_folder.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/file.h"
 #include "dn/run_folder.h"
 #include "dn/weights.h"

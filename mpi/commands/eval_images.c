@@ -1,5 +1,5 @@
-/* A split, or a part of one; see chosen.h. */
-#include "commands/chosen.h"
+/* A split, or a part of one; see eval_images.h. */
+#include "commands/eval_images.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
 
 /* Cuts the train split as the run did. Records that the run did not learn from are not cut: they
  * have no val images. */
-static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_options *o)
+static dn_status hold_out(dn_eval_images *c, const dn_trained *trained, const dn_options *o)
 {
     char data[sizeof trained->state.data];
     const dn_subset *const part = o->split == DN_VAL ? &c->held_out : &c->kept;
@@ -46,8 +46,8 @@ static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_opti
     return DN_OK;
 }
 
-dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *trained,
-                         const dn_options *o)
+dn_status dn_eval_images_open(dn_eval_images *c, const dn_comm *comm, const dn_trained *trained,
+                              const dn_options *o)
 {
     dn_split_id id;
     DN_TRY(dn_comm_agree(comm, choose_split(trained, o, &id)));
@@ -57,7 +57,7 @@ dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *tr
     return dn_comm_agree(comm, is_cut ? hold_out(c, trained, o) : DN_OK);
 }
 
-void dn_chosen_close(dn_chosen *c)
+void dn_eval_images_close(dn_eval_images *c)
 {
     dn_subset_destroy(&c->kept);
     dn_subset_destroy(&c->held_out);

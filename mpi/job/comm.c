@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
+#include "job/launcher.h"
 #include "job/share.h"
-#include "job/transports.h"
 
 enum {
     MESSAGE_BYTES = 1024,

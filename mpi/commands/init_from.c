@@ -68,28 +68,18 @@ static dn_status copy_safetensors(dn_net *net, const char *path, origin *from)
     return dn_safetensors_load(net, path, &from->classes);
 }
 
-/* Copies the head's tensors to `kept`, one after another, or with `back` from there. Returns their
- * floats; with NULL it does only that. */
-static size_t keep_head(const dn_view *net, float *kept, int back)
+/* Copies the head's tensors from the initial parameters. */
+static void restore_head(const dn_view *net, const float *initial)
 {
-    size_t count = 0;
-    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
-        if (t->kind != DN_LINEAR_WEIGHT && t->kind != DN_LINEAR_BIAS)
-            continue;
-        float *const own = net->parameters + t->offset;
-        if (kept && back)
-            memcpy(own, kept + count, t->count * sizeof *own);
-        else if (kept)
-            memcpy(kept + count, own, t->count * sizeof *own);
-        count += t->count;
-    }
-    return count;
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+        if (t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS)
+            memcpy(net->parameters + t->offset, initial + t->offset, t->count * sizeof *initial);
 }
 
-/* A head trained for other classes, by name or order, is useless here: the head that was kept takes
- * its place. */
+/* A head trained for other classes, by name or order, is useless here: the initial one takes its
+ * place. */
 static void settle_head(const dn_view *net, const char *path, const origin *from,
-                        const dn_manifest *data, float *kept)
+                        const dn_manifest *data, const float *initial)
 {
     const char *const kind = from->is_average ? "averaged weights" : "weights";
     const int classes = net->spec->classes;
@@ -99,7 +89,7 @@ static void settle_head(const dn_view *net, const char *path, const origin *from
         dn_info("%s of %s, except its head of %d classes: a new head for %d is initialised", kind,
                 path, from->classes, classes);
     } else if (other < classes) {
-        keep_head(net, kept, 1);
+        restore_head(net, initial);
         dn_info(
             "%s of %s, except its head, whose class %d is \"%s\", not \"%s\": a new head for these "
             "classes is initialised",
@@ -124,17 +114,17 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest
     origin from = {0};
     int is_hdf5;
     DN_TRY(start_kind(options->init_from, &is_hdf5));
-    float *const kept = malloc(keep_head(&view, NULL, 0) * sizeof *kept);
-    DN_CHECK(kept, DN_ENOMEM, "out of memory for a head of %d classes", view.spec->classes);
-    keep_head(&view, kept, 0);
+    float *const initial = malloc(view.parameter_count * sizeof *initial);
+    DN_CHECK(initial, DN_ENOMEM, "out of memory for %zu parameters", view.parameter_count);
+    memcpy(initial, view.parameters, view.parameter_count * sizeof *initial);
     dn_status status = is_hdf5 ? copy_checkpoint(net, options, &from)
                                : copy_safetensors(net, options->init_from, &from);
     if (status == DN_OK && from.learnt && from.classes == 0)
         status = check_learnt(&view, options->init_from, from.learnt);
     if (status == DN_OK)
-        settle_head(&view, options->init_from, &from, data, kept);
+        settle_head(&view, options->init_from, &from, data, initial);
     free(from.learnt);
-    free(kept);
+    free(initial);
     return status;
 }
 

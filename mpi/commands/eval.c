@@ -27,10 +27,10 @@ enum {
 };
 
 typedef struct results {
+    const dn_options *options;
     const dn_eval_images *set;
-    const dn_source *images;  /* the images that were evaluated */
-    dn_split_id split;        /* as --split says */
-    const char *weights;      /* "trained" or "average" */
+    const dn_source *images; /* those of `set` */
+    const dn_evaluation *evaluation;
     const char *folder;       /* the run's folder if these are its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
@@ -42,8 +42,9 @@ typedef struct results {
 
 /* ---- printing ---- */
 
-static json_t *to_json(const results *r, int crops)
+static json_t *to_json(const results *r)
 {
+    const dn_options *const o = r->options;
     json_t *const classes = json_array(), *const confusion = json_array();
     for (int c = 0; c < r->classes; c++) {
         const dn_class_scores s = dn_score_class(&r->confusion, c);
@@ -60,12 +61,14 @@ static json_t *to_json(const results *r, int crops)
                               json_pack("[i,i,I]", c->label, c->predicted, (json_int_t)c->count));
     }
     return json_pack(
-        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split", dn_split_name(r->split),
-        "weights", r->weights, "top1", dn_json_number(r->scores.top1), "top5",
-        dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced), "macro_f1",
-        dn_json_number(dn_macro_f1(&r->confusion)), "loss", dn_json_number(r->scores.loss),
-        "images", (json_int_t)r->images->count, "crops", crops, "calibration_error",
-        dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
+        dn_split_name((dn_split_id)o->split), "weights",
+        o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "top1",
+        dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5), "balanced",
+        dn_json_number(r->scores.balanced), "macro_f1", dn_json_number(dn_macro_f1(&r->confusion)),
+        "loss", dn_json_number(r->scores.loss), "images", (json_int_t)r->images->count, "crops",
+        r->evaluation->crops, "calibration_error", dn_json_number(r->calibration), "classes",
+        classes, "confusion_cells", confusion);
 }
 
 /* Adds to each sample its index in the split, and its file if the records name it. */
@@ -91,17 +94,16 @@ static dn_status name_files(const results *r, json_t *samples)
 }
 
 /* Writes the evaluation for reports into the run's folder. */
-static dn_status write_evaluation(const results *r, const dn_options *o,
-                                  const dn_transform *transform, int crops)
+static dn_status write_evaluation(const results *r)
 {
     char path[PATH_MAX];
-    json_t *const all = to_json(r, crops), *const names = json_array(), *worst = NULL;
+    json_t *const all = to_json(r), *const names = json_array(), *worst = NULL;
     for (int c = 0; c < r->classes; c++)
         json_array_append_new(names, json_string(r->names[c]));
     json_object_set_new(all, "class_names", names);
-    json_object_set_new(all, "checkpoint", dn_json_path(o->checkpoint));
-    json_object_set_new(all, "data", dn_json_path(o->data));
-    dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
+    json_object_set_new(all, "checkpoint", dn_json_path(r->options->checkpoint));
+    json_object_set_new(all, "data", dn_json_path(r->options->data));
+    dn_status status = dn_worst_samples(&worst, r->images, r->evaluation->transforms, r->samples);
     if (status == DN_OK)
         status = name_files(r, worst);
     json_object_set_new(all, "worst", worst);
@@ -157,16 +159,16 @@ static void print_classes(const results *r)
     print_matrix(r);
 }
 
-static dn_status print_results(const results *r, const dn_options *o, int crops)
+static dn_status print_results(const results *r)
 {
-    if (o->json)
-        return dn_json_save(to_json(r, crops), NULL, JSON_REAL_PRECISION(9));
+    if (r->options->json)
+        return dn_json_save(to_json(r), NULL, JSON_REAL_PRECISION(9));
     char text[DN_SCORES_TEXT];
     dn_scores_text(&r->scores, r->classes, ", ", text);
     printf("%" PRId64 " images: %s, loss %.4f\n", r->images->count, text, r->scores.loss);
     printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, DN_CALIBRATION_BINS,
-           crops > 1 ? ", mean logits of 10 crops" : "");
-    if (o->per_class)
+           r->evaluation->crops > 1 ? ", mean logits of 10 crops" : "");
+    if (r->options->per_class)
         print_classes(r);
     return DN_OK;
 }
@@ -217,18 +219,19 @@ static dn_status check_samples(const results *r)
 }
 
 /* Rank 0 prints and writes the results. */
-static dn_status report(results *r, const dn_options *o, const dn_transform *transform, int crops)
+static dn_status report(results *r)
 {
+    const dn_options *const o = r->options;
     DN_TRY(check_samples(r));
     r->calibration = dn_calibration_error(r->samples, r->images->count);
     dn_status status = dn_confusion_count(&r->confusion, r->images, r->samples, r->classes);
     if (status == DN_OK)
-        status = print_results(r, o, crops);
+        status = print_results(r);
     if (status == DN_OK && o->per_sample[0])
         status = write_samples(r, o->per_sample);
     if (status == DN_OK && o->per_sample[0] && !o->json)
         printf("%s: a line for each image\n", o->per_sample);
-    if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
+    if (status == DN_OK && r->folder[0] && write_evaluation(r) != DN_OK)
         dn_warn("%s", dn_message());
     dn_confusion_free(&r->confusion);
     return status;
@@ -317,10 +320,10 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images
                                       .io_threads = c->split.io_threads,
                                       .transforms = transforms,
                                       .crops = o->crops ? TEN_CROPS : 1};
-    results r = {.images = images,
+    results r = {.options = o,
                  .set = c,
-                 .weights = o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained",
-                 .split = (dn_split_id)o->split,
+                 .images = images,
+                 .evaluation = &evaluation,
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
@@ -330,7 +333,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images
                   : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
     DN_TRY_OR_DONE(dn_evaluate_samples(&evaluation, r.samples, &r.scores));
-    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, report(&r, o, transforms, evaluation.crops)));
+    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, report(&r)));
 done:
     free(r.samples);
     return status;
@@ -343,9 +346,9 @@ static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_eval_i
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
     const double cells = fmin(images, classes * classes);
-    const double told = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
-    const double kept = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
-    return kept + (comm->rank == 0 ? told : 0);
+    const double matrix = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
+    const double samples = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
+    return samples + (comm->rank == 0 ? matrix : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)

@@ -169,7 +169,7 @@ static dn_status print_options(dn_options *o)
         DN_TRY(dn_options_folder(o, folder, sizeof folder));
         strcpy(o->out, folder);
     }
-    dn_options_print(stdout, o);
+    dn_options_print(o);
     return DN_OK;
 }
 

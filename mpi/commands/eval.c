@@ -1,4 +1,5 @@
 /* `dn_dist eval`: the scores of a checkpoint on a split: in all, per class and per image. */
+#include "commands/commands.h"
 #include "commands/trained.h"
 
 #include <inttypes.h>
@@ -327,7 +328,7 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
-    r.samples = calloc(dn_images_of(comm, net, images).kept + 1, sizeof *r.samples);
+    r.samples = calloc(dn_images_of(comm, net, images).results + 1, sizeof *r.samples);
     dn_status status =
         r.samples ? DN_OK
                   : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
@@ -339,15 +340,15 @@ done:
     return status;
 }
 
-/* Bytes that a rank keeps: the samples of its images; on rank 0 all samples and the confusion
+/* Bytes of a rank's results: the samples of its images; on rank 0 all samples and the confusion
  * matrix, as numbers and as JSON. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_eval_images *c)
+static double result_bytes(const dn_comm *comm, const dn_net *net, const dn_eval_images *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
     const double cells = fmin(images, classes * classes);
     const double matrix = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
-    const double samples = (double)dn_images_of(comm, net, c->images).kept * sizeof(dn_sample);
+    const double samples = (double)dn_images_of(comm, net, c->images).results * sizeof(dn_sample);
     return samples + (comm->rank == 0 ? matrix : 0);
 }
 
@@ -372,7 +373,7 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
         DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
     DN_TRY_OR_DONE(load_net(&net, comm, transforms, &trained, o, images.images));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = result_bytes(comm, net, &images)},
                                    "the results of all images"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:

@@ -32,7 +32,7 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
 static dn_status hold_out(dn_eval_images *c, const dn_trained *trained, const dn_options *o)
 {
     char data[sizeof trained->state.data];
-    const dn_subset *const part = o->split == DN_VAL ? &c->held_out : &c->kept;
+    const dn_subset *const part = o->split == DN_VAL ? &c->held_out : &c->remaining;
     dn_source_describe(&c->split.images, data, sizeof data);
     const int is_own = strcmp(trained->state.data, data) == 0;
     DN_CHECK(is_own || o->split == DN_TRAIN, DN_EINVAL,
@@ -40,7 +40,7 @@ static dn_status hold_out(dn_eval_images *c, const dn_trained *trained, const dn
              o->data, trained->state.data);
     if (!is_own)
         return DN_OK;
-    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction));
+    DN_TRY(dn_subset_split(&c->remaining, &c->held_out, &c->split.images, o->run.val_fraction));
     c->images = &part->images;
     c->index = part->index;
     return DN_OK;
@@ -59,7 +59,7 @@ dn_status dn_eval_images_open(dn_eval_images *c, const dn_comm *comm, const dn_t
 
 void dn_eval_images_close(dn_eval_images *c)
 {
-    dn_subset_destroy(&c->kept);
+    dn_subset_destroy(&c->remaining);
     dn_subset_destroy(&c->held_out);
     dn_split_close(&c->split);
 }

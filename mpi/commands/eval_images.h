@@ -7,8 +7,8 @@
 #include "training/split.h"
 
 typedef struct dn_eval_images {
-    dn_split split;           /* the split that contains the images */
-    dn_subset kept, held_out; /* of the train split, by --val-fraction */
+    dn_split split;                /* the split that contains the images */
+    dn_subset remaining, held_out; /* of the train split, by --val-fraction */
     const dn_source *images;
     const int64_t *index; /* (images->count) indices in the split; NULL: all of it */
 } dn_eval_images;

@@ -1,7 +1,7 @@
 /* `dn_dist export`: a checkpoint's weights as safetensors, or its net as ONNX. */
+#include "commands/commands.h"
 #include "commands/trained.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "dn/file.h"

@@ -35,7 +35,7 @@ static dn_status open_start(dn_trained *from, const dn_options *options, dn_opti
 
 /* Loads the whole checkpoint into a net of its own, which checks all of it, then copies the parts
  * that fit. */
-static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin *told)
+static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin *found)
 {
     dn_options own;
     dn_trained from;
@@ -49,9 +49,9 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin 
     DN_TRY_OR_DONE(dn_trained_learnt(&from));
     DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
     DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
-    DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, &told->classes));
-    told->is_average = own.weights == DN_WEIGHTS_AVERAGE;
-    told->learnt = from.data;
+    DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, &found->classes));
+    found->is_average = own.weights == DN_WEIGHTS_AVERAGE;
+    found->learnt = from.data;
     from.data = NULL;
 done:
     dn_net_destroy(&loaded);
@@ -128,8 +128,8 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest
     return status;
 }
 
-/* told = the model that the file names, or "". */
-static dn_status told_model(const dn_options *options, char told[sizeof options->model])
+/* model = the one that the file names, or "". */
+static dn_status find_model(const dn_options *options, char model[sizeof options->model])
 {
     int is_hdf5;
     dn_options own;
@@ -138,25 +138,25 @@ static dn_status told_model(const dn_options *options, char told[sizeof options-
     DN_TRY(start_kind(options->init_from, &is_hdf5));
     if (is_hdf5) {
         const dn_status status = open_start(&from, options, &own);
-        strcpy(told, own.model);
+        strcpy(model, own.model);
         dn_trained_close(&from);
         return status;
     }
     DN_TRY(dn_safetensors_tell(options->init_from, &tensors));
     free(tensors.data);
-    strcpy(told, tensors.model);
+    strcpy(model, tensors.model);
     return DN_OK;
 }
 
 dn_status dn_init_model(dn_options *o)
 {
-    char told[sizeof o->model] = "";
+    char model[sizeof o->model] = "";
     dn_spec spec;
-    DN_TRY(told_model(o, told));
-    DN_CHECK(told[0] == '\0' || dn_spec_parse(&spec, told) == DN_OK, DN_EINVAL,
+    DN_TRY(find_model(o, model));
+    DN_CHECK(model[0] == '\0' || dn_spec_parse(&spec, model) == DN_OK, DN_EINVAL,
              "--init-from %s: %s; expected --model NAME", o->init_from, dn_message());
-    if (told[0])
-        strcpy(o->model, told);
+    if (model[0])
+        strcpy(o->model, model);
     else
         dn_warn("--init-from %s: does not tell its model, taken for that of %s (--model)",
                 o->init_from, o->model);

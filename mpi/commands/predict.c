@@ -5,6 +5,7 @@
  * computed and printed block by block, so that memory does not grow with their number and an early
  * end loses at most a block. Files that are not valid images are reported.
  */
+#include "commands/commands.h"
 #include "commands/consistency.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
@@ -52,7 +53,7 @@ typedef struct predictor {
     dn_preempt preempt;
     double last;         /* when the last batch ended, seconds */
     int64_t first;       /* this rank's first image in the block */
-    dn_choice *row;      /* (kept of dn_images_of, 1 + top), from this rank's first image on */
+    dn_choice *row;      /* (results of dn_images_of, 1 + top), from this rank's first image on */
     double *probability; /* (threads, classes) */
     int *order;          /* (threads, classes) */
 } predictor;
@@ -78,8 +79,8 @@ static int by_probability(const void *a, const void *b, void *user)
     return p[x] != p[y] ? (p[x] < p[y]) - (p[x] > p[y]) : (x > y) - (x < y);
 }
 
-/* Sets the image's row, which keeps the `top` most probable classes. */
-static void keep_top(const predictor *p, int64_t image, const float *logits)
+/* Sets the image's row, of the `top` most probable classes. */
+static void set_row(const predictor *p, int64_t image, const float *logits)
 {
     const size_t own = (size_t)omp_get_thread_num() * (size_t)p->classes;
     dn_choice *const row = row_of(p, image - p->first);
@@ -100,7 +101,7 @@ static void keep_top(const predictor *p, int64_t image, const float *logits)
 }
 
 /* A dn_scored_fn. */
-static void keep_batch(void *user, const dn_scored *b)
+static void set_rows(void *user, const dn_scored *b)
 {
     predictor *const p = user;
     const double now = omp_get_wtime();
@@ -108,7 +109,7 @@ static void keep_batch(void *user, const dn_scored *b)
     p->last = now;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < b->count; i++)
-        keep_top(p, b->first + i, b->logits + (size_t)i * (size_t)p->classes);
+        set_row(p, b->first + i, b->logits + (size_t)i * (size_t)p->classes);
 }
 
 /* ---- results ---- */
@@ -239,20 +240,20 @@ static int64_t plan_block(const dn_comm *comm, const dn_net *net, const predicto
     return divide_up(rounds, blocks) * round;
 }
 
-/* Images of a block whose results this rank keeps. */
-static size_t kept_images(const dn_comm *comm, const dn_net *net, const predictor *p)
+/* Images of a block whose results this rank has in the end. */
+static size_t block_results(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
-    return dn_images_of(comm, net, &(dn_source){.count = p->block}).kept;
+    return dn_images_of(comm, net, &(dn_source){.count = p->block}).results;
 }
 
-static dn_status allocate(predictor *p, size_t kept)
+static dn_status allocate(predictor *p, size_t images)
 {
     const size_t choices = (size_t)omp_get_max_threads() * (size_t)p->classes;
-    p->row = calloc(kept + 1, (size_t)row_bytes(p));
+    p->row = calloc(images + 1, (size_t)row_bytes(p));
     p->probability = malloc(choices * sizeof *p->probability);
     p->order = malloc(choices * sizeof *p->order);
     DN_CHECK(p->row && p->probability && p->order, DN_ENOMEM,
-             "out of memory for the classes of %zu images", kept);
+             "out of memory for the classes of %zu images", images);
     return DN_OK;
 }
 
@@ -270,7 +271,7 @@ static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, i
     const dn_part_of_images own = dn_images_of(comm, net, &p->pictures->images);
     p->first = own.first;
     p->last = omp_get_wtime();
-    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(&evaluation, keep_batch, p)));
+    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(&evaluation, set_rows, p)));
     dn_comm_gather_doubles(comm, &p->row->class,
                            (size_t)(row_of(p, own.end - own.first) - p->row) * DOUBLES);
     return DN_ON_RANK_0(comm, print_block(p));
@@ -280,7 +281,7 @@ static dn_status predict_all(const dn_comm *comm, dn_net *net, predictor *p)
 {
     const int64_t all = p->pictures->count;
     dn_status status = DN_OK;
-    DN_TRY(dn_comm_agree(comm, allocate(p, kept_images(comm, net, p))));
+    DN_TRY(dn_comm_agree(comm, allocate(p, block_results(comm, net, p))));
     DN_TRY(dn_comm_agree(comm, dn_preempt_open(&p->preempt, p->options->time_limit, comm->start)));
     if (comm->rank == 0)
         print_begin(p->options);
@@ -314,9 +315,9 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     p.classes = dn_net_view(net).spec->classes;
     p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;
     p.block = plan_block(comm, net, &p);
-    const double kept = (double)kept_images(comm, net, &p) * row_bytes(&p);
-    DN_TRY_OR_DONE(
-        dn_check_memory(comm, net, (dn_bytes){.fixed = kept}, "the results of a block of images"));
+    const double results = (double)block_results(comm, net, &p) * row_bytes(&p);
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = results},
+                                   "the results of a block of images"));
     DN_TRY_OR_DONE(predict_all(comm, net, &p));
 done:
     free(p.row);

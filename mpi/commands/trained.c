@@ -2,7 +2,6 @@
 #include "commands/trained.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +45,7 @@ static dn_status open_file(dn_trained *t, const char *path)
 }
 
 /* A safetensors file has one kind of weights. */
-static dn_status choose_told(const dn_trained *t, dn_options *o)
+static dn_status resolve_weights(const dn_trained *t, dn_options *o)
 {
     const int is_average = strcmp(t->told.weights, "average") == 0;
     DN_CHECK(o->weights == DN_WEIGHTS_AUTO || (o->weights == DN_WEIGHTS_AVERAGE) == is_average,
@@ -63,7 +62,7 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
     DN_CHECK(t->told.model[0] || dn_options_given(o, "model"), DN_EINVAL,
              "%s: found safetensors that do not tell their model, expected --model NAME",
              o->checkpoint);
-    DN_TRY(choose_told(t, o));
+    DN_TRY(resolve_weights(t, o));
     if (!dn_options_given(o, "model"))
         strcpy(o->model, t->told.model);
     if (!dn_options_given(o, "size"))

@@ -3,7 +3,8 @@
 #ifndef DN_TRAINED_H
 #define DN_TRAINED_H
 
-#include "commands/commands.h"
+#include "job/comm.h"
+#include "options/options.h"
 #include "dn/checkpoint.h"
 #include "dn/transform.h"
 #include "dn/weights.h"

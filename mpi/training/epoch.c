@@ -2,7 +2,6 @@
 #include "training/run_parts.h"
 
 #include <omp.h>
-#include <stdio.h>
 
 #include "job/timeline.h"
 #include "training/evaluate.h"

@@ -25,7 +25,7 @@ dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_
     const int64_t batch = dn_net_view(net).batch, end = own.end * batch;
     dn_part_of_images part = {.first = own.first * batch,
                               .end = end < images->count ? end : images->count};
-    part.kept = (size_t)(comm->rank == 0 ? images->count : part.end - part.first);
+    part.results = (size_t)(comm->rank == 0 ? images->count : part.end - part.first);
     return part;
 }
 
@@ -78,10 +78,10 @@ done:
 
 dn_status dn_evaluate(const dn_evaluation *e, dn_scores *scores)
 {
-    const size_t kept = dn_images_of(e->comm, e->net, e->images).kept;
-    dn_sample *const samples = calloc(kept + 1, sizeof *samples);
+    const size_t results = dn_images_of(e->comm, e->net, e->images).results;
+    dn_sample *const samples = calloc(results + 1, sizeof *samples);
     dn_status status =
-        samples ? DN_OK : dn_fail(DN_ENOMEM, "out of memory: cannot evaluate %zu images", kept);
+        samples ? DN_OK : dn_fail(DN_ENOMEM, "out of memory: cannot evaluate %zu images", results);
     DN_TRY_OR_DONE(dn_comm_agree(e->comm, status));
     DN_TRY_OR_DONE(dn_evaluate_samples(e, samples, scores));
     dn_comm_broadcast(e->comm, scores, sizeof *scores);

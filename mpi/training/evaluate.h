@@ -33,7 +33,7 @@ typedef void dn_scored_fn(void *user, const dn_scored *batch);
 /* This rank's images [first, end), whose batches follow those of the previous rank. */
 typedef struct dn_part_of_images {
     int64_t first, end;
-    size_t kept; /* number of images whose results this rank keeps: on rank 0 all */
+    size_t results; /* number of images whose results this rank has in the end: on rank 0 all */
 } dn_part_of_images;
 
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
@@ -51,9 +51,9 @@ typedef struct dn_sample {
     double probability; /* of `predicted` */
 } dn_sample;
 
-/* Computes samples(`kept` of dn_images_of), on rank 0 those of all images, from the logits averaged
- * over the transforms of each image. On rank 0 *scores = the scores of all. DN_STOPPED if a rank is
- * preempted, DN_ENOMEM, or errors of reading the images. Collective. */
+/* Computes samples(`results` of dn_images_of), on rank 0 those of all images, from the logits
+ * averaged over the transforms of each image. On rank 0 *scores = the scores of all. DN_STOPPED if
+ * a rank is preempted, DN_ENOMEM, or errors of reading the images. Collective. */
 dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_sample *samples,
                               dn_scores *scores);
 

@@ -1,5 +1,4 @@
 /* Results of each image of a split, from one or several crops, and their sums; see evaluate.h. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

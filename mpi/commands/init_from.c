@@ -99,15 +99,6 @@ static void settle_head(const dn_view *net, const char *path, const origin *from
     }
 }
 
-/* Checks that the file names as many classes as its head has. */
-static dn_status check_learnt(const dn_view *net, const char *path, const dn_manifest *learnt)
-{
-    DN_CHECK(learnt->info.classes == net->spec->classes, DN_ECORRUPT,
-             "%s: found %d class names, expected %d as its head has classes", path,
-             learnt->info.classes, net->spec->classes);
-    return DN_OK;
-}
-
 dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest *data)
 {
     const dn_view view = dn_net_view(net);
@@ -119,8 +110,11 @@ dn_status dn_init_from(dn_net *net, const dn_options *options, const dn_manifest
     memcpy(initial, view.parameters, view.parameter_count * sizeof *initial);
     dn_status status = is_hdf5 ? copy_checkpoint(net, options, &from)
                                : copy_safetensors(net, options->init_from, &from);
-    if (status == DN_OK && from.learnt && from.classes == 0)
-        status = check_learnt(&view, options->init_from, from.learnt);
+    const int names = from.learnt ? from.learnt->info.classes : 0;
+    if (status == DN_OK && names > 0 && from.classes == 0 && names != view.spec->classes)
+        status =
+            dn_fail(DN_ECORRUPT, "%s: found %d class names, expected %d as its head has classes",
+                    options->init_from, names, view.spec->classes);
     if (status == DN_OK)
         settle_head(&view, options->init_from, &from, data, initial);
     free(from.learnt);

@@ -155,8 +155,7 @@ static dn_status print_block(predictor *p)
     return DN_OK;
 }
 
-/* What comes before the first block, and after the last: what was printed of a JSON list is valid
- * after an early end too. */
+/* What comes before the first block. */
 static void print_begin(const dn_options *o)
 {
     static char buffer[OUTPUT_BYTES];
@@ -165,12 +164,6 @@ static void print_begin(const dn_options *o)
         printf("[");
     else if (o->csv)
         printf("file,rank,class,name,probability\n");
-}
-
-static void print_end(const dn_options *o)
-{
-    if (o->json)
-        printf("]\n");
 }
 
 static dn_status check_faults(const counts *n)
@@ -287,8 +280,8 @@ static dn_status predict_all(const dn_comm *comm, dn_net *net, predictor *p)
         print_begin(p->options);
     for (int64_t i = 0; i < all && status == DN_OK; i += p->block)
         status = predict_block(comm, net, p, all - i < p->block ? all - i : p->block);
-    if (comm->rank == 0)
-        print_end(p->options);
+    if (comm->rank == 0 && p->options->json)
+        printf("]\n"); /* also after an early end */
     dn_comm_broadcast(comm, &p->count, sizeof p->count);
     const int64_t skipped = p->options->skip, done = skipped + p->count.done;
     if (status == DN_STOPPED)

@@ -39,16 +39,12 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin 
 {
     dn_options own;
     dn_trained from;
-    dn_transform transform;
-    const dn_transform *input = NULL;
     dn_net *loaded = NULL;
-    const dn_data_info images = {.channels = dn_net_view(net).spec->channels};
     dn_status status;
     DN_TRY_OR_DONE(open_start(&from, options, &own));
     own.batch_size = 1;
     DN_TRY_OR_DONE(dn_trained_learnt(&from));
-    DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
-    DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
+    DN_TRY_OR_DONE(dn_trained_net(&from, &own, &from.data->info, &loaded));
     DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, &found->classes));
     found->is_average = own.weights == DN_WEIGHTS_AVERAGE;
     found->learnt = from.data;

@@ -241,17 +241,6 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
     return dn_options_normalize(o, &t->data->info);
 }
 
-dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
-                           dn_transform *transform, const dn_transform **input)
-{
-    dn_options o = *options;
-    *input = NULL;
-    if (o.size > 0 || strcmp(o.eval_transform, "auto") == 0)
-        return DN_OK;
-    *input = transform;
-    return dn_options_transform(&o, DN_TEST, data, transform);
-}
-
 static dn_status load_weights(const dn_trained *t, const dn_options *o, dn_net *net)
 {
     int classes;
@@ -264,11 +253,17 @@ static dn_status load_weights(const dn_trained *t, const dn_options *o, dn_net *
     return DN_OK;
 }
 
-dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_data_info *data,
-                         const dn_transform *input, dn_net **net)
+/* The options give no size if the images are not square, but their transform does. */
+dn_status dn_trained_net(const dn_trained *t, const dn_options *options, const dn_data_info *data,
+                         dn_net **net)
 {
-    DN_TRY(dn_options_net(o, DN_NET_EVALUATES, data, input, 1, net));
-    return load_weights(t, o, *net);
+    dn_options o = *options;
+    dn_transform input;
+    const int is_sized = o.size > 0 || strcmp(o.eval_transform, "auto") == 0;
+    if (!is_sized)
+        DN_TRY(dn_options_transform(&o, DN_TEST, data, &input));
+    DN_TRY(dn_options_net(&o, DN_NET_EVALUATES, data, is_sized ? NULL : &input, 1, net));
+    return load_weights(t, &o, *net);
 }
 
 dn_status dn_trained_net_all(const dn_trained *t, const dn_comm *comm, const dn_options *o,

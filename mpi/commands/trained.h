@@ -55,23 +55,18 @@ dn_status dn_trained_check(const dn_trained *trained, const dn_manifest *records
  * numbers, and --normalize must be given. DN_EINVAL. Not collective. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
-/* *input for dn_trained_net: `transform`, set to that of the data set's test images, if the options
- * give no size because the images are not square; else NULL. DN_EINVAL. Not collective. */
-dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
-                           dn_transform *transform, const dn_transform **input);
-
 /* A suffix for messages that name the file, as ", averaged weights"; "" if it has one kind of
  * weights only. Not collective. */
 const char *dn_trained_weights(const dn_trained *trained, const dn_options *options);
 
-/* *net = the checkpoint's net with its weights, made by dn_options_net. The caller destroys it,
- * even after a failure. Returns errors of dn_options_net and of reading the weights. Not
- * collective. */
+/* *net = the checkpoint's net with its weights, made by dn_options_net for images of `data`. The
+ * caller destroys it, even after a failure. Returns errors of dn_options_net and of reading the
+ * weights. Not collective. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
-                         const dn_data_info *data, const dn_transform *input, dn_net **net);
+                         const dn_data_info *data, dn_net **net);
 
-/* The same on all ranks after dn_trained_open_all: rank 0 reads the weights and sends them to the
- * others. Collective. */
+/* The same on all ranks after dn_trained_open_all, for the transform `input`: rank 0 reads the
+ * weights and sends them to the others. Collective. */
 dn_status dn_trained_net_all(const dn_trained *trained, const dn_comm *comm,
                              const dn_options *options, const dn_data_info *data,
                              const dn_transform *input, dn_net **net);

@@ -127,7 +127,8 @@ dn_status dn_learnt_folder(const dn_checkpoint *state)
     return DN_OK;
 }
 
-/* Gives all ranks the options of rank 0, except those that may differ. */
+/* Gives all ranks the options of rank 0, except those that may differ. No field of an option is a
+ * pointer. */
 static void share_options(const dn_comm *comm, dn_options *o)
 {
     dn_options first = *o;

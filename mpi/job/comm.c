@@ -12,7 +12,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +22,6 @@
 #include "dn/limits.h"
 #include "job/launcher.h"
 #include "job/share.h"
-#include "job/transports.h"
 
 enum {
     MESSAGE_BYTES = 1024,

@@ -267,6 +267,11 @@ done
 cmp -s eval-1.json eval-3.json || fail "eval: other scores on 3 ranks" eval-{1,3}.json
 grep -qE "test loss [0-9.]+  top-1 [0-9.]+ %  balanced [0-9.]+ %  [0-9.]+ images/s" uneven-1.log ||
     fail "expected the balanced accuracy, and no top-5 of 4 classes" uneven-1.log
+small 2 rare --data uneven.records --epochs 1 || fail "the default of --best" rare.log
+few="warning: 2 of 4 classes have fewer than 10 of the images that judge the run, such as 3 with 0:"
+grep -q "^$few" uneven-1.log && [[ $(grep -c "^$few" rare.log) == 1 ]] || fail "classes of few images" rare.log
+grep -q "^--best accuracy judges classes of unequal size, 0 with 20 images and 3 with 0:" rare.log &&
+    ! grep -q "^--best accuracy judges" uneven-1.log whole.log || fail "classes of unequal size" rare.log
 "$python" - uneven-1/metrics.jsonl eval-1.json >out 2>&1 <<'END' || fail "the best by balanced accuracy" out
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]

@@ -73,6 +73,36 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
+enum { FEW_IMAGES = 10 }; /* of a class: each is 10 points of its recall */
+
+/* Says what the classes of the images that judge the run mean for its scores. */
+static dn_status say_classes(const dn_run *r, const dn_options *o)
+{
+    const dn_source *const images = r->validation;
+    const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
+    const int classes = images->info.classes;
+    int least = 0, most = 0, few = 0;
+    int64_t *const count = calloc((size_t)classes, sizeof *count);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
+    for (int64_t i = 0; i < images->count; i++)
+        count[images->labels[i]]++;
+    for (int c = 0; c < classes; c++) {
+        least = count[c] < count[least] ? c : least;
+        most = count[c] > count[most] ? c : most;
+        few += count[c] < FEW_IMAGES;
+    }
+    if (few > 0)
+        dn_warn("%d of %d classes have fewer than %d of the images that judge the run, such as %s "
+                "with %" PRId64 ": scores of these classes are uncertain",
+                few, classes, FEW_IMAGES, names[least], count[least]);
+    if (o->run.best == DN_BEST_ACCURACY && count[most] >= 2 * count[least])
+        dn_info("--best accuracy judges classes of unequal size, %s with %" PRId64
+                " images and %s with %" PRId64 ": see also --best balanced and --best loss",
+                names[most], count[most], names[least], count[least]);
+    free(count);
+    return DN_OK;
+}
+
 /* Chooses the training images and the validation images. */
 static dn_status hold_out(dn_run *r, const dn_options *o)
 {
@@ -239,6 +269,8 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
     DN_TRY(hold_out(r, o));
+    if (o->run.best != DN_BEST_NONE && o->run.eval_every > 0)
+        DN_TRY(say_classes(r, o));
     DN_TRY(plan_run(r, o));
     DN_TRY(dn_options_shuffle(o, &r->window));
     DN_TRY(plan_transforms(r, o, data));

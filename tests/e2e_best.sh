@@ -48,11 +48,11 @@ small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[
     fail "--sync-bn" sync.log
 [[ $(scores sync) == "$(scores sync-3)" ]] || fail "--sync-bn: other scores" {sync,sync-3}/metrics.jsonl
 
-# best.h5 is the epoch with the greatest accuracy of averaged weights.
+# best.h5 is the epoch with the greatest accuracy of averaged weights, and of these the lowest loss.
 "$python" - whole/metrics.jsonl >best <<'END'
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
-best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["epoch"]))
+best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["ema_val_loss"], -e["epoch"]))
 lines = [json.loads(line) for line in open(sys.argv[1])]
 assert lines[0]["judge"] == "ema_val" and [lines[-1][k] for k in ("best_epoch", "best", "best_by")] == [
     best["epoch"], best["ema_val_top1"], "ema_val_top1"], lines[-1]
@@ -279,7 +279,7 @@ found = json.load(open(sys.argv[2]))
 recalls = [c["recall"] for c in found["classes"]]
 assert recalls.pop() is None
 assert abs(found["balanced"] - sum(recalls) / 3) < 1e-9, found
-best = max(epochs, key=lambda e: (e["test_balanced"], -e["epoch"]))
+best = max(epochs, key=lambda e: (e["test_balanced"], -e["test_loss"], -e["epoch"]))
 assert abs(found["balanced"] - best["test_balanced"]) < 1e-6 and abs(found["top1"] - best["test_top1"]) < 1e-6
 assert abs(found["loss"] - best["test_loss"]) < 1e-6
 assert any(abs(e["test_balanced"] - e["test_top1"]) > 1 for e in epochs), epochs

@@ -199,10 +199,10 @@ const dn_option dn_option_table[] = {
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
     {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced"), "accuracy", DN_DECIDES,
-     "score that chooses best.h5, on held-out images or else test images; balanced: mean of the "
-     "per-class accuracies"},
+     "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
+     "balanced: mean of the per-class accuracies"},
     {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,
-     "end after N evaluations without improvement; 0: never"},
+     "end after N evaluations without a new best epoch; 0: never"},
     {"checkpoint-every", "Run", TRAIN, WHOLE(run.checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,
      "also save every N steps; always at the end of each epoch and of the run"},
     {"keep", "Run", TRAIN, WHOLE(run.keep, 0, 1e9, "N"), "3", DN_FREE,

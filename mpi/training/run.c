@@ -256,7 +256,7 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
                             [DN_BEST_LOSS] = judged->loss,
                             [DN_BEST_NONE] = 0,
                             [DN_BEST_BALANCED] = judged->balanced};
-    if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric]))
+    if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric], judged->loss))
         r->state.is_best = 1;
     update_rescue(r);
 }

@@ -265,7 +265,7 @@ for ranks in 1 3; do
 done
 [[ $(scores uneven-1) == "$(scores uneven-3)" ]] || fail "other scores" uneven-{1,3}/metrics.jsonl
 cmp -s eval-1.json eval-3.json || fail "eval: other scores on 3 ranks" eval-{1,3}.json
-grep -qE "test loss [0-9.]+  top-1 [0-9.]+ %  balanced [0-9.]+ %  [0-9.]+ images/s" uneven-1.log ||
+grep -qE "test loss [0-9.]+  top-1 [0-9.]+ %  balanced [0-9.]+ %  AUROC [01].[0-9]+  [0-9.]+ images/s" uneven-1.log ||
     fail "expected the balanced accuracy, and no top-5 of 4 classes" uneven-1.log
 small 2 rare --data uneven.records --epochs 1 || fail "the default of --best" rare.log
 few="warning: 2 of 4 classes have fewer than 10 of the images that judge the run, such as 3 with 0:"
@@ -282,10 +282,47 @@ assert abs(found["balanced"] - sum(recalls) / 3) < 1e-9, found
 best = max(epochs, key=lambda e: (e["test_balanced"], -e["test_loss"], -e["epoch"]))
 assert abs(found["balanced"] - best["test_balanced"]) < 1e-6 and abs(found["top1"] - best["test_top1"]) < 1e-6
 assert abs(found["loss"] - best["test_loss"]) < 1e-6
+assert abs(found["auroc"] - best["test_auroc"]) < 1e-6
 assert any(abs(e["test_balanced"] - e["test_top1"]) > 1 for e in epochs), epochs
 END
+
+# The probabilities of all classes, and AUROC: the pairs of an image of the class and another. The
+# net is untrained, as a good one separates these classes.
+for ranks in 1 3; do
+    on_ranks "$ranks" "$build/dn_dist" eval early --data uneven.records --json --per-sample p-$ranks.csv >p-$ranks.json 2>eval.log ||
+        fail "eval --per-sample" eval.log
+done
+cmp -s p-1.csv p-3.csv && cmp -s p-1.json p-3.json || fail "eval --per-sample: other scores on 3 ranks" p-{1,3}.csv
+"$python" - p-1.json p-1.csv >out 2>&1 <<'END' || fail "AUROC" out
+import csv, json, sys
+found = json.load(open(sys.argv[1]))
+samples = list(csv.DictReader(open(sys.argv[2])))
+areas = []
+for c in range(3):
+    p = [float(s[f"p:{c}"]) for s in samples]
+    ours, others = ([x for x, s in zip(p, samples) if (s["label"] == str(c)) == is_ours] for is_ours in (True, False))
+    areas.append(sum((a > b) + (a == b) / 2 for a in ours for b in others) / (len(ours) * len(others)))
+    assert abs(found["classes"][c]["auroc"] - areas[c]) < 1e-8, (c, areas, found["classes"])
+assert found["classes"][3]["auroc"] is None and abs(found["auroc"] - sum(areas) / 3) < 1e-8
+assert all(0 < area < 1 for area in areas), areas
+for s in samples:
+    assert s[f"p:{s['predicted']}"] == s["probability"] and abs(sum(float(s[f"p:{c}"]) for c in range(4)) - 1) < 1e-6
+END
 works eval uneven-1 --per-class
-grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ " out || fail "a class without images" out
+grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ .*  AUROC    -$" out || fail "a class without images" out
+grep -qE "^mean of the classes: recall [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
+
+# AUROC judges.
+small 2 auroc --data uneven.records --best auroc --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log
+"$python" - auroc/metrics.jsonl >best 2>&1 <<'END' || fail "the best by AUROC" best
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+epochs, end = [line for line in lines if line["kind"] == "epoch"], lines[-1]
+best = max(epochs, key=lambda e: (e["test_auroc"], -e["test_loss"], -e["epoch"]))
+assert [end[k] for k in ("best_epoch", "best", "best_by")] == [best["epoch"], best["test_auroc"], "test_auroc"], end
+print(f'best epoch {best["epoch"]}, test AUROC {best["test_auroc"]:.4f}: auroc/best.h5')
+END
+grep -qxFf best auroc.log || fail "expected word of the best epoch" best auroc.log
 
 status=0
 small 1 none --early-stop 2 --eval-every 0 || status=$?

@@ -19,7 +19,8 @@ static void test_plain_progress(void **state)
     assert_true(getdelim(&text, &size, '\0', stream) > 0);
     fclose(stream);
     assert_non_null(strstr(text, "epoch 1/3 step 2/2 loss 1.000 top-1 30.0% "));
-    assert_non_null(strstr(text, "test loss 1.2500  top-1 60.00 %  balanced 40.00 %  validation"));
+    assert_non_null(strstr(
+        text, "test loss 1.2500  top-1 60.00 %  balanced 40.00 %  AUROC 0.8750  validation"));
     assert_non_null(strstr(text, "  validation (averaged weights) loss 0.5000  top-1 70.00 %"));
     assert_non_null(strstr(text, "weights 123456789abcdef0"));
     assert_null(strchr(text, '\r'));
@@ -37,7 +38,7 @@ static void test_epoch_without_steps(void **state)
     settings.done = 2;
     settings.ranks = 3;
     settings.data.classes = 6;
-    const dn_named_scores scores = {"test", {1.25, 60, 95.5, 60, 0}};
+    const dn_named_scores scores = {"test", {1.25, 60, 95.5, 60, 0.5, 0}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
     dn_metrics_destroy(&metrics);

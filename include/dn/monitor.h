@@ -12,7 +12,8 @@ typedef enum dn_monitored {
     DN_BEST_ACCURACY,
     DN_BEST_LOSS,
     DN_BEST_NONE,
-    DN_BEST_BALANCED
+    DN_BEST_BALANCED,
+    DN_BEST_AUROC
 } dn_monitored;
 
 /* Zeroed before the first epoch. Only doubles. */

@@ -124,6 +124,7 @@ static void say_weights(const dn_run *r)
     if (dn_run_best(r, &best)) {
         snprintf(value, sizeof value,
                  r->monitor.metric == DN_BEST_LOSS       ? "loss %.4f"
+                 : r->monitor.metric == DN_BEST_AUROC    ? "AUROC %.4f"
                  : r->monitor.metric == DN_BEST_BALANCED ? "balanced %.2f %%"
                                                          : "top-1 %.2f %%",
                  best.value);

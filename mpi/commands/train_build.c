@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "commands/settings.h"
+#include "training/auroc.h"
 
 /* ---- the data ---- */
 
@@ -82,6 +83,10 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
     const int classes = images->info.classes;
     int least = 0, most = 0, few = 0;
+    DN_CHECK(o->run.best != DN_BEST_AUROC || dn_has_auroc(images), DN_EINVAL,
+             "--best auroc: found %" PRId64 " images to judge the run and %d classes, expected a "
+             "product of at most %d",
+             images->count, classes, DN_MOST_PROBABILITIES);
     int64_t *const count = calloc((size_t)classes, sizeof *count);
     DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
     for (int64_t i = 0; i < images->count; i++)
@@ -97,7 +102,7 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
                 few, classes, FEW_IMAGES, names[least], count[least]);
     if (o->run.best == DN_BEST_ACCURACY && count[most] >= 2 * count[least])
         dn_info("--best accuracy judges classes of unequal size, %s with %" PRId64
-                " images and %s with %" PRId64 ": see also --best balanced and --best loss",
+                " images and %s with %" PRId64 ": see also --best balanced, auroc and loss",
                 names[most], count[most], names[least], count[least]);
     free(count);
     return DN_OK;

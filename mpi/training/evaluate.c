@@ -6,6 +6,7 @@
 #include "dn/loader.h"
 #include "dn/progress.h"
 #include "dn/tree.h"
+#include "training/auroc.h"
 
 typedef struct batches {
     int count, first, end; /* this rank's are [first, end) */
@@ -81,15 +82,20 @@ done:
 dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
                       const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores)
 {
+    const int has_auroc = dn_has_auroc(images);
     const size_t kept = dn_images_of(comm, net, images).kept;
     dn_sample *const samples = calloc(kept + 1, sizeof *samples);
-    dn_status status =
-        samples ? DN_OK : dn_fail(DN_ENOMEM, "out of memory: cannot evaluate %zu images", kept);
+    double *const probabilities =
+        has_auroc ? calloc(kept + 1, (size_t)images->info.classes * sizeof *probabilities) : NULL;
+    dn_status status = samples && (probabilities || !has_auroc)
+                           ? DN_OK
+                           : dn_fail(DN_ENOMEM, "out of memory: cannot evaluate %zu images", kept);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_TRY_OR_DONE(
-        dn_evaluate_samples(comm, net, images, io_threads, transform, 1, preempt, samples, scores));
+    DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, io_threads, transform, 1, preempt,
+                                       samples, probabilities, scores));
     dn_comm_broadcast(comm, scores, sizeof *scores);
 done:
+    free(probabilities);
     free(samples);
     return status;
 }

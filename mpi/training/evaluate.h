@@ -43,13 +43,15 @@ typedef struct dn_sample {
     double probability; /* of `predicted` */
 } dn_sample;
 
-/* Computes samples(`kept` of dn_images_of), on rank 0 those of all images, from logits averaged
- * over `crops` transforms of each image. On rank 0 *scores = the scores of all. DN_STOPPED if a
+/* Computes samples(`kept` of dn_images_of) and probabilities(kept, classes), on rank 0 those of all
+ * images, from logits averaged over `crops` transforms of each image. `probabilities` may be NULL
+ * (dn_has_auroc); then there is no AUROC. On rank 0 *scores = the scores of all. DN_STOPPED if a
  * rank is preempted (`preempt` may be NULL), DN_ENOMEM, or errors of reading the images.
  * Collective. */
 dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
                               int io_threads, const dn_transform *transforms, int crops,
-                              const dn_preempt *preempt, dn_sample *samples, dn_scores *scores);
+                              const dn_preempt *preempt, dn_sample *samples, double *probabilities,
+                              dn_scores *scores);
 
 /* *scores = the scores over all images, on all ranks. Errors are those of dn_evaluate_samples.
  * Collective. */

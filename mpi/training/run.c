@@ -255,7 +255,8 @@ static void observe(dn_run *r, int64_t epoch, int is_due, const evaluation *e)
     const double value[] = {[DN_BEST_ACCURACY] = judged->top1,
                             [DN_BEST_LOSS] = judged->loss,
                             [DN_BEST_NONE] = 0,
-                            [DN_BEST_BALANCED] = judged->balanced};
+                            [DN_BEST_BALANCED] = judged->balanced,
+                            [DN_BEST_AUROC] = judged->auroc};
     if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric], judged->loss))
         r->state.is_best = 1;
     update_rescue(r);
@@ -359,7 +360,8 @@ static const struct {
 } best_metrics[] = {[DN_BEST_ACCURACY] = {"top1", "accuracy"},
                     [DN_BEST_LOSS] = {"loss", "loss"},
                     [DN_BEST_NONE] = {"", "none"}, /* no best epoch and no early stop */
-                    [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"}};
+                    [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"},
+                    [DN_BEST_AUROC] = {"auroc", "AUROC"}};
 
 int dn_run_best(const dn_run *r, dn_metrics_best *best)
 {

@@ -30,10 +30,13 @@ scores() {
     sed -nE '/"epoch", /{s/"(images_per_s|seconds|data_wait|sum_wait|late_rank|late_wait)": [^,]*, //g;p}' "$1/metrics.jsonl"
 }
 
+# tested OUT: the line of the test images' scores at the run's end.
+tested() { grep '"kind": "test"' "$1/metrics.jsonl" | tail -n 1; }
+
 options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.01 --epochs 5)
 small 1 whole "${options[@]}" --threads 2 || fail "training" whole.log
 expected=$(scores whole)
-[[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top1"'*'"ema_test_top5"'* ]] ||
+[[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top5"'* ]] ||
     fail "expected five epochs with scores of validation and averages" whole/metrics.jsonl
 grep -q "^held out for validation: 18 of 90 training images" whole.log || fail "--val-fraction" whole.log
 grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each leaves out others$" whole.log ||
@@ -41,29 +44,33 @@ grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each
 for ranks in 2 3; do
     small $ranks on-$ranks "${options[@]}" --threads 1 --max-steps 10 || fail "training" on-$ranks.log
     small $((5 - ranks)) on-$ranks --threads 2 || fail "resuming" on-$ranks.log
-    [[ $(scores on-$ranks) == "$expected" ]] ||
+    [[ $(scores on-$ranks) == "$expected" && $(tested on-$ranks) == "$(tested whole)" ]] ||
         fail "$ranks ranks, stopped, then others: other scores" {whole,on-$ranks}/metrics.jsonl
 done
 small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[@]}" --sync-bn ||
     fail "--sync-bn" sync.log
 [[ $(scores sync) == "$(scores sync-3)" ]] || fail "--sync-bn: other scores" {sync,sync-3}/metrics.jsonl
 
-# best.h5 is the epoch with the greatest accuracy of averaged weights, and of these the lowest loss.
+# Test images are scored once, with the best weights; best.h5 is the epoch with the greatest accuracy of averaged weights, and of these the lowest loss.
 "$python" - whole/metrics.jsonl >best <<'END'
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
 best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["ema_val_loss"], -e["epoch"]))
 lines = [json.loads(line) for line in open(sys.argv[1])]
+test = lines[-2]
+assert [r["kind"] for r in lines].count("test") == 1 and test["best_epoch"] == best["epoch"], test
+assert all(e["test_loss"] is None and "ema_test_loss" not in e for e in epochs), epochs
 assert lines[0]["judge"] == "ema_val" and [lines[-1][k] for k in ("best_epoch", "best", "best_by")] == [
     best["epoch"], best["ema_val_top1"], "ema_val_top1"], lines[-1]
-print(f'{best["ema_test_top1"]:.2f} {best["test_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
+print(f'{test["ema_test_top1"]:.2f} {best["val_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
 END
 read -r average trained epoch judged <best
+grep -qE "^best epoch $epoch, test \(averaged weights\) loss [0-9.]+, top-1 $average %," whole.log ||
+    fail "expected the test images' scores" whole.log
 grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
     fail "expected word of the best epoch, $epoch" whole.log
-for weights in average trained; do
-    accepted "top-1 ${!weights} %" eval --data records --checkpoint whole/best.h5 --weights $weights
-done
+accepted "top-1 $average %" eval --data records --checkpoint whole/best.h5 --weights average
+accepted "top-1 $trained %" eval --split val --checkpoint whole/best.h5 --weights trained
 
 # eval --split: the images that were held out, of the run's own data alone; and those it trained on.
 # scored RUN SCORES EVAL-OPTION...: eval prints the top-1 that the run's last epoch has of that name.
@@ -77,10 +84,9 @@ print("%.2f" % epochs[-1][sys.argv[2]])' "$run/metrics.jsonl" "$name")
     grep -q "top-1 $top1 %" eval.log || fail "eval $run $*: expected top-1 $top1" eval.log
 }
 newest() { ls "$1"/checkpoint-*.h5 | tail -1; }
+scored whole ema_val_top1 --split val --per-sample val.csv
 scored whole val_top1 --split val --weights trained
 grep -q "^18 images" eval.log || fail "the images that were held out" eval.log
-scored whole ema_val_top1 --split val --per-sample val.csv
-scored whole test_top1 --split test --weights trained
 grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged ones, kernels " eval.log ||
     fail "eval --weights trained: expected word of it" eval.log
 accepted "72 images" eval whole --split train --per-sample train.csv
@@ -91,7 +97,7 @@ works eval seed-2 --split val --per-sample seed-2.csv
 cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
 
 # Without --weights the averaged ones, by which the run was judged.
-scored whole ema_test_top1
+scored whole ema_val_top1 --split val
 grep -q "^fashion-mnist-tiny from whole/.*, averaged weights, kernels " eval.log || fail "eval: averaged weights" eval.log
 works eval whole/best.h5 --json
 grep -q '"weights": *"average"' out || fail "eval --json: averaged weights" out
@@ -134,11 +140,14 @@ three() { on_ranks "$1" "$build/dn_dist" train --model fashion-mnist-tiny --data
     --batch-size 4 --virtual-ranks 4 --optimizer adam --lr 0.01 --epochs 3 "${@:3}" >>"$2.log" 2>&1; }
 three 1 judged || fail "training with a val split" judged.log
 three 2 judged-2 --max-steps 5 && three 2 judged-2 || fail "training with a val split" judged-2.log
-[[ $(scores judged) == *'"val_top1"'*'"test_top1"'* && $(scores judged) == "$(scores judged-2)" ]] ||
+[[ $(scores judged) == *'"val_top1"'* && $(scores judged) == "$(scores judged-2)" && $(tested judged) == "$(tested judged-2)" ]] ||
     fail "a val split: other scores" {judged,judged-2}/metrics.jsonl
 scored judged val_top1 --split val
-scored judged test_top1
-works eval judged
+top1=$("$python" -c 'import json, sys; print("%.2f" % json.load(sys.stdin)["test_top1"])' <<<"$(tested judged)")
+accepted "top-1 $top1 %" eval judged
+small 1 last --val-fraction 0.2 --best none --epochs 1 || fail "--best none with held-out images" last.log
+top1=$(sed -nE 's/^last weights, test loss [0-9.]+, top-1 ([0-9.]+ %),.*/\1/p' last.log)
+accepted "top-1 ${top1:-not found}" eval last
 "$python" - >eval.log 2>&1 <<'END' || fail "the worst samples' files" eval.log
 import json
 worst = json.load(open("judged/evaluation.json"))["worst"]

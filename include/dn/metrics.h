@@ -113,6 +113,11 @@ typedef struct dn_named_scores {
 dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                            const dn_named_scores *scores, int count);
 
+/* Records the scores of the test images at the end of a run that validation images judge, with the
+ * weights of best.h5, which are of epoch `best_epoch`, or if that is 0 the last ones. */
+dn_status dn_metrics_test(dn_metrics *metrics, int64_t step, int64_t best_epoch,
+                          const dn_named_scores *scores);
+
 /* The best epoch so far and its value of the metric that selects it. */
 typedef struct dn_metrics_best {
     double epoch, value;

@@ -206,40 +206,38 @@ static dn_status report_divergence(dn_run *r)
 
 /* ---- evaluation and the end of an epoch ---- */
 
-enum { MOST_SCORES = 4 };
+enum { MOST_SCORES = 2 };
 
-/* The scores of an evaluation: val, test, those that judge the run first; then the same with
- * averaged weights. */
+/* The scores of an evaluation on the images that judge the run; then the same with averaged
+ * weights. */
 typedef struct evaluation {
     dn_named_scores scores[MOST_SCORES];
     int count;
 } evaluation;
 
-static dn_status evaluate_on(dn_run *r, const dn_source *images, const char *name, evaluation *e)
-{
-    DN_TRY(dn_evaluate(r->comm, r->net, images, r->train.io_threads, &r->eval_transform,
-                       &r->preempt, &e->scores[e->count].scores));
-    e->scores[e->count++].name = name;
-    return DN_OK;
-}
-
-/* Evaluates the net's present weights on the images that judge the run, and if it `is_due` on the
- * test images, too. */
-static dn_status evaluate_weights(dn_run *r, int is_due, int is_average, evaluation *e)
+/* "val", "test", "ema_val" or "ema_test". */
+static const char *score_name(const dn_run *r, int is_average)
 {
     const int is_held_out = r->validation != &r->test.images;
-    if (is_held_out)
-        DN_TRY(evaluate_on(r, r->validation, is_average ? "ema_val" : "val", e));
-    if (!is_held_out || is_due)
-        DN_TRY(evaluate_on(r, &r->test.images, is_average ? "ema_test" : "test", e));
+    if (is_average)
+        return is_held_out ? "ema_val" : "ema_test";
+    return is_held_out ? "val" : "test";
+}
+
+/* Evaluates the net's present weights on the images that judge the run. */
+static dn_status evaluate_weights(dn_run *r, int is_average, evaluation *e)
+{
+    DN_TRY(dn_evaluate(r->comm, r->net, r->validation, r->train.io_threads, &r->eval_transform,
+                       &r->preempt, &e->scores[e->count].scores));
+    e->scores[e->count++].name = score_name(r, is_average);
     return DN_OK;
 }
 
-static dn_status evaluate_average(dn_run *r, int is_due, evaluation *e)
+static dn_status evaluate_average(dn_run *r, evaluation *e)
 {
     dn_status status = dn_average_begin(r);
     if (status == DN_OK)
-        status = evaluate_weights(r, is_due, 1, e);
+        status = evaluate_weights(r, 1, e);
     dn_average_end(r);
     return status;
 }
@@ -279,9 +277,9 @@ static dn_status score_epoch(dn_run *r, evaluation *e)
     if (!is_due && !is_last && !dn_rate_awaits(&r->rate, epoch))
         return DN_OK;
     const double start = omp_get_wtime();
-    dn_status status = evaluate_weights(r, is_due || is_last, 0, e);
+    dn_status status = evaluate_weights(r, 0, e);
     if (status == DN_OK && r->step.optimizer.average != NULL)
-        status = evaluate_average(r, is_due || is_last, e);
+        status = evaluate_average(r, e);
     if (status == DN_OK)
         observe(r, epoch, is_due, e);
     else
@@ -348,10 +346,7 @@ static dn_status save_measured(dn_run *r)
 
 const char *dn_run_judge(const dn_run *r)
 {
-    const int is_held_out = r->validation != &r->test.images;
-    if (r->step.optimizer.average != NULL)
-        return is_held_out ? "ema_val" : "ema_test";
-    return is_held_out ? "val" : "test";
+    return score_name(r, r->step.optimizer.average != NULL);
 }
 
 /* By dn_monitored: the key of a score after the judge's name, and its name in messages. */
@@ -375,12 +370,19 @@ const char *dn_run_end_reason(const dn_run *r)
     return r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP;
 }
 
+int dn_run_is_complete(const dn_run *r)
+{
+    return (r->done == r->last || dn_monitor_is_over(&r->monitor)) && !dn_run_awaits_evaluation(r);
+}
+
 static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
     dn_metrics_best best;
     DN_TRY(common_hash(r, &hash));
     DN_TRY(finish_saving(r));
+    if (dn_run_is_complete(r))
+        dn_run_test(r);
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path,
                                                  dn_run_best(r, &best) ? &best : NULL, reason));
 }

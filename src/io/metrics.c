@@ -313,6 +313,24 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     return write_object(m, "epoch", values);
 }
 
+dn_status dn_metrics_test(dn_metrics *m, int64_t step, int64_t best_epoch,
+                          const dn_named_scores *scores)
+{
+    if (!m)
+        return DN_OK;
+    char text[DN_SCORES_TEXT], weights[48] = "last weights";
+    m->step = step;
+    if (best_epoch > 0)
+        snprintf(weights, sizeof weights, "best epoch %" PRId64, best_epoch);
+    dn_scores_text(&scores->scores, m->settings.data.classes, ", ", text);
+    print_line(m, "%s, %s loss %.4f, %s", weights, dn_metrics_title(scores->name),
+               scores->scores.loss, text);
+    json_t *const values =
+        json_pack("{s:o}", "best_epoch", best_epoch > 0 ? json_integer(best_epoch) : json_null());
+    add_scores(values, scores->name, &scores->scores);
+    return write_object(m, "test", values);
+}
+
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint,
                          const dn_metrics_best *best, const char *reason)
 {

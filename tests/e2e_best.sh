@@ -202,6 +202,7 @@ END
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
     --optimizer adam --lr 0.01 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
+grep -qx "class weights: 0 0.5, 1 2, 2 1, 3 0.25" fall.log || fail "--class-weights: expected them by name" fall.log
 [[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0025'* ]] ||
     fail "plateau, stopped: other weights" fall*/metrics.jsonl
 

@@ -132,6 +132,19 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
+/* Prints the weights by the names of the classes, as many as fit into a line. */
+static void say_class_weights(const dn_run *r, int classes)
+{
+    enum { MOST_COLUMNS = 160 };
+    const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
+    char text[512] = "";
+    size_t used = 0;
+    for (int c = 0; c < classes && used < MOST_COLUMNS; c++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %.4g", c ? ", " : "",
+                                 names[c], (double)r->class_weights[c]);
+    dn_info("class weights: %s%s", text, used < MOST_COLUMNS ? "" : ", ...");
+}
+
 static dn_status weigh_classes(dn_run *r, dn_options *o)
 {
     const size_t images = (size_t)r->training->count;
@@ -144,7 +157,9 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     DN_CHECK(r->class_weights && (r->order || is_mixed), DN_ENOMEM,
              "out of memory for the weights of %d classes and the order of %zu images", o->classes,
              images);
-    return dn_options_class_weights(o, r->training, r->class_weights);
+    DN_TRY(dn_options_class_weights(o, r->training, r->class_weights));
+    say_class_weights(r, o->classes);
+    return DN_OK;
 }
 
 /* ---- steps and rates ---- */

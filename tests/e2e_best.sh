@@ -323,7 +323,7 @@ grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ .*  AUROC    
 grep -qE "^mean of the classes: recall [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
 
 # AUROC judges.
-small 2 auroc --data uneven.records --best auroc --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log
+small 2 auroc --data uneven.records --best auroc --schedule plateau --plateau-metric balanced --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log
 "$python" - auroc/metrics.jsonl >best 2>&1 <<'END' || fail "the best by AUROC" best
 import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]

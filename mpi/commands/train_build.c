@@ -74,6 +74,18 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
+static dn_status check_auroc(const dn_run *r, const dn_options *o)
+{
+    const int for_best = o->run.best == DN_BEST_AUROC;
+    const int for_rate = dn_options_reads(o, "plateau-metric") && o->falls.metric == DN_BEST_AUROC;
+    DN_CHECK(!(for_best || for_rate) || dn_has_auroc(r->validation), DN_EINVAL,
+             "--%s auroc: found %" PRId64 " images to judge the run and %d classes, expected a "
+             "product of at most %d",
+             for_best ? "best" : "plateau-metric", r->validation->count,
+             r->validation->info.classes, DN_MOST_PROBABILITIES);
+    return DN_OK;
+}
+
 enum { FEW_IMAGES = 10 }; /* of a class: each is 10 points of its recall */
 
 /* Says what the classes of the images that judge the run mean for its scores. */
@@ -83,10 +95,6 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
     const int classes = images->info.classes;
     int least = 0, most = 0, few = 0;
-    DN_CHECK(o->run.best != DN_BEST_AUROC || dn_has_auroc(images), DN_EINVAL,
-             "--best auroc: found %" PRId64 " images to judge the run and %d classes, expected a "
-             "product of at most %d",
-             images->count, classes, DN_MOST_PROBABILITIES);
     int64_t *const count = calloc((size_t)classes, sizeof *count);
     DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
     for (int64_t i = 0; i < images->count; i++)
@@ -289,6 +297,7 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
     DN_TRY(hold_out(r, o));
+    DN_TRY(check_auroc(r, o));
     if (o->run.best != DN_BEST_NONE && o->run.eval_every > 0)
         DN_TRY(say_classes(r, o));
     DN_TRY(plan_run(r, o));

@@ -51,6 +51,7 @@ static dn_status check_isa(const char *text)
 #define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define FLAG(field) DN_FLAG, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NAMES(__VA_ARGS__), NULL, NULL
+#define MONITORED "accuracy", "loss", "none", "balanced", "auroc" /* dn_monitored */
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NULL, name, NULL
 
 const dn_option dn_option_table[] = {
@@ -142,8 +143,8 @@ const dn_option dn_option_table[] = {
      "for multi-step: number of epochs before each fall of the rate"},
     {"power", "Optimisation", TRAIN | INFO, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
      "for polynomial: the exponent"},
-    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(falls.metric, "loss", "accuracy"), "loss",
-     DN_DECIDES, "for plateau: the score to watch, on the images that judge the run"},
+    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(falls.metric, MONITORED), "loss",
+     DN_DECIDES, "for plateau: the score to watch, one of --best but none"},
     {"plateau-patience", "Optimisation", TRAIN | INFO, WHOLE(falls.patience, 0, 1e9, "N"), "10",
      DN_DECIDES, "for plateau: epochs without improvement before the rate falls"},
     {"plateau-threshold", "Optimisation", TRAIN | INFO, REAL(falls.threshold, 0, 0.5, "X"), "0.0001",
@@ -198,7 +199,7 @@ const dn_option dn_option_table[] = {
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
-    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced", "auroc"), "accuracy", DN_DECIDES,
+    {"best", "Run", TRAIN, CHOICE(run.best, MONITORED), "accuracy", DN_DECIDES,
      "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
      "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves"},
     {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,

@@ -9,9 +9,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "commands/alike.h"
+#include "commands/consistency.h"
 #include "commands/commands.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/program.h"
 #include "dn/words.h"
 #include "job/heartbeat.h"
@@ -169,7 +169,7 @@ static dn_status print_options(dn_options *o)
         DN_TRY(dn_options_folder(o, folder, sizeof folder));
         strcpy(o->out, folder);
     }
-    dn_options_print(stdout, o);
+    dn_options_print(o);
     return DN_OK;
 }
 

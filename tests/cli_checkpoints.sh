@@ -40,6 +40,17 @@ on_ranks 3 "$build/dn_dist" eval --checkpoint "$checkpoint" --data "$data" --jso
     fail "eval on 3 ranks" err
 cmp -s json json3 || fail "eval: expected the same on 1 and 3 ranks" json json3
 
+# Only rank 0 reads the checkpoint: rank 1 runs where there is none.
+mkdir elsewhere
+on_ranks 1 "$build/dn_dist" eval good --json : -np 1 -wdir "$tmp/elsewhere" "$build/dn_dist" eval good --json \
+    >json2 2>err || fail "eval with the run on rank 0 only" err
+cmp -s json json2 || fail "eval: expected the same with the run on rank 0 only" json json2
+cp "$checkpoint" damaged.h5
+flip damaged.h5 1000
+status=0
+on_ranks 2 "$build/dn_dist" eval damaged.h5 >out 2>err || status=$?
+refusal "damaged.h5: found bytes of checksum *, expected * (damaged)" $status "eval of a damaged checkpoint"
+
 # The normalisation of training images is recorded, and used in evaluation.
 works train --config good.ini --data "$data" --batch-size 4 --threads 1 --eval-every 0 \
     --normalize 0.25/0.5 --out normalised

@@ -87,6 +87,8 @@ done
 accepted "  later epochs are not shown" info --model fashion-mnist-tiny --schedule step --step-epochs 1 --epochs 1000000000
 accepted "learning rate, one-cycle schedule, global batch 128, 468 steps an epoch, at the first step" \
     info --model fashion-mnist-tiny --data "$data" --schedule one-cycle --epochs 4 --lr 0.1 --lr-scaling none --batch-size 128
+accepted ", 421 steps an epoch, at the first step" \
+    info --model fashion-mnist-tiny --data "$data" --val-fraction 0.1 --epochs 4 --batch-size 128
 refused "--batch-size 65536 x 1 virtual ranks: found a global batch of 65536 images, expected at most" \
     info --model fashion-mnist-tiny --data "$data" --schedule step --batch-size 65536
 accepted "global batch 4294967296, " info --model fashion-mnist-tiny --batch-size 65536 --virtual-ranks 65536 --epochs 1

@@ -310,6 +310,14 @@ grep -vxFf err out | sort >one.csv
 [[ $(wc -l <one.csv) == 37 ]] || fail "predict --csv: expected 12 images of 3 classes" out
 on_ranks 2 "$build/dn_dist" predict five rgb/test broken.png nowhere.jpg --csv 2>err | sort >two.csv || true
 cmp -s one.csv two.csv || fail "predict: expected the same on 1 and 2 ranks" two.csv
+mkdir apart # where rank 1 finds neither run nor weights
+for from in five now.safetensors; do
+    works predict $from "$tmp/rgb/test" --csv
+    mv out one.csv
+    on_ranks 1 "$build/dn_dist" predict $from "$tmp/rgb/test" --csv : -np 1 -wdir "$tmp/apart" \
+        "$build/dn_dist" predict $from "$tmp/rgb/test" --csv >out 2>err || fail "predict with $from on rank 0 only" err
+    cmp -s out one.csv || fail "predict: expected the same with $from on rank 0 only" out
+done
 works predict five rgb/test/bee --top 0 --csv
 [[ $(wc -l <out) == 13 ]] || fail "predict --top 0: expected 4 images of 3 classes" out
 

@@ -2,7 +2,7 @@
 #ifndef DN_TESTS_PARSED_H
 #define DN_TESTS_PARSED_H
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "unit.h"
 
 #define CONFIG "options.ini" /* in the current folder */

@@ -1,7 +1,6 @@
 /* Options of a run: those in a checkpoint's INI text, those that nothing reads, and derived
  * settings: the learning rate, class weights, an optimizer's defaults. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "parsed.h"

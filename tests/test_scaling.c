@@ -1,7 +1,5 @@
 /* The prediction of steps on a cluster against closed forms, and profiles through files. */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "allreduce/allreduce.h"

@@ -13,6 +13,7 @@
  */
 #include "allreduce/allreduce.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <omp.h>
 #include <pthread.h>
@@ -252,12 +253,7 @@ dn_status dn_allreduce_create(dn_allreduce **result, const dn_comm *comm, const 
     const int v = settings->virtual_ranks;
     const dn_comm_schedule *schedule;
     *result = NULL;
-    DN_CHECK(v >= comm->size, DN_EINVAL,
-             "%d ranks for %d virtual ranks: expected at most one rank for each virtual rank",
-             comm->size, v);
-    DN_CHECK(settings->bucket > 0 && settings->bucket <= INT_MAX / 2, DN_EINVAL,
-             "sum across ranks: buckets of %zu floats, expected 1 to %d", settings->bucket,
-             INT_MAX / 2);
+    assert(v >= comm->size && settings->bucket > 0 && settings->bucket <= INT_MAX / 2);
     dn_allreduce *a = calloc(1, sizeof *a);
     DN_CHECK(a != NULL, DN_ENOMEM, "sum across ranks: out of memory");
     a->comm = comm;

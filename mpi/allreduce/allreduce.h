@@ -45,11 +45,11 @@ typedef struct dn_allreduce_settings {
     int virtual_ranks; /* >= comm->size; rank r has the leaves [dn_share_begin(V, R, r), ...) */
     size_t count;      /* floats of the vector */
     size_t gradients;  /* [0, gradients) are gradients, the rest statistics; no bucket spans both */
-    size_t bucket;     /* floats of a bucket, > 0; capped at an eighth of the gradients */
-    int segments;      /* of every bucket, a power of two; 0: chosen by its length and the ranks */
-    int bf16;          /* 1: gradients travel as bf16; the tree must round to bf16 as well */
-    int comm_thread;   /* 1: a dedicated thread advances the buckets */
-    size_t widest;     /* greatest `width` passed to dn_allreduce_rows */
+    size_t bucket; /* floats of a bucket, 1 to INT_MAX / 2; capped at an eighth of the gradients */
+    int segments;  /* of every bucket, a power of two; 0: chosen by its length and the ranks */
+    int bf16;      /* 1: gradients travel as bf16; the tree must round to bf16 as well */
+    int comm_thread; /* 1: a dedicated thread advances the buckets */
+    size_t widest;   /* greatest `width` passed to dn_allreduce_rows */
 } dn_allreduce_settings;
 
 enum { DN_BUCKETS_IN_FLIGHT = 4 };

@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 
 #include "commands/memory.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/json.h"
 #include "dn/layer_info.h"
 #include "dn/rng.h"

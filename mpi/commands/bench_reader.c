@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/json.h"
 #include "dn/loader.h"
 #include "job/placement.h"

@@ -1,4 +1,5 @@
 /* `dn_dist eval`: the scores of a checkpoint on a split: in all, per class and per image. */
+#include "commands/commands.h"
 #include "commands/trained.h"
 
 #include <inttypes.h>
@@ -7,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/alike.h"
-#include "commands/chosen.h"
+#include "commands/consistency.h"
+#include "commands/eval_images.h"
 #include "commands/confusion.h"
 #include "commands/csv.h"
 #include "commands/memory.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/file.h"
 #include "dn/json.h"
 #include "dn/run_folder.h"
@@ -28,10 +29,10 @@ enum {
 };
 
 typedef struct results {
-    const dn_chosen *chosen;
-    const dn_source *images;  /* the images that were evaluated */
-    dn_split_id split;        /* as --split says */
-    const char *weights;      /* "trained" or "average" */
+    const dn_options *options;
+    const dn_eval_images *set;
+    const dn_source *images; /* those of `set` */
+    const dn_evaluation *evaluation;
     const char *folder;       /* the run's folder if these are its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
@@ -44,8 +45,9 @@ typedef struct results {
 
 /* ---- printing ---- */
 
-static json_t *to_json(const results *r, int crops)
+static json_t *to_json(const results *r)
 {
+    const dn_options *const o = r->options;
     json_t *const classes = json_array(), *const confusion = json_array();
     for (int c = 0; c < r->classes; c++) {
         const dn_class_scores s = dn_score_class(&r->confusion, c);
@@ -63,13 +65,14 @@ static json_t *to_json(const results *r, int crops)
                               json_pack("[i,i,I]", c->label, c->predicted, (json_int_t)c->count));
     }
     return json_pack(
-        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split", dn_split_name(r->split),
-        "weights", r->weights, "top1", dn_json_number(r->scores.top1), "top5",
-        dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced), "macro_f1",
-        dn_json_number(dn_macro_f1(&r->confusion)), "auroc", dn_json_number(r->scores.auroc),
-        "loss", dn_json_number(r->scores.loss), "images", (json_int_t)r->images->count, "crops",
-        crops, "calibration_error", dn_json_number(r->calibration), "classes", classes,
-        "confusion_cells", confusion);
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
+        dn_split_name((dn_split_id)o->split), "weights",
+        o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "top1",
+        dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5), "balanced",
+        dn_json_number(r->scores.balanced), "macro_f1", dn_json_number(dn_macro_f1(&r->confusion)),
+        "auroc", dn_json_number(r->scores.auroc), "loss", dn_json_number(r->scores.loss), "images",
+        (json_int_t)r->images->count, "crops", r->evaluation->crops, "calibration_error",
+        dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
 }
 
 /* Adds to each sample its index in the split, and its file if the records name it. */
@@ -83,9 +86,9 @@ static dn_status name_files(const results *r, json_t *samples)
     {
         const char *name = NULL;
         const int64_t index =
-            dn_chosen_place(r->chosen, json_integer_value(json_object_get(sample, "index")));
+            dn_eval_images_index(r->set, json_integer_value(json_object_get(sample, "index")));
         if (status == DN_OK)
-            status = dn_shards_file_name(r->chosen->split.shards, index, &names, &name);
+            status = dn_shards_file_name(r->set->split.shards, index, &names, &name);
         json_object_set_new(sample, "index", json_integer(index));
         if (name)
             json_object_set_new(sample, "file", dn_json_path(name));
@@ -95,17 +98,16 @@ static dn_status name_files(const results *r, json_t *samples)
 }
 
 /* Writes the evaluation for reports into the run's folder. */
-static dn_status write_evaluation(const results *r, const dn_options *o,
-                                  const dn_transform *transform, int crops)
+static dn_status write_evaluation(const results *r)
 {
     char path[PATH_MAX];
-    json_t *const all = to_json(r, crops), *const names = json_array(), *worst = NULL;
+    json_t *const all = to_json(r), *const names = json_array(), *worst = NULL;
     for (int c = 0; c < r->classes; c++)
         json_array_append_new(names, json_string(r->names[c]));
     json_object_set_new(all, "class_names", names);
-    json_object_set_new(all, "checkpoint", dn_json_path(o->checkpoint));
-    json_object_set_new(all, "data", dn_json_path(o->data));
-    dn_status status = dn_worst_samples(&worst, r->images, transform, r->samples);
+    json_object_set_new(all, "checkpoint", dn_json_path(r->options->checkpoint));
+    json_object_set_new(all, "data", dn_json_path(r->options->data));
+    dn_status status = dn_worst_samples(&worst, r->images, r->evaluation->transforms, r->samples);
     if (status == DN_OK)
         status = name_files(r, worst);
     json_object_set_new(all, "worst", worst);
@@ -175,16 +177,16 @@ static void print_classes(const results *r)
     print_matrix(r);
 }
 
-static dn_status print_results(const results *r, const dn_options *o, int crops)
+static dn_status print_results(const results *r)
 {
-    if (o->json)
-        return dn_json_save(to_json(r, crops), NULL, JSON_REAL_PRECISION(9));
+    if (r->options->json)
+        return dn_json_save(to_json(r), NULL, JSON_REAL_PRECISION(9));
     char text[DN_SCORES_TEXT];
     dn_scores_text(&r->scores, r->classes, ", ", text);
     printf("%" PRId64 " images: %s, loss %.4f\n", r->images->count, text, r->scores.loss);
     printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, DN_CALIBRATION_BINS,
-           crops > 1 ? ", mean logits of 10 crops" : "");
-    if (o->per_class)
+           r->evaluation->crops > 1 ? ", mean logits of 10 crops" : "");
+    if (r->options->per_class)
         print_classes(r);
     return DN_OK;
 }
@@ -209,10 +211,10 @@ static dn_status print_samples(const results *r, FILE *file)
     print_heads(r, file);
     for (int64_t i = 0; i < r->images->count && status == DN_OK; i++) {
         const char *name;
-        const int64_t index = dn_chosen_place(r->chosen, i);
+        const int64_t index = dn_eval_images_index(r->set, i);
         fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g,", index, r->images->labels[i],
                 (int)r->samples[i].predicted, r->samples[i].probability, r->samples[i].loss);
-        status = dn_shards_file_name(r->chosen->split.shards, index, &names, &name);
+        status = dn_shards_file_name(r->set->split.shards, index, &names, &name);
         if (status == DN_OK && name)
             dn_csv_field(file, name);
         for (int c = 0; c < r->classes && r->probabilities; c++)
@@ -250,19 +252,20 @@ static dn_status check_samples(const results *r)
 }
 
 /* Rank 0 prints and writes the results. */
-static dn_status tell(results *r, const dn_options *o, const dn_transform *transform, int crops)
+static dn_status report(results *r)
 {
+    const dn_options *const o = r->options;
     DN_TRY(check_samples(r));
     r->calibration = dn_calibration_error(r->samples, r->images->count);
     dn_status status =
         dn_confusion_count(&r->confusion, r->images, r->samples, r->probabilities, r->classes);
     if (status == DN_OK)
-        status = print_results(r, o, crops);
+        status = print_results(r);
     if (status == DN_OK && o->per_sample[0])
         status = write_samples(r, o->per_sample);
     if (status == DN_OK && o->per_sample[0] && !o->json)
         printf("%s: a line for each image\n", o->per_sample);
-    if (status == DN_OK && r->folder[0] && write_evaluation(r, o, transform, crops) != DN_OK)
+    if (status == DN_OK && r->folder[0] && write_evaluation(r) != DN_OK)
         dn_warn("%s", dn_message());
     dn_confusion_free(&r->confusion);
     return status;
@@ -320,36 +323,45 @@ static dn_status check_data(dn_trained *trained, const dn_options *o, const dn_m
     return DN_OK;
 }
 
-/* *net = the checkpoint's net with its weights, for batches of at most all images; transforms =
- * those from the images to its input. Not collective. */
-static dn_status load_net(dn_net **net, dn_transform *transforms, const dn_trained *trained,
-                          dn_options *o, const dn_source *images)
+/* transforms = those from the images to the net's input. Not collective. */
+static dn_status make_transforms(dn_transform *transforms, dn_options *o, const dn_data_info *data)
+{
+    DN_TRY(dn_options_transform(o, DN_TEST, data, &transforms[0]));
+    return o->crops ? make_crops(o, data, transforms) : DN_OK;
+}
+
+/* *net = the checkpoint's net with its weights, for batches of at most all images. Collective. */
+static dn_status load_net(dn_net **net, const dn_comm *comm, dn_transform *transforms,
+                          const dn_trained *trained, dn_options *o, const dn_source *images)
 {
     if (o->batch_size > images->count)
         o->batch_size = (int)images->count;
-    DN_TRY(dn_options_transform(o, DN_TEST, &images->info, &transforms[0]));
-    if (o->crops)
-        DN_TRY(make_crops(o, &images->info, transforms));
-    DN_TRY(dn_trained_net(trained, o, &images->info, &transforms[0], net));
+    DN_TRY(dn_comm_agree(comm, make_transforms(transforms, o, &images->info)));
+    DN_TRY(dn_trained_net_all(trained, comm, o, &images->info, &transforms[0], net));
     if (!o->json)
         dn_info("%s from %s%s, kernels %s", dn_net_view(*net).spec->name, o->checkpoint,
                 dn_trained_weights(trained, o), dn_net_view(*net).kernels->products[o->dtype].name);
     return DN_OK;
 }
 
-static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
+static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images *c,
                           const dn_transform *transforms, const dn_options *o, const char *folder)
 {
     const dn_source *const images = c->images;
-    const int crops = o->crops ? TEN_CROPS : 1;
-    results r = {.images = images,
-                 .chosen = c,
-                 .weights = o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained",
-                 .split = (dn_split_id)o->split,
+    const dn_evaluation evaluation = {.comm = comm,
+                                      .net = net,
+                                      .images = images,
+                                      .io_threads = c->split.io_threads,
+                                      .transforms = transforms,
+                                      .crops = o->crops ? TEN_CROPS : 1};
+    results r = {.options = o,
+                 .set = c,
+                 .images = images,
+                 .evaluation = &evaluation,
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
-    const size_t kept = dn_images_of(comm, net, images).kept;
+    const size_t kept = dn_images_of(comm, net, images).results;
     const int has_auroc = dn_has_auroc(images);
     r.samples = calloc(kept + 1, sizeof *r.samples);
     if (has_auroc)
@@ -359,32 +371,31 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_chosen *c,
             ? DN_OK
             : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_TRY_OR_DONE(dn_evaluate_samples(comm, net, images, c->split.io_threads, transforms, crops,
-                                       NULL, r.samples, r.probabilities, &r.scores));
-    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, tell(&r, o, transforms, crops)));
+    DN_TRY_OR_DONE(dn_evaluate_samples(&evaluation, r.samples, r.probabilities, &r.scores));
+    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, report(&r)));
 done:
     free(r.probabilities);
     free(r.samples);
     return status;
 }
 
-/* Bytes that a rank keeps: the samples and probabilities of its images; on rank 0 those of all and
- * the confusion matrix, as numbers and as JSON. */
-static double kept_bytes(const dn_comm *comm, const dn_net *net, const dn_chosen *c)
+/* Bytes of a rank's results: the samples and probabilities of its images; on rank 0 those of all
+ * and the confusion matrix, as numbers and as JSON. */
+static double result_bytes(const dn_comm *comm, const dn_net *net, const dn_eval_images *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
     const double cells = fmin(images, classes * classes);
-    const double told = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
-    const double numbers = dn_has_auroc(c->images) ? classes * sizeof(double) : 0;
-    const double kept = (double)dn_images_of(comm, net, c->images).kept;
-    return kept * (sizeof(dn_sample) + numbers) + (comm->rank == 0 ? told : 0);
+    const double matrix = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
+    const double probabilities = dn_has_auroc(c->images) ? classes * sizeof(double) : 0;
+    const double kept = (double)dn_images_of(comm, net, c->images).results;
+    return kept * (sizeof(dn_sample) + probabilities) + (comm->rank == 0 ? matrix : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)
 {
     dn_net *net = NULL;
-    dn_chosen images = {0};
+    dn_eval_images images = {0};
     dn_trained trained = {0};
     dn_transform transforms[TEN_CROPS];
     char run[DN_PATH_SIZE] = "";
@@ -397,17 +408,17 @@ dn_status dn_eval(const dn_comm *comm, dn_options *o)
         DN_ON_RANK_0(comm, dn_file_check_kind(o->per_sample, "such CSV file", 0, "index,label,")));
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_comm_agree(comm, check_folder(&trained, o)));
-    DN_TRY_OR_DONE(dn_chosen_open(&images, comm, &trained, o));
+    DN_TRY_OR_DONE(dn_eval_images_open(&images, comm, &trained, o));
     DN_TRY_OR_DONE(
         DN_ON_RANK_0(comm, check_data(&trained, o, dn_shards_manifest(images.split.shards), run)));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, load_net(&net, transforms, &trained, o, images.images)));
+    DN_TRY_OR_DONE(load_net(&net, comm, transforms, &trained, o, images.images));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = kept_bytes(comm, net, &images)},
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = result_bytes(comm, net, &images)},
                                    "the results of all images"));
     DN_TRY_OR_DONE(evaluate(comm, net, &images, transforms, o, run));
 done:
     dn_net_destroy(&net);
-    dn_chosen_close(&images);
+    dn_eval_images_close(&images);
     dn_trained_close(&trained);
     return status;
 }

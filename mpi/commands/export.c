@@ -1,7 +1,7 @@
 /* `dn_dist export`: a checkpoint's weights as safetensors, or its net as ONNX. */
+#include "commands/commands.h"
 #include "commands/trained.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "dn/file.h"
@@ -50,10 +50,7 @@ static dn_status export(dn_options *o)
     o->batch_size = 1;
     const int is_known = strcmp(o->eval_transform, "auto") != 0;
     const dn_data_info *const data = &trained.data->info;
-    dn_transform transform;
-    const dn_transform *input;
-    DN_TRY_OR_DONE(dn_trained_input(o, data, &transform, &input));
-    DN_TRY_OR_DONE(dn_trained_net(&trained, o, data, input, &net));
+    DN_TRY_OR_DONE(dn_trained_net(&trained, o, data, &net));
     const dn_view view = dn_net_view(net);
     const dn_weights_about about = {.step = trained.state.step,
                                     .data = trained.data,

@@ -1,13 +1,14 @@
 /* `dn_dist info`: parameters, multiply-adds, memory and learning rates; with --layers also for each
  * layer. */
 #include "commands/commands.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/layer_info.h"
 #include "dn/loader.h"
 #include "dn/manifest.h"
 #include "dn/optimizer.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -71,8 +72,8 @@ enum {
     MOST_EPOCHS = 100000  /* that are searched, so that a mistyped --epochs ends */
 };
 
-/* *images = the number of training images of --data; the net takes image size and classes from it.
- * Without --data: 0. */
+/* *images = the number of training images of --data, without those that --val-fraction holds out;
+ * the net takes image size and classes from it. Without --data: 0. */
 static dn_status read_data(dn_options *o, int64_t *images)
 {
     dn_manifest *manifest;
@@ -82,6 +83,7 @@ static dn_status read_data(dn_options *o, int64_t *images)
     DN_TRY(dn_manifest_load(&manifest, o->data));
     dn_options_fit(o, &manifest->info);
     *images = manifest->split[DN_TRAIN].count;
+    *images -= llround(o->run.val_fraction * (double)*images); /* as dn_draw_images does */
     free(manifest);
     return DN_OK;
 }

@@ -2,7 +2,7 @@
 #ifndef DN_COMMANDS_INIT_FROM_H
 #define DN_COMMANDS_INIT_FROM_H
 
-#include "commands/commands.h"
+#include "options/options.h"
 #include "dn/manifest.h"
 #include "dn/net.h"
 

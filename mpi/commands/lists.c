@@ -31,5 +31,5 @@ dn_status dn_models_command(const dn_comm *comm, dn_options *options)
 dn_status dn_recipes_command(const dn_comm *comm, dn_options *options)
 {
     (void)comm, (void)options;
-    return dn_recipes_print(stdout);
+    return dn_recipes_print();
 }

@@ -7,7 +7,7 @@
  * the net's size.
  */
 #include "commands/commands.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -5,11 +5,12 @@
  * computed and printed block by block, so that memory does not grow with their number and an early
  * end loses at most a block. Files that are not valid images are reported.
  */
-#include "commands/alike.h"
+#include "commands/commands.h"
+#include "commands/consistency.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
 #include "commands/prediction.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "commands/trained.h"
 
 #include <inttypes.h>
@@ -44,7 +45,7 @@ typedef struct predictor {
     const dn_options *options;
     dn_pictures *pictures; /* a block of them */
     const dn_transform *transform;
-    const char *const *names; /* (classes) */
+    const char *const *names; /* (classes) on rank 0 */
     int classes, top;
     int64_t block; /* images */
     counts count;  /* on rank 0 */
@@ -52,7 +53,7 @@ typedef struct predictor {
     dn_preempt preempt;
     double last;         /* when the last batch ended, seconds */
     int64_t first;       /* this rank's first image in the block */
-    dn_choice *row;      /* (kept of dn_images_of, 1 + top), from this rank's first image on */
+    dn_choice *row;      /* (results of dn_images_of, 1 + top), from this rank's first image on */
     double *probability; /* (threads, classes) */
     int *order;          /* (threads, classes) */
 } predictor;
@@ -78,8 +79,8 @@ static int by_probability(const void *a, const void *b, void *user)
     return p[x] != p[y] ? (p[x] < p[y]) - (p[x] > p[y]) : (x > y) - (x < y);
 }
 
-/* Sets the image's row, which keeps the `top` most probable classes. */
-static void keep_top(const predictor *p, int64_t image, const float *logits)
+/* Sets the image's row, of the `top` most probable classes. */
+static void set_row(const predictor *p, int64_t image, const float *logits)
 {
     const size_t own = (size_t)omp_get_thread_num() * (size_t)p->classes;
     dn_choice *const row = row_of(p, image - p->first);
@@ -100,7 +101,7 @@ static void keep_top(const predictor *p, int64_t image, const float *logits)
 }
 
 /* A dn_scored_fn. */
-static void keep_batch(void *user, const dn_scored *b)
+static void set_rows(void *user, const dn_scored *b)
 {
     predictor *const p = user;
     const double now = omp_get_wtime();
@@ -108,7 +109,7 @@ static void keep_batch(void *user, const dn_scored *b)
     p->last = now;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < b->count; i++)
-        keep_top(p, b->first + i, b->logits + (size_t)i * (size_t)p->classes);
+        set_row(p, b->first + i, b->logits + (size_t)i * (size_t)p->classes);
 }
 
 /* ---- results ---- */
@@ -154,8 +155,7 @@ static dn_status print_block(predictor *p)
     return DN_OK;
 }
 
-/* What comes before the first block, and after the last: what was printed of a JSON list is valid
- * after an early end too. */
+/* What comes before the first block. */
 static void print_begin(const dn_options *o)
 {
     static char buffer[OUTPUT_BYTES];
@@ -164,12 +164,6 @@ static void print_begin(const dn_options *o)
         printf("[");
     else if (o->csv)
         printf("file,rank,class,name,probability\n");
-}
-
-static void print_end(const dn_options *o)
-{
-    if (o->json)
-        printf("]\n");
 }
 
 static dn_status check_faults(const counts *n)
@@ -195,19 +189,27 @@ static dn_status make_transform(dn_options *o, const dn_data_info *info, dn_tran
     return DN_OK;
 }
 
-/* Not collective. */
-static dn_status prepare(dn_pictures *p, dn_trained *trained, dn_options *o,
-                         dn_transform *transform, dn_net **net)
+/* *info = the data set that the net learnt from. Rank 0. */
+static dn_status find_info(dn_data_info *info, dn_trained *trained, const dn_options *o)
 {
     DN_TRY(dn_trained_data(trained, o));
-    p->images.info = trained->data->info;
-    DN_CHECK(p->images.info.channels == 1 || p->images.info.channels == 3, DN_ESHAPE,
-             "%s: found a net of %d channels, expected 1 or 3", o->checkpoint,
-             p->images.info.channels);
+    *info = trained->data->info;
+    DN_CHECK(info->channels == 1 || info->channels == 3, DN_ESHAPE,
+             "%s: found a net of %d channels, expected 1 or 3", o->checkpoint, info->channels);
+    return DN_OK;
+}
+
+/* Collective. */
+static dn_status prepare(const dn_comm *comm, dn_pictures *p, dn_trained *trained, dn_options *o,
+                         dn_transform *transform, dn_net **net)
+{
+    dn_data_info *const info = &p->images.info;
+    DN_TRY(DN_ON_RANK_0(comm, find_info(info, trained, o)));
+    dn_comm_broadcast(comm, info, sizeof *info);
     if (o->batch_size > p->count)
         o->batch_size = (int)p->count;
-    DN_TRY(make_transform(o, &p->images.info, transform));
-    return dn_trained_net(trained, o, &p->images.info, transform, net);
+    DN_TRY(dn_comm_agree(comm, make_transform(o, info, transform)));
+    return dn_trained_net_all(trained, comm, o, info, transform, net);
 }
 
 static double row_bytes(const predictor *p)
@@ -231,33 +233,38 @@ static int64_t plan_block(const dn_comm *comm, const dn_net *net, const predicto
     return divide_up(rounds, blocks) * round;
 }
 
-/* Images of a block whose results this rank keeps. */
-static size_t kept_images(const dn_comm *comm, const dn_net *net, const predictor *p)
+/* Images of a block whose results this rank has in the end. */
+static size_t block_results(const dn_comm *comm, const dn_net *net, const predictor *p)
 {
-    return dn_images_of(comm, net, &(dn_source){.count = p->block}).kept;
+    return dn_images_of(comm, net, &(dn_source){.count = p->block}).results;
 }
 
-static dn_status allocate(predictor *p, size_t kept)
+static dn_status allocate(predictor *p, size_t images)
 {
     const size_t choices = (size_t)omp_get_max_threads() * (size_t)p->classes;
-    p->row = calloc(kept + 1, (size_t)row_bytes(p));
+    p->row = calloc(images + 1, (size_t)row_bytes(p));
     p->probability = malloc(choices * sizeof *p->probability);
     p->order = malloc(choices * sizeof *p->order);
     DN_CHECK(p->row && p->probability && p->order, DN_ENOMEM,
-             "out of memory for the classes of %zu images", kept);
+             "out of memory for the classes of %zu images", images);
     return DN_OK;
 }
 
 /* Computes the next block, which rank 0 prints. */
 static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, int64_t count)
 {
-    const int threads = dn_io_threads(comm, &p->options->reading, 1);
+    const dn_evaluation evaluation = {.comm = comm,
+                                      .net = net,
+                                      .images = &p->pictures->images,
+                                      .io_threads = dn_io_threads(comm, &p->options->reading, 1),
+                                      .transforms = p->transform,
+                                      .crops = 1,
+                                      .preempt = &p->preempt};
     DN_TRY(dn_pictures_load(p->pictures, comm, count));
     const dn_part_of_images own = dn_images_of(comm, net, &p->pictures->images);
     p->first = own.first;
     p->last = omp_get_wtime();
-    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(comm, net, &p->pictures->images, threads,
-                                                   p->transform, 1, &p->preempt, keep_batch, p)));
+    DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(&evaluation, set_rows, p)));
     dn_comm_gather_doubles(comm, &p->row->class,
                            (size_t)(row_of(p, own.end - own.first) - p->row) * DOUBLES);
     return DN_ON_RANK_0(comm, print_block(p));
@@ -267,14 +274,14 @@ static dn_status predict_all(const dn_comm *comm, dn_net *net, predictor *p)
 {
     const int64_t all = p->pictures->count;
     dn_status status = DN_OK;
-    DN_TRY(dn_comm_agree(comm, allocate(p, kept_images(comm, net, p))));
+    DN_TRY(dn_comm_agree(comm, allocate(p, block_results(comm, net, p))));
     DN_TRY(dn_comm_agree(comm, dn_preempt_open(&p->preempt, p->options->time_limit, comm->start)));
     if (comm->rank == 0)
         print_begin(p->options);
     for (int64_t i = 0; i < all && status == DN_OK; i += p->block)
         status = predict_block(comm, net, p, all - i < p->block ? all - i : p->block);
-    if (comm->rank == 0)
-        print_end(p->options);
+    if (comm->rank == 0 && p->options->json)
+        printf("]\n"); /* also after an early end */
     dn_comm_broadcast(comm, &p->count, sizeof p->count);
     const int64_t skipped = p->options->skip, done = skipped + p->count.done;
     if (status == DN_STOPPED)
@@ -295,15 +302,15 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_trained_open_all(&trained, comm, o));
     DN_TRY_OR_DONE(dn_pictures_find(&pictures, comm, o->word_count, o->words));
     DN_TRY_OR_DONE(dn_pictures_skip(&pictures, o->skip));
-    DN_TRY_OR_DONE(dn_comm_agree(comm, prepare(&pictures, &trained, o, &transform, &net)));
+    DN_TRY_OR_DONE(prepare(comm, &pictures, &trained, o, &transform, &net));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
-    p.names = trained.data->class_names;
+    p.names = trained.data ? trained.data->class_names : NULL;
     p.classes = dn_net_view(net).spec->classes;
     p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;
     p.block = plan_block(comm, net, &p);
-    const double kept = (double)kept_images(comm, net, &p) * row_bytes(&p);
-    DN_TRY_OR_DONE(
-        dn_check_memory(comm, net, (dn_bytes){.fixed = kept}, "the results of a block of images"));
+    const double results = (double)block_results(comm, net, &p) * row_bytes(&p);
+    DN_TRY_OR_DONE(dn_check_memory(comm, net, (dn_bytes){.fixed = results},
+                                   "the results of a block of images"));
     DN_TRY_OR_DONE(predict_all(comm, net, &p));
 done:
     free(p.row);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands/alike.h"
+#include "commands/consistency.h"
 #include "commands/memory.h"
 #include "commands/train_parts.h"
 #include "dn/file.h"
@@ -174,7 +174,7 @@ static void complete_metrics(const dn_run *r)
 
 /* Nothing is left to train. That is a success if the options are those of the run, or an early stop
  * ended it; with other options it is an error. */
-static dn_status tell_complete(const dn_run *r, const dn_options *o, const dn_options *recorded)
+static dn_status report_complete(const dn_run *r, const dn_options *o, const dn_options *recorded)
 {
     const int is_last = r->done == r->last;
     const char *const longer =
@@ -207,7 +207,7 @@ static void close_run(dn_run *r)
     dn_net_destroy(&r->net);
     free(r->class_weights);
     free(r->order);
-    dn_subset_destroy(&r->kept);
+    dn_subset_destroy(&r->remaining);
     dn_subset_destroy(&r->held_out);
     dn_split_close(&r->train);
     dn_split_close(&r->test);
@@ -224,8 +224,9 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     dn_options recorded = *options;
     dn_status status = set_up(&r, options, limit, &recorded);
     if (status == DN_OK)
-        status = dn_run_is_complete(&r) ? dn_comm_agree(comm, tell_complete(&r, options, &recorded))
-                                        : train(&r, options, &recorded, *limit);
+        status = dn_run_is_complete(&r)
+                     ? dn_comm_agree(comm, report_complete(&r, options, &recorded))
+                     : train(&r, options, &recorded, *limit);
     close_run(&r);
     return status;
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "training/auroc.h"
 
 /* ---- the data ---- */
@@ -132,8 +132,8 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
         "--val-fraction %g: found a val split in %s, which judges the run, expected 0 (a run that "
         "held images out: another --out, or --resume none)",
         o->run.val_fraction, o->data);
-    DN_TRY(dn_subset_split(&r->kept, &r->held_out, &r->train.images, o->run.val_fraction));
-    r->training = &r->kept.images;
+    DN_TRY(dn_subset_split(&r->remaining, &r->held_out, &r->train.images, o->run.val_fraction));
+    r->training = &r->remaining.images;
     r->validation = &r->held_out.images;
     dn_info("held out for validation: %" PRId64 " of %" PRId64 " training images",
             r->held_out.images.count, r->train.images.count);

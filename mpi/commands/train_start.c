@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "commands/init_from.h"
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "commands/trained.h"
 #include "dn/file.h"
 #include "dn/run_folder.h"
@@ -113,13 +113,11 @@ static dn_status read_weights(dn_run *r, const dn_options *o)
 }
 
 /* Broadcasts rank 0's weights and optimizer state. */
-static void share_weights(dn_run *r)
+static void share_state(dn_run *r)
 {
-    const dn_view net = dn_net_view(r->net);
-    const size_t parameters = net.parameter_count * sizeof(float);
+    const size_t parameters = dn_net_view(r->net).parameter_count * sizeof(float);
     const size_t states = r->step.optimizer.floats * sizeof(float);
-    dn_comm_broadcast(r->comm, net.parameters, parameters);
-    dn_comm_broadcast(r->comm, net.running, net.running_count * sizeof(float));
+    dn_share_weights(r->comm, r->net);
     dn_comm_broadcast(r->comm, r->step.optimizer.vectors, states);
     r->done = r->state.step;
     /* An estimate until a checkpoint has been timed. */
@@ -134,6 +132,6 @@ dn_status dn_train_load_start(dn_run *r, const dn_options *o, int64_t *limit)
         *limit = r->state.step;
     }
     DN_TRY(status);
-    share_weights(r);
+    share_state(r);
     return DN_OK;
 }

@@ -2,12 +2,11 @@
 #include "commands/trained.h"
 
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/file.h"
 #include "dn/run_folder.h"
 #include "dn/weights.h"
@@ -46,7 +45,7 @@ static dn_status open_file(dn_trained *t, const char *path)
 }
 
 /* A safetensors file has one kind of weights. */
-static dn_status choose_told(const dn_trained *t, dn_options *o)
+static dn_status resolve_weights(const dn_trained *t, dn_options *o)
 {
     const int is_average = strcmp(t->told.weights, "average") == 0;
     DN_CHECK(o->weights == DN_WEIGHTS_AUTO || (o->weights == DN_WEIGHTS_AVERAGE) == is_average,
@@ -63,7 +62,7 @@ static dn_status open_safetensors(dn_trained *t, dn_options *o)
     DN_CHECK(t->told.model[0] || dn_options_given(o, "model"), DN_EINVAL,
              "%s: found safetensors that do not tell their model, expected --model NAME",
              o->checkpoint);
-    DN_TRY(choose_told(t, o));
+    DN_TRY(resolve_weights(t, o));
     if (!dn_options_given(o, "model"))
         strcpy(o->model, t->told.model);
     if (!dn_options_given(o, "size"))
@@ -96,6 +95,12 @@ static dn_status number_classes(dn_trained *t, const dn_options *o)
     return status;
 }
 
+static void take_folder(const dn_trained *t, dn_options *o)
+{
+    if (t->state.folder[0] && !dn_options_given(o, "data"))
+        strcpy(o->data, t->state.folder);
+}
+
 dn_status dn_trained_open(dn_trained *t, dn_options *o)
 {
     int is_hdf5;
@@ -108,8 +113,7 @@ dn_status dn_trained_open(dn_trained *t, dn_options *o)
     DN_TRY(open_file(t, o->checkpoint));
     strcpy(o->checkpoint, t->state.path);
     DN_TRY(dn_options_resume(o, &t->state));
-    if (t->state.folder[0] && !dn_options_given(o, "data"))
-        strcpy(o->data, t->state.folder);
+    take_folder(t, o);
     if (o->weights == DN_WEIGHTS_AUTO)
         o->weights = t->state.average_step > 0 ? DN_WEIGHTS_AVERAGE : DN_WEIGHTS_TRAINED;
     return DN_OK;
@@ -123,12 +127,25 @@ dn_status dn_learnt_folder(const dn_checkpoint *state)
     return DN_OK;
 }
 
+/* Gives all ranks the options of rank 0, except those that may differ. No field of an option is a
+ * pointer. */
+static void share_options(const dn_comm *comm, dn_options *o)
+{
+    dn_options first = *o;
+    dn_comm_broadcast(comm, &first, sizeof first);
+    for (const dn_option *row = dn_option_table; row->name; row++)
+        if (row->tag != DN_LOCAL)
+            memcpy((char *)o + row->offset, (const char *)&first + row->offset, row->size);
+}
+
 dn_status dn_trained_open_all(dn_trained *t, const dn_comm *comm, dn_options *o)
 {
     *t = (dn_trained){0};
     DN_TRY(DN_ON_RANK_0(comm, dn_trained_open(t, o)));
-    dn_comm_broadcast(comm, o->checkpoint, sizeof o->checkpoint);
-    return dn_comm_agree(comm, comm->rank == 0 ? DN_OK : dn_trained_open(t, o));
+    share_options(comm, o);
+    dn_comm_broadcast(comm, &t->state, sizeof t->state);
+    take_folder(t, o);
+    return DN_OK;
 }
 
 const char *dn_trained_weights(const dn_trained *t, const dn_options *o)
@@ -225,29 +242,45 @@ dn_status dn_trained_data(dn_trained *t, const dn_options *o)
     return dn_options_normalize(o, &t->data->info);
 }
 
-dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
-                           dn_transform *transform, const dn_transform **input)
-{
-    dn_options o = *options;
-    *input = NULL;
-    if (o.size > 0 || strcmp(o.eval_transform, "auto") == 0)
-        return DN_OK;
-    *input = transform;
-    return dn_options_transform(&o, DN_TEST, data, transform);
-}
-
-dn_status dn_trained_net(const dn_trained *t, const dn_options *o, const dn_data_info *data,
-                         const dn_transform *input, dn_net **net)
+static dn_status load_weights(const dn_trained *t, const dn_options *o, dn_net *net)
 {
     int classes;
-    DN_TRY(dn_options_net(o, DN_NET_EVALUATES, data, input, 1, net));
     if (t->file)
-        return o->weights == DN_WEIGHTS_AVERAGE ? dn_checkpoint_load_average(t->file, *net)
-                                                : dn_checkpoint_load(t->file, *net, NULL);
-    DN_TRY(dn_safetensors_load(*net, o->checkpoint, &classes));
+        return o->weights == DN_WEIGHTS_AVERAGE ? dn_checkpoint_load_average(t->file, net)
+                                                : dn_checkpoint_load(t->file, net, NULL);
+    DN_TRY(dn_safetensors_load(net, o->checkpoint, &classes));
     DN_CHECK(classes == 0, DN_ESHAPE, "%s: found %d classes, expected %d", o->checkpoint, classes,
-             dn_net_view(*net).spec->classes);
+             dn_net_view(net).spec->classes);
     return DN_OK;
+}
+
+/* The options give no size if the images are not square, but their transform does. */
+dn_status dn_trained_net(const dn_trained *t, const dn_options *options, const dn_data_info *data,
+                         dn_net **net)
+{
+    dn_options o = *options;
+    dn_transform input;
+    const int is_sized = o.size > 0 || strcmp(o.eval_transform, "auto") == 0;
+    if (!is_sized)
+        DN_TRY(dn_options_transform(&o, DN_TEST, data, &input));
+    DN_TRY(dn_options_net(&o, DN_NET_EVALUATES, data, is_sized ? NULL : &input, 1, net));
+    return load_weights(t, &o, *net);
+}
+
+dn_status dn_trained_net_all(const dn_trained *t, const dn_comm *comm, const dn_options *o,
+                             const dn_data_info *data, const dn_transform *input, dn_net **net)
+{
+    DN_TRY(dn_comm_agree(comm, dn_options_net(o, DN_NET_EVALUATES, data, input, 1, net)));
+    DN_TRY(DN_ON_RANK_0(comm, load_weights(t, o, *net)));
+    dn_share_weights(comm, *net);
+    return DN_OK;
+}
+
+void dn_share_weights(const dn_comm *comm, const dn_net *net)
+{
+    const dn_view view = dn_net_view(net);
+    dn_comm_broadcast(comm, view.parameters, view.parameter_count * sizeof(float));
+    dn_comm_broadcast(comm, view.running, view.running_count * sizeof(float));
 }
 
 void dn_trained_close(dn_trained *t)

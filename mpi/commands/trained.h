@@ -3,7 +3,8 @@
 #ifndef DN_TRAINED_H
 #define DN_TRAINED_H
 
-#include "commands/commands.h"
+#include "job/comm.h"
+#include "options/options.h"
 #include "dn/checkpoint.h"
 #include "dn/transform.h"
 #include "dn/weights.h"
@@ -11,8 +12,8 @@
 typedef struct dn_trained {
     dn_checkpoint_file *file; /* NULL for a safetensors file */
     dn_weights_told told;     /* metadata of a safetensors file */
-    dn_checkpoint state;
-    dn_manifest *data; /* the training data set, or that of --data; see dn_trained_data */
+    dn_checkpoint state;      /* its path is empty for a safetensors file */
+    dn_manifest *data;        /* the training data set, or that of --data; see dn_trained_data */
 } dn_trained;
 
 /* *is = 1 if the path is a folder or a file with the signature of HDF5. DN_ENOENT, DN_EIO. */
@@ -25,7 +26,8 @@ dn_status dn_is_checkpoint(const char *path, int *is);
  * requested weights. Not collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 
-/* The same for all ranks, which open one file. Collective. */
+/* The same for all ranks, of which rank 0 opens the file: the others have `state` and the options
+ * only. Collective. */
 dn_status dn_trained_open_all(dn_trained *trained, const dn_comm *comm, dn_options *options);
 
 /* DN_ENOENT if the folder of the checkpoint's training data is missing, as after a move or on
@@ -53,20 +55,24 @@ dn_status dn_trained_check(const dn_trained *trained, const dn_manifest *records
  * numbers, and --normalize must be given. DN_EINVAL. Not collective. */
 dn_status dn_trained_data(dn_trained *trained, const dn_options *options);
 
-/* *input for dn_trained_net: `transform`, set to that of the data set's test images, if the options
- * give no size because the images are not square; else NULL. DN_EINVAL. Not collective. */
-dn_status dn_trained_input(const dn_options *options, const dn_data_info *data,
-                           dn_transform *transform, const dn_transform **input);
-
 /* A suffix for messages that name the file, as ", averaged weights"; "" if it has one kind of
  * weights only. Not collective. */
 const char *dn_trained_weights(const dn_trained *trained, const dn_options *options);
 
-/* *net = the checkpoint's net with its weights, made by dn_options_net. The caller destroys it,
- * even after a failure. Returns errors of dn_options_net and of reading the weights. Not
- * collective. */
+/* *net = the checkpoint's net with its weights, made by dn_options_net for images of `data`. The
+ * caller destroys it, even after a failure. Returns errors of dn_options_net and of reading the
+ * weights. Not collective. */
 dn_status dn_trained_net(const dn_trained *trained, const dn_options *options,
-                         const dn_data_info *data, const dn_transform *input, dn_net **net);
+                         const dn_data_info *data, dn_net **net);
+
+/* The same on all ranks after dn_trained_open_all, for the transform `input`: rank 0 reads the
+ * weights and sends them to the others. Collective. */
+dn_status dn_trained_net_all(const dn_trained *trained, const dn_comm *comm,
+                             const dn_options *options, const dn_data_info *data,
+                             const dn_transform *input, dn_net **net);
+
+/* Copies rank 0's parameters and running statistics to all ranks. Collective. */
+void dn_share_weights(const dn_comm *comm, const dn_net *net);
 
 /* Accepts a zeroed one. Not collective. */
 void dn_trained_close(dn_trained *trained);

@@ -12,7 +12,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +20,8 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
+#include "job/launcher.h"
 #include "job/share.h"
-#include "job/transports.h"
 
 enum {
     MESSAGE_BYTES = 1024,

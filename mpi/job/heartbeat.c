@@ -24,6 +24,7 @@
 #include "dn/claim.h"
 #include "dn/limits.h"
 #include "dn/program.h"
+#include "job/preempt.h"
 
 static const double longest_period = 0.25; /* seconds between two heartbeats */
 
@@ -156,16 +157,11 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     return DN_OK;
 }
 
-/* Blocks all signals in the thread: the main thread handles them. */
 static dn_status start_beating(dn_heartbeat *hb)
 {
-    sigset_t all, old;
     signal(DN_PARK_SIGNAL, dn_heartbeat_park);
     signal(SIGALRM, dn_heartbeat_park);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    hb->has_thread = pthread_create(&hb->thread, NULL, keep_beating, hb) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    hb->has_thread = dn_preempt_start_thread(&hb->thread, keep_beating, hb);
     DN_CHECK(hb->has_thread, DN_ENOMEM, "cannot start its thread");
     return DN_OK;
 }

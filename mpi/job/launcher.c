@@ -58,13 +58,6 @@ int dn_granted_part(int processors)
     return granted < processors ? granted : 0;
 }
 
-int dn_launched_on_one_machine(void)
-{
-    const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
-    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-    return ranks != NULL && here != NULL && strcmp(ranks, here) == 0;
-}
-
 /* ---- mpirun, and how it binds ---- */
 
 pid_t dn_mpirun(void)
@@ -192,10 +185,39 @@ static int shares_user_namespace(int launcher)
     return strcmp(own, others) == 0;
 }
 
-dn_kinship dn_launcher_kinship(void)
+/* ---- transports of Open MPI ---- */
+
+/* Open MPI's shared-memory transport assumes one PID namespace: ranks in different ones (a
+ * container each) crash in it. It also reads other processes' memory, which it cannot do across
+ * user namespaces. Ranks with the launcher among their ancestors share its PID namespace; if that
+ * is not known the transport is disabled, which is slow at worst. */
+static void avoid_shared_memory(void)
 {
     const int launcher = find_launcher();
-    return launcher == 0                     ? DN_KIN_NONE
-           : shares_user_namespace(launcher) ? DN_KIN_SAME_USER
-                                             : DN_KIN_OTHER_USER;
+    if (launcher == 0)
+        setenv("OMPI_MCA_btl", "^vader,sm", 0);
+    else if (!shares_user_namespace(launcher))
+        setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+}
+
+/* 1 if mpirun says that all ranks are on this machine. */
+static int is_on_one_machine(void)
+{
+    const char *ranks = getenv("OMPI_COMM_WORLD_SIZE");
+    const char *here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    return ranks != NULL && here != NULL && strcmp(ranks, here) == 0;
+}
+
+/* With other interfaces than `lo` Open MPI 5 finds no route to its own machine: it warns at every
+ * start, and has no TCP there. And a process without a launcher would leave a shared-memory file,
+ * which it does not need, in /dev/shm. setenv does not overwrite what the user set. */
+void dn_choose_transports(void)
+{
+    if (!dn_is_launched()) {
+        setenv("OMPI_MCA_btl", "self", 0);
+        return;
+    }
+    avoid_shared_memory();
+    if (is_on_one_machine() && getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
+        setenv("OMPI_MCA_btl_tcp_if_include", "lo", 0);
 }

@@ -16,9 +16,6 @@ const char *dn_launched_rank(void);
 /* The number of ranks on this node; in a Slurm step, the mean over its nodes; 0: not known. */
 int dn_launched_ranks(void);
 
-/* 1 if mpirun says that all ranks are on this machine. */
-int dn_launched_on_one_machine(void);
-
 /* The process of mpirun, or of its daemon on this machine, if that is this process's parent; else
  * -1. */
 pid_t dn_mpirun(void);
@@ -32,13 +29,8 @@ int dn_is_bound_by_default(void);
 /* The processors of this node that Slurm grants, if they are fewer than `processors`; else 0. */
 int dn_granted_part(int processors);
 
-/* The relation of the launcher, or its daemon on this machine, to this process. */
-typedef enum dn_kinship {
-    DN_KIN_NONE,       /* not an ancestor: this process may be in another PID namespace */
-    DN_KIN_OTHER_USER, /* in another user namespace, as for a container */
-    DN_KIN_SAME_USER
-} dn_kinship;
-
-dn_kinship dn_launcher_kinship(void);
+/* Disables transports of Open MPI that fail where this process was launched, unless the user chose
+ * them. Sets environment variables; to be called before MPI starts. */
+void dn_choose_transports(void);
 
 #endif

@@ -146,6 +146,16 @@ void dn_preempt_take_streams(void)
     }
 }
 
+int dn_preempt_start_thread(pthread_t *thread, void *run(void *), void *user)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    const int is_started = pthread_create(thread, NULL, run, user) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return is_started;
+}
+
 const char *dn_preempt_name(int reason)
 {
     return reason == SIGTERM             ? "a request (SIGTERM)"

@@ -15,6 +15,8 @@
 #ifndef DN_PREEMPT_H
 #define DN_PREEMPT_H
 
+#include <pthread.h>
+
 #include "dn/status.h"
 
 /* The reason is a signal's number or one of these: the SIGTERM that mpirun sends when it was itself
@@ -52,6 +54,9 @@ int dn_preempt_bell(void);
 /* Redirects this process's output to mpirun's own. To be called after the bell, as mpirun of Open
  * MPI 5 forwards nothing once it was told to end. */
 void dn_preempt_take_streams(void);
+
+/* Starts a thread that handles no signals, which the main thread does. Returns 1 on success. */
+int dn_preempt_start_thread(pthread_t *thread, void *run(void *), void *user);
 
 /* The reason as messages have it: "a request (SIGUSR1)" or "the time limit". */
 const char *dn_preempt_name(int reason);

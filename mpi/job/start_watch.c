@@ -2,7 +2,6 @@
 #include "job/start_watch.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -76,14 +75,10 @@ static void *wait_for_start(void *start_watch)
 
 void dn_start_watch_begin(dn_start_watch *watch, const char *rank, double seconds)
 {
-    sigset_t all, old;
     *watch =
         (dn_start_watch){.rank = rank, .seconds = seconds, .has_ended = eventfd(0, EFD_CLOEXEC)};
-    sigfillset(&all); /* the main thread handles signals */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     watch->has_thread =
-        watch->has_ended >= 0 && pthread_create(&watch->thread, NULL, wait_for_start, watch) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+        watch->has_ended >= 0 && dn_preempt_start_thread(&watch->thread, wait_for_start, watch);
 }
 
 void dn_start_watch_end(dn_start_watch *watch)

@@ -98,7 +98,7 @@ const dn_option dn_option_table[] = {
      "images per virtual rank, or per forward pass"},
     {"virtual-ranks", "Data", TRAIN | INFO | PLAN, WHOLE(step.virtual_ranks, 0, 65536, "N"), "0", DN_FIXED,
      "number of parts of a global batch; 0: one per rank"},
-    {"val-fraction", "Data", TRAIN, REAL(run.val_fraction, 0, 0.9, "X"), "0", DN_FIXED,
+    {"val-fraction", "Data", TRAIN | INFO, REAL(run.val_fraction, 0, 0.9, "X"), "0", DN_FIXED,
      "fraction of each class's training images held out to judge the run, the same for every --seed"},
     {"augment", "Data", TRAIN | BENCH, TEXT(augment, "LIST"), "auto", DN_DECIDES,
      "transforms of the training images, see below; auto: pad-crop and hflip, none for grey images, or "

@@ -49,7 +49,7 @@ static void allow_long_lines(void)
 /* The user data of inih's callback. */
 typedef struct ini_target {
     dn_options *options;
-    dn_option_set keep; /* options that stay as they are */
+    dn_option_set unchanged; /* options that the text does not set */
     dn_status status;
 } ini_target;
 
@@ -64,7 +64,7 @@ static int take_ini_value(void *user, const char *section, const char *name, con
         to->status =
             dn_fail(DN_EINVAL, "found the key '%.64s', expected an option of 'dn_dist train'%s",
                     name, o ? "" : dn_option_hint(&nearest, dn_option_table, DN_COMMAND_TRAIN, ""));
-    else if (!(to->keep & given_bit(o)))
+    else if (!(to->unchanged & given_bit(o)))
         to->status = dn_option_set_field(o, to->options, value);
     if (to->status == DN_OK)
         to->options->given |= given_bit(o);
@@ -84,10 +84,11 @@ static int read_line(FILE *file, char line[INI_LINE_SIZE], int *has_nul)
 
 /* Reads and closes `file`. Passes inih one line at a time, so that the line's number is known and
  * an indented line does not continue the one before. */
-static dn_status read_ini(FILE *file, const char *name, dn_options *options, dn_option_set keep)
+static dn_status read_ini(FILE *file, const char *name, dn_options *options,
+                          dn_option_set unchanged)
 {
     char line[INI_LINE_SIZE];
-    ini_target to = {.options = options, .keep = keep};
+    ini_target to = {.options = options, .unchanged = unchanged};
     int number = 0, has_nul;
     allow_long_lines();
     while (to.status == DN_OK && read_line(file, line, &has_nul)) {
@@ -349,13 +350,13 @@ void dn_options_print_comparable(FILE *file, const dn_options *options)
         fprintf(file, "%s\n", options->words[i]);
 }
 
-void dn_options_print(FILE *file, const dn_options *options)
+void dn_options_print(const dn_options *options)
 {
     char value[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
         if (!(o->takers & (int)options->command) || o->kind == DN_FLAG)
             continue;
         dn_option_text(o, options, value, sizeof value);
-        fprintf(file, "%s = %s\n", o->name, value);
+        printf("%s = %s\n", o->name, value);
     }
 }

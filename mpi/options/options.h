@@ -161,7 +161,7 @@ void dn_options_help(FILE *file, const dn_command *command);
 void dn_options_print_comparable(FILE *file, const dn_options *options);
 
 /* Prints the command's options as lines "name = value". */
-void dn_options_print(FILE *file, const dn_options *options);
+void dn_options_print(const dn_options *options);
 
 /* 1 if the user gave the option, named without its dashes. */
 int dn_options_given(const dn_options *options, const char *name);

@@ -115,7 +115,7 @@ dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX])
 }
 
 /* Prints a line of the list, from the file's first comment. */
-static void print_recipe(FILE *to, const char *folder, const char *file_name)
+static void print_recipe(const char *folder, const char *file_name)
 {
     char path[PATH_MAX], line[256] = "";
     FILE *const file = dn_join_path(path, folder, file_name) == DN_OK ? fopen(path, "r") : NULL;
@@ -126,11 +126,11 @@ static void print_recipe(FILE *to, const char *folder, const char *file_name)
     fclose(file);
     line[strcspn(line, "\n")] = '\0';
     const size_t mark = strspn(line, "#; ");
-    fprintf(to, "  %-28.*s %s\n", (int)(strlen(file_name) - strlen(SUFFIX)), file_name,
-            mark > 0 ? line + mark : "");
+    printf("  %-28.*s %s\n", (int)(strlen(file_name) - strlen(SUFFIX)), file_name,
+           mark > 0 ? line + mark : "");
 }
 
-dn_status dn_recipes_print(FILE *to)
+dn_status dn_recipes_print(void)
 {
     char folder[PATH_MAX];
     int count = 0;
@@ -139,9 +139,9 @@ dn_status dn_recipes_print(FILE *to)
         struct dirent **entries;
         const int found = folder[0] ? scandir(folder, &entries, is_recipe, alphasort) : -1;
         if (found > 0)
-            fprintf(to, "%s\n", folder);
+            printf("%s\n", folder);
         for (int e = 0; e < found; e++) {
-            print_recipe(to, folder, entries[e]->d_name);
+            print_recipe(folder, entries[e]->d_name);
             free(entries[e]);
         }
         if (found >= 0)

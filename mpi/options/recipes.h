@@ -17,6 +17,6 @@
 dn_status dn_recipe_open(const char *name, FILE **file, char path[PATH_MAX]);
 
 /* Prints the names, descriptions and folders of all recipes. DN_ENOENT if there are none. */
-dn_status dn_recipes_print(FILE *to);
+dn_status dn_recipes_print(void);
 
 #endif

@@ -45,8 +45,7 @@ dn_status dn_profile_read(dn_profile *profile, const char *path);
 /* Accepts a zeroed one. */
 void dn_profile_destroy(dn_profile *profile);
 
-/* DN_EIO if no file can be written to `path`, to find out before a long measurement. Changes
- * nothing. */
+/* Checks the file to write before a measurement: dn_file_check_kind. */
 dn_status dn_profile_check_path(const char *path);
 
 #endif

@@ -69,8 +69,8 @@ static void merge(json_t *interval, json_t *next)
     }
 }
 
-/* Keeps the configuration and the data set of a "run" record in `head`. */
-static void keep_head(json_t *head, const json_t *record)
+/* Copies the configuration and the data set of a "run" record to `head`. */
+static void copy_head(json_t *head, const json_t *record)
 {
     static const char *const parts[] = {"config", "data"};
     for (int i = 0; i < 2 && dn_record_is(record, "run"); i++)
@@ -100,7 +100,7 @@ static dn_status copy_records(dn_records *records, int64_t most, json_t *head, F
     int failed = 0;
     dn_status status;
     while ((status = dn_records_next(records, &record)) == DN_OK && record) {
-        keep_head(head, record);
+        copy_head(head, record);
         if (merged < most && dn_record_is(record, "interval") && dn_record_is(last, "interval")) {
             merge(last, record);
             json_decref(record);

@@ -11,6 +11,16 @@
 #include "job/comm.h"
 #include "job/preempt.h"
 
+typedef struct dn_evaluation {
+    const dn_comm *comm;
+    dn_net *net;
+    const dn_source *images;
+    int io_threads;
+    const dn_transform *transforms; /* (crops) of each image */
+    int crops;
+    const dn_preempt *preempt; /* or NULL */
+} dn_evaluation;
+
 /* A batch after the forward pass: the images [first, first + count) of the split. */
 typedef struct dn_scored {
     int64_t first;
@@ -23,17 +33,15 @@ typedef void dn_scored_fn(void *user, const dn_scored *batch);
 /* This rank's images [first, end), whose batches follow those of the previous rank. */
 typedef struct dn_part_of_images {
     int64_t first, end;
-    size_t kept; /* number of images whose results this rank keeps: on rank 0 all */
+    size_t results; /* number of images whose results this rank has in the end: on rank 0 all */
 } dn_part_of_images;
 
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
 
-/* Runs the net on this rank's batches, on each once with every one of transforms(crops), in order,
- * and calls `scored` after each pass; on a terminal rank 0 shows the progress. DN_STOPPED if the
- * rank is preempted (`preempt` may be NULL), or errors of reading the images. Not collective. */
-dn_status dn_evaluate_batches(const dn_comm *comm, dn_net *net, const dn_source *images,
-                              int io_threads, const dn_transform *transforms, int crops,
-                              const dn_preempt *preempt, dn_scored_fn *scored, void *user);
+/* Runs the net on this rank's batches, on each once with every transform, in order, and calls
+ * `scored` after each pass; on a terminal rank 0 shows the progress. DN_STOPPED if the rank is
+ * preempted, or errors of reading the images. Not collective. */
+dn_status dn_evaluate_batches(const dn_evaluation *evaluation, dn_scored_fn *scored, void *user);
 
 /* The results of one image; only doubles, as ranks send them as an array of doubles. */
 typedef struct dn_sample {
@@ -43,20 +51,16 @@ typedef struct dn_sample {
     double probability; /* of `predicted` */
 } dn_sample;
 
-/* Computes samples(`kept` of dn_images_of) and probabilities(kept, classes), on rank 0 those of all
- * images, from logits averaged over `crops` transforms of each image. `probabilities` may be NULL
- * (dn_has_auroc); then there is no AUROC. On rank 0 *scores = the scores of all. DN_STOPPED if a
- * rank is preempted (`preempt` may be NULL), DN_ENOMEM, or errors of reading the images.
- * Collective. */
-dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
-                              int io_threads, const dn_transform *transforms, int crops,
-                              const dn_preempt *preempt, dn_sample *samples, double *probabilities,
-                              dn_scores *scores);
+/* Computes samples(`results` of dn_images_of) and probabilities(results, classes), on rank 0 those
+ * of all images, from the logits averaged over the transforms of each image. `probabilities` may be
+ * NULL (dn_has_auroc); then there is no AUROC. On rank 0 *scores = the scores of all. DN_STOPPED if
+ * a rank is preempted, DN_ENOMEM, or errors of reading the images. Collective. */
+dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_sample *samples,
+                              double *probabilities, dn_scores *scores);
 
 /* *scores = the scores over all images, on all ranks. Errors are those of dn_evaluate_samples.
  * Collective. */
-dn_status dn_evaluate(const dn_comm *comm, dn_net *net, const dn_source *images, int io_threads,
-                      const dn_transform *transform, const dn_preempt *preempt, dn_scores *scores);
+dn_status dn_evaluate(const dn_evaluation *evaluation, dn_scores *scores);
 
 /* p(classes) = the softmax of logits(classes). Not collective. */
 void dn_softmax(const float *logits, int classes, double *p);

@@ -35,8 +35,14 @@ static dn_status take_best(dn_run *r)
 
 static dn_status evaluate(dn_run *r, dn_scores *scores)
 {
-    return dn_evaluate(r->comm, r->net, &r->test.images, r->train.io_threads, &r->eval_transform,
-                       &r->preempt, scores);
+    return dn_evaluate(&(dn_evaluation){.comm = r->comm,
+                                        .net = r->net,
+                                        .images = &r->test.images,
+                                        .io_threads = r->train.io_threads,
+                                        .transforms = &r->eval_transform,
+                                        .crops = 1,
+                                        .preempt = &r->preempt},
+                       scores);
 }
 
 /* Scores the last weights, or their averages. */

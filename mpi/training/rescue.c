@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -45,7 +44,6 @@ static void *await_bell(void *user)
 void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, dn_claim *claim,
                      const dn_checkpoint *state)
 {
-    sigset_t all, old;
     dn_rescue *const r = *rescue = calloc(1, sizeof *r);
     if (r) {
         r->saver = saver;
@@ -53,10 +51,7 @@ void dn_rescue_start(dn_rescue **rescue, dn_saver *saver, dn_claim *claim,
         r->state = *state;
         r->end = eventfd(0, EFD_CLOEXEC);
         pthread_mutex_init(&r->changing, NULL);
-        sigfillset(&all); /* the main thread handles signals */
-        pthread_sigmask(SIG_SETMASK, &all, &old);
-        r->has_thread = r->end >= 0 && pthread_create(&r->thread, NULL, await_bell, r) == 0;
-        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        r->has_thread = r->end >= 0 && dn_preempt_start_thread(&r->thread, await_bell, r);
     }
     if (!r || !r->has_thread) {
         dn_warn(

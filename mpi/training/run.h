@@ -14,7 +14,6 @@
 #include "dn/claim.h"
 #include "dn/loader.h"
 #include "dn/metrics.h"
-#include "dn/optimizer.h"
 #include "dn/monitor.h"
 #include "dn/schedule.h"
 #include "dn/subset.h"
@@ -29,10 +28,10 @@ typedef struct dn_run {
     char folder[PATH_MAX]; /* of checkpoints and metrics */
     dn_claim claim;        /* rank 0: of that folder */
     dn_split train, test, val;
-    int64_t window;              /* shuffle window, images; 0: the whole split */
-    dn_subset kept, held_out;    /* parts of the train split, if images are held out */
-    const dn_source *training;   /* the training images: `train` or `kept` */
-    const dn_source *validation; /* the images that judge the run: test, val or held_out */
+    int64_t window;                /* shuffle window, images; 0: the whole split */
+    dn_subset remaining, held_out; /* parts of the train split, if images are held out */
+    const dn_source *training;     /* the training images: `train` or `remaining` */
+    const dn_source *validation;   /* the images that judge the run: test, val or held_out */
     dn_transform transform, eval_transform; /* of the train and test images */
     dn_net *net;
     float *class_weights;     /* (classes) of the loss, or NULL */

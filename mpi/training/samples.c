@@ -145,28 +145,25 @@ done:
     return status;
 }
 
-dn_status dn_evaluate_samples(const dn_comm *comm, dn_net *net, const dn_source *images,
-                              int io_threads, const dn_transform *transforms, int crops,
-                              const dn_preempt *preempt, dn_sample *samples, double *probabilities,
+dn_status dn_evaluate_samples(const dn_evaluation *e, dn_sample *samples, double *probabilities,
                               dn_scores *scores)
 {
-    const dn_view view = dn_net_view(net);
-    const dn_part_of_images own = dn_images_of(comm, net, images);
-    sampling s = {images, (size_t)view.spec->classes, crops, own.first, samples, probabilities,
-                  NULL};
+    const dn_view view = dn_net_view(e->net);
+    const dn_part_of_images own = dn_images_of(e->comm, e->net, e->images);
+    sampling s = {
+        e->images, (size_t)view.spec->classes, e->crops, own.first, samples, probabilities, NULL};
     dn_status status = DN_OK;
-    if (crops > 1 && !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))
+    if (e->crops > 1 && !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))
         status = dn_fail(DN_ENOMEM, "out of memory for the logits of %d images", view.batch);
     if (status == DN_OK)
-        status = dn_evaluate_batches(comm, net, images, io_threads, transforms, crops, preempt,
-                                     sample_batch, &s);
-    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    dn_comm_gather_doubles(comm, &samples->loss, (size_t)(own.end - own.first) * SAMPLE);
+        status = dn_evaluate_batches(e, sample_batch, &s);
+    DN_TRY_OR_DONE(dn_comm_agree(e->comm, status));
+    dn_comm_gather_doubles(e->comm, &samples->loss, (size_t)(own.end - own.first) * SAMPLE);
     if (probabilities)
-        dn_comm_gather_doubles(comm, probabilities, (size_t)(own.end - own.first) * s.classes);
-    status = DN_ON_RANK_0(comm, sum_scores(samples, images, view.batch, scores));
+        dn_comm_gather_doubles(e->comm, probabilities, (size_t)(own.end - own.first) * s.classes);
+    status = DN_ON_RANK_0(e->comm, sum_scores(samples, e->images, view.batch, scores));
     if (status == DN_OK)
-        status = DN_ON_RANK_0(comm, score_curves(images, probabilities, scores));
+        status = DN_ON_RANK_0(e->comm, score_curves(e->images, probabilities, scores));
 done:
     free(s.sum);
     return status;

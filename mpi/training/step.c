@@ -151,7 +151,7 @@ static int agree_on_step(dn_step *step, double start, double computed, double re
     return (int)step->scores[DN_SCORE_STOP];
 }
 
-static void tell_scores(const dn_step *step, dn_step_result *result)
+static void set_result(const dn_step *step, dn_step_result *result)
 {
     const double *scores = step->scores;
     result->loss = scores[DN_SCORE_LOSS] / step->settings.virtual_ranks;
@@ -185,7 +185,7 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, double label_w
     result->norm = dn_step_update(step, number, rate);
     dn_rescue_release(step->settings.rescue, number + 1);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
-    tell_scores(step, result);
+    set_result(step, result);
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

@@ -6,7 +6,7 @@
 
 #include <xxhash.h>
 
-#include "commands/settings.h"
+#include "commands/from_options.h"
 #include "dn/checkpoint.h"
 #include "dn/weights.h"
 #include "fuzz.h"

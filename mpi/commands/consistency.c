@@ -1,5 +1,5 @@
-/* Each rank compares its program, options and kernels with rank 0's; see alike.h. */
-#include "commands/alike.h"
+/* Each rank compares its program, options and kernels with rank 0's; see consistency.h. */
+#include "commands/consistency.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Turns options into the settings of nets, transforms and schedules. Not collective. */
-#ifndef DN_SETTINGS_H
-#define DN_SETTINGS_H
+#ifndef DN_COMMANDS_FROM_OPTIONS_H
+#define DN_COMMANDS_FROM_OPTIONS_H
 
 #include "dn/checkpoint.h"
 #include "dn/manifest.h"

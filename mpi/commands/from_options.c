@@ -1,5 +1,5 @@
-/* Turns options into settings; see settings.h. */
-#include "commands/settings.h"
+/* Turns options into settings; see from_options.h. */
+#include "commands/from_options.h"
 
 #include <ctype.h>
 #include <inttypes.h>

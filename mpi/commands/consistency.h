@@ -4,8 +4,8 @@
  * wrong launch line, a file that differs on a node's local disk, an old program on one node, and
  * mixed processors.
  */
-#ifndef DN_COMMAND_ALIKE_H
-#define DN_COMMAND_ALIKE_H
+#ifndef DN_COMMANDS_CONSISTENCY_H
+#define DN_COMMANDS_CONSISTENCY_H
 
 #include "dn/checkpoint.h"
 #include "dn/net.h"

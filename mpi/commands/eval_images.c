@@ -1,5 +1,5 @@
-/* A split, or a part of one; see chosen.h. */
-#include "commands/chosen.h"
+/* A split, or a part of one; see eval_images.h. */
+#include "commands/eval_images.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
         *id = DN_TRAIN;
     free(manifest);
     DN_CHECK(
-        *id == DN_VAL || trained->file, DN_EINVAL,
+        *id == DN_VAL || trained->state.path[0], DN_EINVAL,
         "--split val: found none in %s, and %s does not tell what its run held out, expected a "
         "val split or a checkpoint that tells its data",
         o->data, o->checkpoint);
@@ -29,10 +29,10 @@ static dn_status choose_split(const dn_trained *trained, const dn_options *o, dn
 
 /* Cuts the train split as the run did. Records that the run did not learn from are not cut: they
  * have no val images. */
-static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_options *o)
+static dn_status hold_out(dn_eval_images *c, const dn_trained *trained, const dn_options *o)
 {
     char data[sizeof trained->state.data];
-    const dn_subset *const part = o->split == DN_VAL ? &c->held_out : &c->kept;
+    const dn_subset *const part = o->split == DN_VAL ? &c->held_out : &c->remaining;
     dn_source_describe(&c->split.images, data, sizeof data);
     const int is_own = strcmp(trained->state.data, data) == 0;
     DN_CHECK(is_own || o->split == DN_TRAIN, DN_EINVAL,
@@ -40,14 +40,14 @@ static dn_status hold_out(dn_chosen *c, const dn_trained *trained, const dn_opti
              o->data, trained->state.data);
     if (!is_own)
         return DN_OK;
-    DN_TRY(dn_subset_split(&c->kept, &c->held_out, &c->split.images, o->run.val_fraction));
+    DN_TRY(dn_subset_split(&c->remaining, &c->held_out, &c->split.images, o->run.val_fraction));
     c->images = &part->images;
     c->index = part->index;
     return DN_OK;
 }
 
-dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *trained,
-                         const dn_options *o)
+dn_status dn_eval_images_open(dn_eval_images *c, const dn_comm *comm, const dn_trained *trained,
+                              const dn_options *o)
 {
     dn_split_id id;
     DN_TRY(dn_comm_agree(comm, choose_split(trained, o, &id)));
@@ -57,9 +57,9 @@ dn_status dn_chosen_open(dn_chosen *c, const dn_comm *comm, const dn_trained *tr
     return dn_comm_agree(comm, is_cut ? hold_out(c, trained, o) : DN_OK);
 }
 
-void dn_chosen_close(dn_chosen *c)
+void dn_eval_images_close(dn_eval_images *c)
 {
-    dn_subset_destroy(&c->kept);
+    dn_subset_destroy(&c->remaining);
     dn_subset_destroy(&c->held_out);
     dn_split_close(&c->split);
 }

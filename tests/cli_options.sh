@@ -53,6 +53,8 @@ ln -s "$data" raw/records
 refused "but one in raw/records, expected that folder" train --data raw --out run
 rm raw/records
 refused "create_records FOLDER --source raw --out DIR, or of a known data set with its name" train --data raw --out run
+refused "--plateau-metric: found none, expected the score" \
+    train "${small[@]}" --out run --schedule plateau --plateau-metric none
 refused "--milestones: found --schedule step, which *expected multi-step$" \
     train "${small[@]}" --out run --milestones 30,60
 refused "--momentum: found --optimizer adam, *expected sgd or rmsprop or lars$" \

@@ -66,11 +66,14 @@ runs held accuracy ',"judge":"ema_val","data":{"name":"birds","path":"/x","class
     '"late_rank":2,"late_wait":0.25,"val_top1":90,"val_loss":0.4,"test_top1":98,"ema_val_top1":74,"ema_val_loss":0.6,"ema_test_top1":77'
 runs least loss '' '"test_top1":50,"test_loss":0.25' '"test_top1":60,"test_loss":0.5'
 runs rare balanced '' '"test_top1":70,"test_loss":0.25,"test_balanced":40' '"test_top1":60,"test_loss":0.5,"test_balanced":55'
+runs tested auroc ',"judge":"val"' '"test_top1":null,"val_top1":50,"val_loss":0.25,"val_auroc":0.5' \
+    '"test_top1":null,"val_top1":40,"val_loss":0.5,"val_auroc":0.75'
+echo '{"kind":"test","epoch":2,"step":2,"best_epoch":2,"test_top1":45}' >>tested/metrics.jsonl
 runs short accuracy '' '"test_top1":null,"test_loss":null'
 failed='{"kind":"end","epoch":1,"step":1,"reason":"failed","error":"step 2: gone"}'
 echo "$failed" >>short/metrics.jsonl
 sed -i "2a $failed" held/metrics.jsonl # and resumed
-works report held least rare short --out tables.html
+works report held least rare tested short --out tables.html
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
     ! grep -q "latest rank" out || fail "the latest rank of one" out
@@ -78,7 +81,8 @@ if command -v node >/dev/null; then
     limited node "$here/report_tables.js" tables.html >out 2>&1 || fail "the page's script" out
     for row in "held|m|birds|3|validation images, averaged weights|75.00 % (epoch 2)|72.00 %|74.00 %|0.6000|–|3 s|2 (17 %)|–" \
         "least|m|–|2|test images|50.00 % (epoch 1, loss 0.2500)|50.00 %|60.00 %|0.5000|–|2 s|–|–" \
-        "rare|m|–|2|test images|60.00 % (epoch 2, balanced 55.00 %)|60.00 %" "short|m|–|1|test images|–|–|–|–|–|" "data set|birds|–|–|–" "data set: path|/x|–|–|–" \
+        "rare|m|–|2|test images|60.00 % (epoch 2, balanced 55.00 %)|60.00 %" \
+        "tested|m|–|2|validation images|40.00 % (epoch 2, AUROC 0.7500)|45.00 %|40.00 %" "short|m|–|1|test images|–|–|–|–|–|" "data set|birds|–|–|–" "data set: path|/x|–|–|–" \
         "data set: images to train on|8|–|–|–" "data set: validation images|2|–|–|–" "short failed: step 2: gone"; do
         grep -qF -- "$row" out || fail "the tables: expected \"$row\"" out
     done

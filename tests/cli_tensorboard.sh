@@ -33,7 +33,7 @@ for line in open(sys.argv[1] + "/metrics.jsonl"):
     if record["kind"] not in ("interval", "epoch"):
         continue
     for key in record.keys() - {"kind", "epoch", "step", "weights_hash"}:
-        score = re.fullmatch("(.*)_(loss|top1|top5|balanced)", key)
+        score = re.fullmatch("(.*)_(loss|top1|top5|balanced|auroc)", key)
         tag = "/".join(score.groups()) if score else key if key == "lr" else record["kind"] + "/" + key
         if record[key] is not None:
             expected.setdefault(tag, []).append((record["step"], record[key]))

@@ -30,10 +30,13 @@ scores() {
     sed -nE '/"epoch", /{s/"(images_per_s|seconds|data_wait|sum_wait|late_rank|late_wait)": [^,]*, //g;p}' "$1/metrics.jsonl"
 }
 
+# tested OUT: the line of the test images' scores at the run's end.
+tested() { grep '"kind": "test"' "$1/metrics.jsonl" | tail -n 1; }
+
 options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.01 --epochs 5)
 small 1 whole "${options[@]}" --threads 2 || fail "training" whole.log
 expected=$(scores whole)
-[[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top1"'*'"ema_test_top5"'* ]] ||
+[[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top5"'* ]] ||
     fail "expected five epochs with scores of validation and averages" whole/metrics.jsonl
 grep -q "^held out for validation: 18 of 90 training images" whole.log || fail "--val-fraction" whole.log
 grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each leaves out others$" whole.log ||
@@ -41,29 +44,33 @@ grep -q "^an epoch takes 64 of the 72 training images, whole batches of 16; each
 for ranks in 2 3; do
     small $ranks on-$ranks "${options[@]}" --threads 1 --max-steps 10 || fail "training" on-$ranks.log
     small $((5 - ranks)) on-$ranks --threads 2 || fail "resuming" on-$ranks.log
-    [[ $(scores on-$ranks) == "$expected" ]] ||
+    [[ $(scores on-$ranks) == "$expected" && $(tested on-$ranks) == "$(tested whole)" ]] ||
         fail "$ranks ranks, stopped, then others: other scores" {whole,on-$ranks}/metrics.jsonl
 done
 small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[@]}" --sync-bn ||
     fail "--sync-bn" sync.log
 [[ $(scores sync) == "$(scores sync-3)" ]] || fail "--sync-bn: other scores" {sync,sync-3}/metrics.jsonl
 
-# best.h5 is the epoch with the greatest accuracy of averaged weights.
+# Test images are scored once, with the best weights; best.h5 is the epoch with the greatest accuracy of averaged weights, and of these the lowest loss.
 "$python" - whole/metrics.jsonl >best <<'END'
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
-best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["epoch"]))
+best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["ema_val_loss"], -e["epoch"]))
 lines = [json.loads(line) for line in open(sys.argv[1])]
+test = lines[-2]
+assert [r["kind"] for r in lines].count("test") == 1 and test["best_epoch"] == best["epoch"], test
+assert all(e["test_loss"] is None and "ema_test_loss" not in e for e in epochs), epochs
 assert lines[0]["judge"] == "ema_val" and [lines[-1][k] for k in ("best_epoch", "best", "best_by")] == [
     best["epoch"], best["ema_val_top1"], "ema_val_top1"], lines[-1]
-print(f'{best["ema_test_top1"]:.2f} {best["test_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
+print(f'{test["ema_test_top1"]:.2f} {best["val_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
 END
 read -r average trained epoch judged <best
+grep -qE "^best epoch $epoch, test \(averaged weights\) loss [0-9.]+, top-1 $average %," whole.log ||
+    fail "expected the test images' scores" whole.log
 grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
     fail "expected word of the best epoch, $epoch" whole.log
-for weights in average trained; do
-    accepted "top-1 ${!weights} %" eval --data records --checkpoint whole/best.h5 --weights $weights
-done
+accepted "top-1 $average %" eval --data records --checkpoint whole/best.h5 --weights average
+accepted "top-1 $trained %" eval --split val --checkpoint whole/best.h5 --weights trained
 
 # eval --split: the images that were held out, of the run's own data alone; and those it trained on.
 # scored RUN SCORES EVAL-OPTION...: eval prints the top-1 that the run's last epoch has of that name.
@@ -77,10 +84,9 @@ print("%.2f" % epochs[-1][sys.argv[2]])' "$run/metrics.jsonl" "$name")
     grep -q "top-1 $top1 %" eval.log || fail "eval $run $*: expected top-1 $top1" eval.log
 }
 newest() { ls "$1"/checkpoint-*.h5 | tail -1; }
+scored whole ema_val_top1 --split val --per-sample val.csv
 scored whole val_top1 --split val --weights trained
 grep -q "^18 images" eval.log || fail "the images that were held out" eval.log
-scored whole ema_val_top1 --split val --per-sample val.csv
-scored whole test_top1 --split test --weights trained
 grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged ones, kernels " eval.log ||
     fail "eval --weights trained: expected word of it" eval.log
 accepted "72 images" eval whole --split train --per-sample train.csv
@@ -91,7 +97,7 @@ works eval seed-2 --split val --per-sample seed-2.csv
 cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
 
 # Without --weights the averaged ones, by which the run was judged.
-scored whole ema_test_top1
+scored whole ema_val_top1 --split val
 grep -q "^fashion-mnist-tiny from whole/.*, averaged weights, kernels " eval.log || fail "eval: averaged weights" eval.log
 works eval whole/best.h5 --json
 grep -q '"weights": *"average"' out || fail "eval --json: averaged weights" out
@@ -134,11 +140,14 @@ three() { on_ranks "$1" "$build/dn_dist" train --model fashion-mnist-tiny --data
     --batch-size 4 --virtual-ranks 4 --optimizer adam --lr 0.01 --epochs 3 "${@:3}" >>"$2.log" 2>&1; }
 three 1 judged || fail "training with a val split" judged.log
 three 2 judged-2 --max-steps 5 && three 2 judged-2 || fail "training with a val split" judged-2.log
-[[ $(scores judged) == *'"val_top1"'*'"test_top1"'* && $(scores judged) == "$(scores judged-2)" ]] ||
+[[ $(scores judged) == *'"val_top1"'* && $(scores judged) == "$(scores judged-2)" && $(tested judged) == "$(tested judged-2)" ]] ||
     fail "a val split: other scores" {judged,judged-2}/metrics.jsonl
 scored judged val_top1 --split val
-scored judged test_top1
-works eval judged
+top1=$("$python" -c 'import json, sys; print("%.2f" % json.load(sys.stdin)["test_top1"])' <<<"$(tested judged)")
+accepted "top-1 $top1 %" eval judged
+small 1 last --val-fraction 0.2 --best none --epochs 1 || fail "--best none with held-out images" last.log
+top1=$(sed -nE 's/^last weights, test loss [0-9.]+, top-1 ([0-9.]+ %),.*/\1/p' last.log)
+accepted "top-1 ${top1:-not found}" eval last
 "$python" - >eval.log 2>&1 <<'END' || fail "the worst samples' files" eval.log
 import json
 worst = json.load(open("judged/evaluation.json"))["worst"]
@@ -193,6 +202,7 @@ END
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
     --optimizer adam --lr 0.01 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
+grep -qx "class weights: 0 0.5, 1 2, 2 1, 3 0.25" fall.log || fail "--class-weights: expected them by name" fall.log
 [[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0025'* ]] ||
     fail "plateau, stopped: other weights" fall*/metrics.jsonl
 
@@ -265,8 +275,13 @@ for ranks in 1 3; do
 done
 [[ $(scores uneven-1) == "$(scores uneven-3)" ]] || fail "other scores" uneven-{1,3}/metrics.jsonl
 cmp -s eval-1.json eval-3.json || fail "eval: other scores on 3 ranks" eval-{1,3}.json
-grep -qE "test loss [0-9.]+  top-1 [0-9.]+ %  balanced [0-9.]+ %  [0-9.]+ images/s" uneven-1.log ||
+grep -qE "test loss [0-9.]+  top-1 [0-9.]+ %  balanced [0-9.]+ %  AUROC [01].[0-9]+  [0-9.]+ images/s" uneven-1.log ||
     fail "expected the balanced accuracy, and no top-5 of 4 classes" uneven-1.log
+small 2 rare --data uneven.records --epochs 1 || fail "the default of --best" rare.log
+few="warning: 2 of 4 classes have fewer than 10 of the images that judge the run, such as 3 with 0:"
+grep -q "^$few" uneven-1.log && [[ $(grep -c "^$few" rare.log) == 1 ]] || fail "classes of few images" rare.log
+grep -q "^--best accuracy judges classes of unequal size, 0 with 20 images and 3 with 0:" rare.log &&
+    ! grep -q "^--best accuracy judges" uneven-1.log whole.log || fail "classes of unequal size" rare.log
 "$python" - uneven-1/metrics.jsonl eval-1.json >out 2>&1 <<'END' || fail "the best by balanced accuracy" out
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
@@ -274,13 +289,50 @@ found = json.load(open(sys.argv[2]))
 recalls = [c["recall"] for c in found["classes"]]
 assert recalls.pop() is None
 assert abs(found["balanced"] - sum(recalls) / 3) < 1e-9, found
-best = max(epochs, key=lambda e: (e["test_balanced"], -e["epoch"]))
+best = max(epochs, key=lambda e: (e["test_balanced"], -e["test_loss"], -e["epoch"]))
 assert abs(found["balanced"] - best["test_balanced"]) < 1e-6 and abs(found["top1"] - best["test_top1"]) < 1e-6
 assert abs(found["loss"] - best["test_loss"]) < 1e-6
+assert abs(found["auroc"] - best["test_auroc"]) < 1e-6
 assert any(abs(e["test_balanced"] - e["test_top1"]) > 1 for e in epochs), epochs
 END
+
+# The probabilities of all classes, and AUROC: the pairs of an image of the class and another. The
+# net is untrained, as a good one separates these classes.
+for ranks in 1 3; do
+    on_ranks "$ranks" "$build/dn_dist" eval early --data uneven.records --json --per-sample p-$ranks.csv >p-$ranks.json 2>eval.log ||
+        fail "eval --per-sample" eval.log
+done
+cmp -s p-1.csv p-3.csv && cmp -s p-1.json p-3.json || fail "eval --per-sample: other scores on 3 ranks" p-{1,3}.csv
+"$python" - p-1.json p-1.csv >out 2>&1 <<'END' || fail "AUROC" out
+import csv, json, sys
+found = json.load(open(sys.argv[1]))
+samples = list(csv.DictReader(open(sys.argv[2])))
+areas = []
+for c in range(3):
+    p = [float(s[f"p:{c}"]) for s in samples]
+    ours, others = ([x for x, s in zip(p, samples) if (s["label"] == str(c)) == is_ours] for is_ours in (True, False))
+    areas.append(sum((a > b) + (a == b) / 2 for a in ours for b in others) / (len(ours) * len(others)))
+    assert abs(found["classes"][c]["auroc"] - areas[c]) < 1e-8, (c, areas, found["classes"])
+assert found["classes"][3]["auroc"] is None and abs(found["auroc"] - sum(areas) / 3) < 1e-8
+assert all(0 < area < 1 for area in areas), areas
+for s in samples:
+    assert s[f"p:{s['predicted']}"] == s["probability"] and abs(sum(float(s[f"p:{c}"]) for c in range(4)) - 1) < 1e-6
+END
 works eval uneven-1 --per-class
-grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ " out || fail "a class without images" out
+grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ .*  AUROC    -$" out || fail "a class without images" out
+grep -qE "^mean of the classes: recall [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
+
+# AUROC judges.
+small 2 auroc --data uneven.records --best auroc --schedule plateau --plateau-metric balanced --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log
+"$python" - auroc/metrics.jsonl >best 2>&1 <<'END' || fail "the best by AUROC" best
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+epochs, end = [line for line in lines if line["kind"] == "epoch"], lines[-1]
+best = max(epochs, key=lambda e: (e["test_auroc"], -e["test_loss"], -e["epoch"]))
+assert [end[k] for k in ("best_epoch", "best", "best_by")] == [best["epoch"], best["test_auroc"], "test_auroc"], end
+print(f'best epoch {best["epoch"]}, test AUROC {best["test_auroc"]:.4f}: auroc/best.h5')
+END
+grep -qxFf best auroc.log || fail "expected word of the best epoch" best auroc.log
 
 status=0
 small 1 none --early-stop 2 --eval-every 0 || status=$?

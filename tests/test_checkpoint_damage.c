@@ -295,6 +295,23 @@ static void test_missing_state(void **state)
     trial_load_expect(path, SMALL, DN_ECORRUPT, "epoch_scores is missing");
 }
 
+/* Files of older versions have no loss of the best epoch. */
+static void test_older_monitor(void **state)
+{
+    static const double older[] = {3, 2, 75, 1, 0};
+    const hsize_t count = sizeof older / sizeof *older;
+    char path[128];
+    trial_save(SMALL, 3, 42, 0, path);
+    const hid_t file = open_to_forge(path);
+    assert_true(H5Ldelete(file, "monitor", H5P_DEFAULT) >= 0);
+    assert_true(
+        dn_hdf5_write(file, "monitor", H5T_IEEE_F64LE, H5Screate_simple(1, &count, NULL), older));
+    seal_forged(file, path);
+    const dn_checkpoint found = trial_newest(RUN);
+    assert_memory_equal(&found.monitor, older, sizeof older);
+    assert_true(found.monitor.best_loss == 0);
+}
+
 static void test_negative_squares(void **state)
 {
     char path[128];
@@ -340,8 +357,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TRIAL_TEST(test_flipped_byte),  TRIAL_TEST(test_truncated),
         TRIAL_TEST(test_other_model),   TRIAL_TEST(test_forged),
-        TRIAL_TEST(test_missing_state), TRIAL_TEST(test_negative_squares),
-        TRIAL_TEST(test_refused),       TRIAL_TEST(test_missing),
+        TRIAL_TEST(test_missing_state), TRIAL_TEST(test_older_monitor),
+        TRIAL_TEST(test_refused),       TRIAL_TEST(test_negative_squares),
+        TRIAL_TEST(test_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

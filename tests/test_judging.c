@@ -94,28 +94,46 @@ static void test_monitor(void **state)
     for (int i = 0; i < 6; i++) {
         assert_int_equal(dn_monitor_is_over(&m), 0);
         assert_int_equal(dn_monitor_awaits(&m, i + 1), 1);
-        assert_int_equal(dn_monitor_observe(&m, i + 1, losses[i]), best[i]);
+        assert_int_equal(dn_monitor_observe(&m, i + 1, losses[i], losses[i]), best[i]);
         assert_int_equal(dn_monitor_awaits(&m, i + 1), 0);
     }
     assert_int_equal(dn_monitor_is_over(&m), 1);
     assert_true(m.state.best == 2 && m.state.best_epoch == 3);
     /* Observing an epoch again changes nothing; another metric starts from scratch. */
-    assert_int_equal(dn_monitor_observe(&m, 6, 0), 0);
+    assert_int_equal(dn_monitor_observe(&m, 6, 0, 0), 0);
     dn_monitor other = {.metric = DN_BEST_ACCURACY, .patience = 3};
     dn_monitor_resume(&other, &m.state);
     assert_int_equal(dn_monitor_is_over(&other), 0);
-    assert_int_equal(dn_monitor_observe(&other, 6, 20), 0);
-    assert_int_equal(dn_monitor_observe(&other, 7, 20), 1);
-    assert_int_equal(dn_monitor_observe(&other, 8, 21), 1);
+    assert_int_equal(dn_monitor_observe(&other, 6, 20, 1), 0);
+    assert_int_equal(dn_monitor_observe(&other, 7, 20, 1), 1);
+    assert_int_equal(dn_monitor_observe(&other, 8, 21, 2), 1);
     dn_monitor none = {.metric = DN_BEST_NONE, .patience = 1};
     assert_int_equal(dn_monitor_awaits(&none, 1), 0);
+}
+
+/* Epochs of the same accuracy, such as those of a net that predicts only the largest class. */
+static void test_ties(void **state)
+{
+    static const struct {
+        double accuracy, loss;
+        int is_best;
+    } epochs[] = {{80, (double)NAN, 1}, {80, 0.7, 1}, {80, 0.7, 0},         {80, 0.5, 1},
+                  {80, 0.6, 0},         {79, 0.1, 0}, {80, (double)NAN, 0}, {81, 0.9, 1}};
+    dn_monitor m = {.metric = DN_BEST_ACCURACY, .patience = 4};
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(dn_monitor_observe(&m, i + 1, epochs[i].accuracy, epochs[i].loss),
+                         epochs[i].is_best);
+    assert_true(m.state.best == 81 && m.state.best_loss == 0.9 && m.state.worse == 0);
+    /* The state of an older checkpoint has no loss. */
+    m.state.best_loss = 0;
+    assert_int_equal(dn_monitor_observe(&m, 9, 81, 0.2), 0);
 }
 
 static void test_first_not_finite(void **state)
 {
     dn_monitor m = {.metric = DN_BEST_LOSS};
-    assert_int_equal(dn_monitor_observe(&m, 1, (double)NAN), 0);
-    assert_int_equal(dn_monitor_observe(&m, 2, 5), 1);
+    assert_int_equal(dn_monitor_observe(&m, 1, (double)NAN, 1), 0);
+    assert_int_equal(dn_monitor_observe(&m, 2, 5, 5), 1);
     assert_true(isfinite(m.state.best));
 }
 
@@ -123,6 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split), cmocka_unit_test(test_nothing_to_hold_out),
-        cmocka_unit_test(test_monitor), cmocka_unit_test(test_first_not_finite)};
+        cmocka_unit_test(test_monitor), cmocka_unit_test(test_first_not_finite),
+        cmocka_unit_test(test_ties)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

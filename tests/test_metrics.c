@@ -17,6 +17,7 @@ static void test_file(void **state)
     metrics_check(0, "epoch", "train_top1", "20.0");
     metrics_check(0, "epoch", "test_top5", "95.5");
     metrics_check(0, "epoch", "test_balanced", "40.0");
+    metrics_check(0, "epoch", "test_auroc", "0.875");
     metrics_check(0, "epoch", "ema_val_top1", "70.0");
     metrics_check(0, "epoch", "data_wait", "0.5");
     metrics_check(0, "epoch", "sum_wait", "0.625");

@@ -19,7 +19,8 @@ static void test_plain_progress(void **state)
     assert_true(getdelim(&text, &size, '\0', stream) > 0);
     fclose(stream);
     assert_non_null(strstr(text, "epoch 1/3 step 2/2 loss 1.000 top-1 30.0% "));
-    assert_non_null(strstr(text, "test loss 1.2500  top-1 60.00 %  balanced 40.00 %  validation"));
+    assert_non_null(strstr(
+        text, "test loss 1.2500  top-1 60.00 %  balanced 40.00 %  AUROC 0.8750  validation"));
     assert_non_null(strstr(text, "  validation (averaged weights) loss 0.5000  top-1 70.00 %"));
     assert_non_null(strstr(text, "weights 123456789abcdef0"));
     assert_null(strchr(text, '\r'));
@@ -38,15 +39,22 @@ static void test_epoch_without_steps(void **state)
     settings.done = 2;
     settings.ranks = 3;
     settings.data.classes = 6;
-    const dn_named_scores scores = {"test", {1.25, 60, 95.5, 60, 0}};
+    const dn_named_scores scores = {"test", {1.25, 60, 95.5, 60, 0.5, 0}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
+    assert_int_equal(dn_metrics_test(metrics, 2, 1, &scores), DN_OK);
+    assert_int_equal(dn_metrics_test(metrics, 2, 0, &scores), DN_OK);
     dn_metrics_destroy(&metrics);
     rewind(stream);
     assert_true(fread(text, 1, sizeof text - 1, stream) > 0);
     fclose(stream);
     assert_string_equal(text, "epoch 1/3  test loss 1.2500  top-1 60.00 %  top-5 95.50 %  "
-                              "weights 0000000000000abc\n");
+                              "weights 0000000000000abc\n"
+                              "best epoch 1, test loss 1.2500, top-1 60.00 %, top-5 95.50 %\n"
+                              "last weights, test loss 1.2500, top-1 60.00 %, top-5 95.50 %\n");
+    metrics_check(1, "test", "best_epoch", "1");
+    metrics_check(1, "test", "test_top1", "60.0");
+    metrics_check(2, "test", "best_epoch", "null");
     metrics_check(0, "epoch", "train_loss", "null");
     metrics_check(0, "epoch", "images_per_s", "null");
     metrics_check(0, "epoch", "late_rank", "null");

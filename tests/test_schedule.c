@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "dn/monitor.h"
 #include "dn/schedule.h"
 #include "unit.h"
 
@@ -26,7 +27,7 @@ static dn_rate read_rate(const json_t *golden)
                      .step_epochs = (int)setting(golden, "step_epochs"),
                      .milestones = (int)json_array_size(milestone),
                      .power = setting(golden, "power"),
-                     .metric = (int)setting(golden, "metric"),
+                     .metric = setting(golden, "metric") > 0 ? DN_BEST_ACCURACY : DN_BEST_LOSS,
                      .patience = (int)setting(golden, "patience"),
                      .cooldown = (int)setting(golden, "cooldown"),
                      .threshold = setting(golden, "threshold")},
@@ -54,7 +55,7 @@ static void check_case(const json_t *golden)
         const int64_t epoch = (int64_t)step / rate.steps_per_epoch;
         if (metrics && epoch > 0) {
             const double metric = json_number_value(json_array_get(metrics, (size_t)epoch - 1));
-            dn_rate_observe(&rate, epoch, metric, metric);
+            dn_rate_observe(&rate, epoch, metric);
         }
         const double expected = json_number_value(json_array_get(rates, step));
         const double found = dn_learning_rate(&rate, (int64_t)step);
@@ -108,8 +109,10 @@ static void test_state(void **state)
 {
     static const double losses[] = {3, 2, 2.5, 1, 1, 2, 1.5, 0.5};
     static const double factors[] = {1, 1, 1, 1, 1, 0.5, 0.5, 0.5}; /* of the base rate */
-    dn_rate rate = {
-        .settings = {.gamma = 0.5, .patience = 1}, .base = 0.1, .steps_per_epoch = 10, .epochs = 8};
+    dn_rate rate = {.settings = {.gamma = 0.5, .metric = DN_BEST_LOSS, .patience = 1},
+                    .base = 0.1,
+                    .steps_per_epoch = 10,
+                    .epochs = 8};
     for (int i = 0; dn_schedule_name(i); i++)
         if (strcmp(dn_schedule_name(i), "plateau") == 0)
             rate.schedule = dn_schedule_get(i);
@@ -117,9 +120,9 @@ static void test_state(void **state)
     dn_rate resumed = rate;
     for (int epoch = 1; epoch <= 8; epoch++) {
         assert_true(dn_rate_awaits(&rate, epoch));
-        dn_rate_observe(&rate, epoch, losses[epoch - 1], 0);
+        dn_rate_observe(&rate, epoch, losses[epoch - 1]);
         assert_false(dn_rate_awaits(&rate, epoch));
-        dn_rate_observe(&rate, epoch, 1e9, 0); /* it knows of that epoch */
+        dn_rate_observe(&rate, epoch, 1e9); /* it knows of that epoch */
         assert_true(dn_learning_rate(&rate, 10 * epoch) == 0.1 * factors[epoch - 1]);
         resumed.state = rate.state; /* all that a checkpoint keeps of it */
         assert_true(dn_learning_rate(&resumed, 10 * epoch) == 0.1 * factors[epoch - 1]);
@@ -128,20 +131,20 @@ static void test_state(void **state)
     rate.state = (dn_schedule_state){.epochs = 3}; /* of another schedule before */
     for (int epoch = 4; epoch <= 8; epoch++) {
         assert_true(dn_learning_rate(&rate, 10 * epoch - 10) == 0.1);
-        dn_rate_observe(&rate, epoch, losses[epoch - 4], 0);
+        dn_rate_observe(&rate, epoch, losses[epoch - 4]);
     }
     assert_true(dn_learning_rate(&rate, 80) == 0.1);
-    dn_rate_observe(&rate, 9, 3, 0);
+    dn_rate_observe(&rate, 9, 3);
     assert_true(dn_learning_rate(&rate, 90) == 0.1 * 0.5);
     rate.state = (dn_schedule_state){0};
     rate.settings.threshold = 0.1;
     for (int epoch = 1; epoch <= 3; epoch++) /* better, but by less than the threshold */
-        dn_rate_observe(&rate, epoch, epoch == 1 ? 3 : 2.8, 0);
+        dn_rate_observe(&rate, epoch, epoch == 1 ? 3 : 2.8);
     assert_true(dn_learning_rate(&rate, 30) == 0.1 * 0.5);
     rate.schedule = dn_schedule_get(0); /* one without a state awaits nothing, and keeps nothing */
     rate.state = (dn_schedule_state){0};
     assert_false(dn_rate_awaits(&rate, 1));
-    dn_rate_observe(&rate, 1, 1, 1);
+    dn_rate_observe(&rate, 1, 1);
     assert_true(rate.state.epochs == 0);
 }
 

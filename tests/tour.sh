@@ -278,10 +278,10 @@ END
     typed 'dn_dist info --recipe cifar10-paper' last 4
 
     moment "Held-out images, and an early stop" <<'END'
-A fifth of the training images is held out to judge the run.
+A fifth of the training images is held out to judge the run; the test images are scored once, at its end.
 END
     typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --val-fraction 0.2 \
-  --early-stop 1 --epochs 40 --out runs/early' last 4
+  --early-stop 1 --epochs 40 --out runs/early' last 5
 
     # ---- what came of it ------------------------------------------------------------------------
 

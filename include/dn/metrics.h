@@ -56,6 +56,7 @@ typedef struct dn_metrics_settings {
 typedef struct dn_scores {
     double loss, top1, top5; /* mean, percent, percent */
     double balanced; /* mean of the per-class accuracies, percent, over classes that have images */
+    double auroc;    /* mean area under the ROC curves of the classes, 0 to 1; NaN: not computed */
     int is_uneven;   /* 1: class sizes differ, so balanced is not top1 */
 } dn_scores;
 
@@ -84,8 +85,8 @@ typedef struct dn_metrics_values {
     double norm;      /* of the mean gradient before clipping, if has_norm */
 } dn_metrics_values;
 
-/* text = the accuracies, separated by `between`: top-1, balanced accuracy if it differs, and top-5
- * if there are more than 5 classes. */
+/* text = the scores but the loss, separated by `between`: top-1, balanced accuracy and AUROC if
+ * class sizes differ, and top-5 if there are more than 5 classes. */
 enum { DN_SCORES_TEXT = 96 };
 void dn_scores_text(const dn_scores *scores, int classes, const char *between,
                     char text[DN_SCORES_TEXT]);
@@ -111,6 +112,11 @@ typedef struct dn_named_scores {
  * evaluated. */
 dn_status dn_metrics_epoch(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                            const dn_named_scores *scores, int count);
+
+/* Records the scores of the test images at the end of a run that validation images judge, with the
+ * weights of best.h5, which are of epoch `best_epoch`, or if that is 0 the last ones. */
+dn_status dn_metrics_test(dn_metrics *metrics, int64_t step, int64_t best_epoch,
+                          const dn_named_scores *scores);
 
 /* The best epoch so far and its value of the metric that selects it. */
 typedef struct dn_metrics_best {

@@ -17,8 +17,6 @@ typedef struct dn_schedule_state {
 enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double), DN_MILESTONES = 16 };
 enum { DN_SCHEDULE_READS = 7 }; /* most settings that a schedule reads */
 
-typedef enum dn_schedule_metric { DN_METRIC_LOSS, DN_METRIC_ACCURACY } dn_schedule_metric;
-
 /* A schedule reads the settings that apply to it. */
 typedef struct dn_schedule_settings {
     double gamma;                     /* step, multi-step, plateau: factor of each drop */
@@ -26,7 +24,7 @@ typedef struct dn_schedule_settings {
     int64_t milestone[DN_MILESTONES]; /* multi-step: epochs that begin with a drop, ascending */
     int milestones;                   /* count of milestones */
     double power;                     /* polynomial */
-    int metric;                       /* plateau: dn_schedule_metric */
+    int metric;                       /* plateau: dn_monitored, not DN_BEST_NONE */
     int patience, cooldown;           /* plateau: epochs */
     double threshold;                 /* plateau: minimum relative improvement */
 } dn_schedule_settings;
@@ -49,8 +47,8 @@ struct dn_schedule {
     int follows_warmup; /* 1: it starts when the warm-up ends; 0: at the first step of the run */
     /* The rate of step `step`, without the ramp of the warm-up. */
     double (*rate)(const dn_rate *rate, int64_t step);
-    /* Updates the state with an epoch's loss or accuracy on the split that validates the run; NULL
-     * for a schedule without state. */
+    /* Updates the state with an epoch's score on the images that judge the run; NULL for a schedule
+     * without state. */
     void (*observe)(dn_rate *rate, double metric);
     /* Option names of the settings that it reads, dn_rate.least included; NULL after the last. */
     const char *reads[DN_SCHEDULE_READS + 1];
@@ -68,7 +66,8 @@ double dn_learning_rate(const dn_rate *rate, int64_t step);
 /* Returns 1 if the schedule has to observe the end of epoch `epoch` (1 is the first). */
 int dn_rate_awaits(const dn_rate *rate, int64_t epoch);
 
-/* Passes the metrics of epoch `epoch` to a schedule that awaits them; does nothing for others. */
-void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss, double accuracy);
+/* Passes the score of epoch `epoch`, of settings.metric, to a schedule that awaits it; does nothing
+ * for others. */
+void dn_rate_observe(dn_rate *rate, int64_t epoch, double score);
 
 #endif

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "training/auroc.h"
+
 /* ---- the matrix ---- */
 
 static int by_place(const void *a, const void *b)
@@ -27,12 +29,14 @@ static int64_t merge_cells(dn_confusion_cell *cell, int64_t count)
 }
 
 dn_status dn_confusion_count(dn_confusion *c, const dn_source *images, const dn_sample *samples,
-                             int classes)
+                             const double *probabilities, int classes)
 {
     *c = (dn_confusion){.classes = classes,
                         .class = calloc((size_t)classes, sizeof *c->class),
-                        .cell = malloc((size_t)images->count * sizeof *c->cell)};
-    DN_CHECK(c->class && c->cell, DN_ENOMEM, "out of memory for counts of %d classes", classes);
+                        .cell = malloc((size_t)images->count * sizeof *c->cell),
+                        .auroc = malloc((size_t)classes * sizeof *c->auroc)};
+    DN_CHECK(c->class && c->cell && c->auroc, DN_ENOMEM, "out of memory for counts of %d classes",
+             classes);
     for (int64_t i = 0; i < images->count; i++) {
         const dn_confusion_cell cell = {images->labels[i], (int)samples[i].predicted, 1};
         c->class[cell.label].images++;
@@ -41,13 +45,16 @@ dn_status dn_confusion_count(dn_confusion *c, const dn_source *images, const dn_
         c->cell[i] = cell;
     }
     c->cells = merge_cells(c->cell, images->count);
-    return DN_OK;
+    for (int class = 0; class < classes; class ++)
+        c->auroc[class] = (double)NAN;
+    return probabilities ? dn_class_auroc(images, probabilities, c->auroc) : DN_OK;
 }
 
 void dn_confusion_free(dn_confusion *c)
 {
     free(c->class);
     free(c->cell);
+    free(c->auroc);
 }
 
 /* ---- scores ---- */
@@ -58,7 +65,8 @@ dn_class_scores dn_score_class(const dn_confusion *c, int class)
     return (dn_class_scores){.counts = n,
                              .recall = 100 * (double)n.correct / (double)n.images,
                              .precision = 100 * (double)n.correct / (double)n.predicted,
-                             .f1 = 200 * (double)n.correct / (double)(n.images + n.predicted)};
+                             .f1 = 200 * (double)n.correct / (double)(n.images + n.predicted),
+                             .auroc = c->auroc[class]};
 }
 
 double dn_macro_f1(const dn_confusion *c)

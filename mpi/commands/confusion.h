@@ -24,17 +24,19 @@ typedef struct dn_confusion {
     dn_class_counts *class;  /* (classes) */
     dn_confusion_cell *cell; /* (cells) the nonzero ones, row by row */
     int64_t cells;
+    double *auroc; /* (classes) of dn_class_auroc; NaN without probabilities */
 } dn_confusion;
 
-/* Counts samples(images->count). The caller frees it, even after a failure: DN_ENOMEM. */
+/* Counts samples(images->count); probabilities(images->count, classes) may be NULL. The caller
+ * frees it, even after a failure: DN_ENOMEM. */
 dn_status dn_confusion_count(dn_confusion *confusion, const dn_source *images,
-                             const dn_sample *samples, int classes);
+                             const dn_sample *samples, const double *probabilities, int classes);
 void dn_confusion_free(dn_confusion *confusion);
 
-/* Scores of one class in percent; NaN where the divisor is 0. */
+/* Scores of one class in percent, AUROC from 0 to 1; NaN where the divisor is 0. */
 typedef struct dn_class_scores {
     dn_class_counts counts;
-    double recall, precision, f1;
+    double recall, precision, f1, auroc;
 } dn_class_scores;
 
 dn_class_scores dn_score_class(const dn_confusion *confusion, int class);

@@ -19,6 +19,7 @@
 #include "dn/run_folder.h"
 #include "dn/terminal.h"
 #include "report/worst.h"
+#include "training/auroc.h"
 #include "training/evaluate.h"
 
 enum {
@@ -35,7 +36,8 @@ typedef struct results {
     const char *folder;       /* the run's folder if these are its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
-    dn_sample *samples; /* (images->count) on rank 0 */
+    dn_sample *samples;    /* (images->count) on rank 0 */
+    double *probabilities; /* (images->count, classes) on rank 0; NULL: too many */
     dn_scores scores;
     dn_confusion confusion;
     double calibration; /* expected calibration error, percent */
@@ -51,10 +53,11 @@ static json_t *to_json(const results *r)
         const dn_class_scores s = dn_score_class(&r->confusion, c);
         json_array_append_new(
             classes,
-            json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o}", "name", r->names[c], "images",
+            json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "name", r->names[c], "images",
                       (json_int_t)s.counts.images, "predicted", (json_int_t)s.counts.predicted,
                       "correct", (json_int_t)s.counts.correct, "recall", dn_json_number(s.recall),
-                      "precision", dn_json_number(s.precision), "f1", dn_json_number(s.f1)));
+                      "precision", dn_json_number(s.precision), "f1", dn_json_number(s.f1), "auroc",
+                      dn_json_number(s.auroc)));
     }
     for (int64_t i = 0; i < r->confusion.cells; i++) {
         const dn_confusion_cell *const c = &r->confusion.cell[i];
@@ -62,14 +65,14 @@ static json_t *to_json(const results *r)
                               json_pack("[i,i,I]", c->label, c->predicted, (json_int_t)c->count));
     }
     return json_pack(
-        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
+        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
         dn_split_name((dn_split_id)o->split), "weights",
         o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "top1",
         dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5), "balanced",
         dn_json_number(r->scores.balanced), "macro_f1", dn_json_number(dn_macro_f1(&r->confusion)),
-        "loss", dn_json_number(r->scores.loss), "images", (json_int_t)r->images->count, "crops",
-        r->evaluation->crops, "calibration_error", dn_json_number(r->calibration), "classes",
-        classes, "confusion_cells", confusion);
+        "auroc", dn_json_number(r->scores.auroc), "loss", dn_json_number(r->scores.loss), "images",
+        (json_int_t)r->images->count, "crops", r->evaluation->crops, "calibration_error",
+        dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
 }
 
 /* Adds to each sample its index in the split, and its file if the records name it. */
@@ -124,6 +127,14 @@ static void print_percent(const char *name, double percent)
         printf("%s %6.2f %%", name, percent);
 }
 
+static void print_auroc(const char *name, double auroc)
+{
+    if (isnan(auroc))
+        printf("%s    -", name);
+    else
+        printf("%s %.4f", name, auroc);
+}
+
 static void print_matrix(const results *r)
 {
     const dn_confusion_cell *next = r->confusion.cell, *const end = next + r->confusion.cells;
@@ -149,10 +160,16 @@ static void print_classes(const results *r)
         print_percent(" recall", s.recall);
         print_percent("  precision", s.precision);
         print_percent("  F1", s.f1);
+        print_auroc("  AUROC", s.auroc);
         printf("\n");
     }
-    printf("mean of the classes: recall %.2f %%, F1 %.2f %%\n", r->scores.balanced,
+    printf("mean of the classes: recall %.2f %%, F1 %.2f %%", r->scores.balanced,
            dn_macro_f1(&r->confusion));
+    print_auroc(", AUROC", r->scores.auroc);
+    printf("\n");
+    if (!r->probabilities)
+        printf("AUROC is computed for at most %d probabilities, images x classes\n",
+               DN_MOST_PROBABILITIES);
     if (r->classes > SHOWN_MATRIX) {
         printf("confusion matrix of %d classes: --json\n", r->classes);
         return;
@@ -174,11 +191,24 @@ static dn_status print_results(const results *r)
     return DN_OK;
 }
 
+/* The columns of probabilities are called p:CLASS. */
+static void print_heads(const results *r, FILE *file)
+{
+    fprintf(file, "index,label,predicted,probability,loss,file");
+    for (int c = 0; c < r->classes && r->probabilities; c++) {
+        char head[PATH_MAX];
+        snprintf(head, sizeof head, "p:%s", r->names[c]);
+        fprintf(file, ",");
+        dn_csv_field(file, head);
+    }
+    fprintf(file, "\n");
+}
+
 static dn_status print_samples(const results *r, FILE *file)
 {
     dn_file_names names = {0};
     dn_status status = DN_OK;
-    fprintf(file, "index,label,predicted,probability,loss,file\n");
+    print_heads(r, file);
     for (int64_t i = 0; i < r->images->count && status == DN_OK; i++) {
         const char *name;
         const int64_t index = dn_eval_images_index(r->set, i);
@@ -187,6 +217,8 @@ static dn_status print_samples(const results *r, FILE *file)
         status = dn_shards_file_name(r->set->split.shards, index, &names, &name);
         if (status == DN_OK && name)
             dn_csv_field(file, name);
+        for (int c = 0; c < r->classes && r->probabilities; c++)
+            fprintf(file, ",%.9g", r->probabilities[i * r->classes + c]);
         fprintf(file, "\n");
     }
     dn_file_names_free(&names);
@@ -225,7 +257,8 @@ static dn_status report(results *r)
     const dn_options *const o = r->options;
     DN_TRY(check_samples(r));
     r->calibration = dn_calibration_error(r->samples, r->images->count);
-    dn_status status = dn_confusion_count(&r->confusion, r->images, r->samples, r->classes);
+    dn_status status =
+        dn_confusion_count(&r->confusion, r->images, r->samples, r->probabilities, r->classes);
     if (status == DN_OK)
         status = print_results(r);
     if (status == DN_OK && o->per_sample[0])
@@ -328,28 +361,35 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
-    r.samples = calloc(dn_images_of(comm, net, images).results + 1, sizeof *r.samples);
+    const size_t kept = dn_images_of(comm, net, images).results;
+    const int has_auroc = dn_has_auroc(images);
+    r.samples = calloc(kept + 1, sizeof *r.samples);
+    if (has_auroc)
+        r.probabilities = calloc(kept + 1, (size_t)r.classes * sizeof *r.probabilities);
     dn_status status =
-        r.samples ? DN_OK
-                  : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
+        r.samples && (r.probabilities || !has_auroc)
+            ? DN_OK
+            : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_TRY_OR_DONE(dn_evaluate_samples(&evaluation, r.samples, &r.scores));
+    DN_TRY_OR_DONE(dn_evaluate_samples(&evaluation, r.samples, r.probabilities, &r.scores));
     DN_TRY_OR_DONE(DN_ON_RANK_0(comm, report(&r)));
 done:
+    free(r.probabilities);
     free(r.samples);
     return status;
 }
 
-/* Bytes of a rank's results: the samples of its images; on rank 0 all samples and the confusion
- * matrix, as numbers and as JSON. */
+/* Bytes of a rank's results: the samples and probabilities of its images; on rank 0 those of all
+ * and the confusion matrix, as numbers and as JSON. */
 static double result_bytes(const dn_comm *comm, const dn_net *net, const dn_eval_images *c)
 {
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
     const double cells = fmin(images, classes * classes);
     const double matrix = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
-    const double samples = (double)dn_images_of(comm, net, c->images).results * sizeof(dn_sample);
-    return samples + (comm->rank == 0 ? matrix : 0);
+    const double probabilities = dn_has_auroc(c->images) ? classes * sizeof(double) : 0;
+    const double kept = (double)dn_images_of(comm, net, c->images).results;
+    return kept * (sizeof(dn_sample) + probabilities) + (comm->rank == 0 ? matrix : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)

@@ -124,6 +124,7 @@ static void say_weights(const dn_run *r)
     if (dn_run_best(r, &best)) {
         snprintf(value, sizeof value,
                  r->monitor.metric == DN_BEST_LOSS       ? "loss %.4f"
+                 : r->monitor.metric == DN_BEST_AUROC    ? "AUROC %.4f"
                  : r->monitor.metric == DN_BEST_BALANCED ? "balanced %.2f %%"
                                                          : "top-1 %.2f %%",
                  best.value);
@@ -155,11 +156,6 @@ static dn_status train(dn_run *r, const dn_options *o, const dn_options *recorde
     DN_TRY(dn_run_to_end(r));
     say_weights(r);
     return DN_OK;
-}
-
-static int is_complete(const dn_run *r)
-{
-    return (r->done == r->last || dn_monitor_is_over(&r->monitor)) && !dn_run_awaits_evaluation(r);
 }
 
 /* Rank 0 of a complete run: records its end if the process that trained its last step could not. */
@@ -228,8 +224,9 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     dn_options recorded = *options;
     dn_status status = set_up(&r, options, limit, &recorded);
     if (status == DN_OK)
-        status = is_complete(&r) ? dn_comm_agree(comm, report_complete(&r, options, &recorded))
-                                 : train(&r, options, &recorded, *limit);
+        status = dn_run_is_complete(&r)
+                     ? dn_comm_agree(comm, report_complete(&r, options, &recorded))
+                     : train(&r, options, &recorded, *limit);
     close_run(&r);
     return status;
 }

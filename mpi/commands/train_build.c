@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "commands/from_options.h"
+#include "training/auroc.h"
 
 /* ---- the data ---- */
 
@@ -73,6 +74,48 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
+static dn_status check_auroc(const dn_run *r, const dn_options *o)
+{
+    const int for_best = o->run.best == DN_BEST_AUROC;
+    const int for_rate = dn_options_reads(o, "plateau-metric") && o->falls.metric == DN_BEST_AUROC;
+    DN_CHECK(!(for_best || for_rate) || dn_has_auroc(r->validation), DN_EINVAL,
+             "--%s auroc: found %" PRId64 " images to judge the run and %d classes, expected a "
+             "product of at most %d",
+             for_best ? "best" : "plateau-metric", r->validation->count,
+             r->validation->info.classes, DN_MOST_PROBABILITIES);
+    return DN_OK;
+}
+
+enum { FEW_IMAGES = 10 }; /* of a class: each is 10 points of its recall */
+
+/* Says what the classes of the images that judge the run mean for its scores. */
+static dn_status say_classes(const dn_run *r, const dn_options *o)
+{
+    const dn_source *const images = r->validation;
+    const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
+    const int classes = images->info.classes;
+    int least = 0, most = 0, few = 0;
+    int64_t *const count = calloc((size_t)classes, sizeof *count);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
+    for (int64_t i = 0; i < images->count; i++)
+        count[images->labels[i]]++;
+    for (int c = 0; c < classes; c++) {
+        least = count[c] < count[least] ? c : least;
+        most = count[c] > count[most] ? c : most;
+        few += count[c] < FEW_IMAGES;
+    }
+    if (few > 0)
+        dn_warn("%d of %d classes have fewer than %d of the images that judge the run, such as %s "
+                "with %" PRId64 ": scores of these classes are uncertain",
+                few, classes, FEW_IMAGES, names[least], count[least]);
+    if (o->run.best == DN_BEST_ACCURACY && count[most] >= 2 * count[least])
+        dn_info("--best accuracy judges classes of unequal size, %s with %" PRId64
+                " images and %s with %" PRId64 ": see also --best balanced, auroc and loss",
+                names[most], count[most], names[least], count[least]);
+    free(count);
+    return DN_OK;
+}
+
 /* Chooses the training images and the validation images. */
 static dn_status hold_out(dn_run *r, const dn_options *o)
 {
@@ -97,6 +140,19 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
+/* Prints the weights by the names of the classes, as many as fit into a line. */
+static void say_class_weights(const dn_run *r, int classes)
+{
+    enum { MOST_COLUMNS = 160 };
+    const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
+    char text[512] = "";
+    size_t used = 0;
+    for (int c = 0; c < classes && used < MOST_COLUMNS; c++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %.4g", c ? ", " : "",
+                                 names[c], (double)r->class_weights[c]);
+    dn_info("class weights: %s%s", text, used < MOST_COLUMNS ? "" : ", ...");
+}
+
 static dn_status weigh_classes(dn_run *r, dn_options *o)
 {
     const size_t images = (size_t)r->training->count;
@@ -109,7 +165,9 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     DN_CHECK(r->class_weights && (r->order || is_mixed), DN_ENOMEM,
              "out of memory for the weights of %d classes and the order of %zu images", o->classes,
              images);
-    return dn_options_class_weights(o, r->training, r->class_weights);
+    DN_TRY(dn_options_class_weights(o, r->training, r->class_weights));
+    say_class_weights(r, o->classes);
+    return DN_OK;
 }
 
 /* ---- steps and rates ---- */
@@ -239,6 +297,9 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
     DN_TRY(hold_out(r, o));
+    DN_TRY(check_auroc(r, o));
+    if (o->run.best != DN_BEST_NONE && o->run.eval_every > 0)
+        DN_TRY(say_classes(r, o));
     DN_TRY(plan_run(r, o));
     DN_TRY(dn_options_shuffle(o, &r->window));
     DN_TRY(plan_transforms(r, o, data));

@@ -51,6 +51,7 @@ static dn_status check_isa(const char *text)
 #define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define FLAG(field) DN_FLAG, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NAMES(__VA_ARGS__), NULL, NULL
+#define MONITORED "accuracy", "loss", "none", "balanced", "auroc" /* dn_monitored */
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NULL, name, NULL
 
 const dn_option dn_option_table[] = {
@@ -142,8 +143,8 @@ const dn_option dn_option_table[] = {
      "for multi-step: number of epochs before each fall of the rate"},
     {"power", "Optimisation", TRAIN | INFO, REAL(falls.power, 0, 100, "X"), "1", DN_DECIDES,
      "for polynomial: the exponent"},
-    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(falls.metric, "loss", "accuracy"), "loss",
-     DN_DECIDES, "for plateau: the score to watch, on the images that judge the run"},
+    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(falls.metric, MONITORED), "loss",
+     DN_DECIDES, "for plateau: the score to watch, one of --best but none"},
     {"plateau-patience", "Optimisation", TRAIN | INFO, WHOLE(falls.patience, 0, 1e9, "N"), "10",
      DN_DECIDES, "for plateau: epochs without improvement before the rate falls"},
     {"plateau-threshold", "Optimisation", TRAIN | INFO, REAL(falls.threshold, 0, 0.5, "X"), "0.0001",
@@ -198,11 +199,11 @@ const dn_option dn_option_table[] = {
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
-    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced"), "accuracy", DN_DECIDES,
-     "score that chooses best.h5, on held-out images or else test images; balanced: mean of the "
-     "per-class accuracies"},
+    {"best", "Run", TRAIN, CHOICE(run.best, MONITORED), "accuracy", DN_DECIDES,
+     "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
+     "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves"},
     {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,
-     "end after N evaluations without improvement; 0: never"},
+     "end after N evaluations without a new best epoch; 0: never"},
     {"checkpoint-every", "Run", TRAIN, WHOLE(run.checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,
      "also save every N steps; always at the end of each epoch and of the run"},
     {"keep", "Run", TRAIN, WHOLE(run.keep, 0, 1e9, "N"), "3", DN_FREE,
@@ -231,9 +232,9 @@ const dn_option dn_option_table[] = {
     {"crops", "Run", EVAL, CHOICE(crops, "1", "10"), "1", DN_FREE,
      "10: mean logits over four corners and the centre, each also mirrored, instead of center-crop"},
     {"per-class", "Run", EVAL, SWITCH(per_class), "0", DN_FREE,
-     "print recall, precision and F1 of each class, and the confusion matrix (always in --json)"},
+     "print recall, precision, F1 and AUROC of each class, and the confusion matrix (always in --json)"},
     {"per-sample", "Run", EVAL, TEXT(per_sample, "FILE"), "", DN_FREE,
-     "write a CSV of each image's label, prediction, probability, loss and file name"},
+     "write a CSV of each image's label, prediction, loss, file name and probabilities"},
     {"top", "Run", PREDICT, WHOLE(top, 0, DN_MAX_CLASSES, "K"), "5", DN_FREE,
      "classes per image, the most likely first; 0: all"},
     {"skip", "Run", PREDICT, WHOLE(skip, 0, 1e15, "N"), "0", DN_FREE,

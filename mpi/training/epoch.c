@@ -6,65 +6,69 @@
 #include "job/timeline.h"
 #include "training/evaluate.h"
 
-enum { MOST_SCORES = 4 };
+enum { MOST_SCORES = 2 };
 
-/* The scores of an evaluation: val, test, those that judge the run first; then the same with
- * averaged weights. */
+/* The scores of an evaluation on the images that judge the run; then the same with averaged
+ * weights. */
 typedef struct epoch_scores {
     dn_named_scores scores[MOST_SCORES];
     int count;
 } epoch_scores;
 
-static dn_status evaluate_on(dn_run *r, const dn_source *images, const char *name, epoch_scores *e)
+const char *dn_run_score_name(const dn_run *r, int is_average)
+{
+    const int is_held_out = r->validation != &r->test.images;
+    if (is_average)
+        return is_held_out ? "ema_val" : "ema_test";
+    return is_held_out ? "val" : "test";
+}
+
+/* Evaluates the net's present weights on the images that judge the run. */
+static dn_status evaluate_weights(dn_run *r, int is_average, epoch_scores *e)
 {
     dn_named_scores *const scores = &e->scores[e->count];
     DN_TRY(dn_evaluate(&(dn_evaluation){.comm = r->comm,
                                         .net = r->net,
-                                        .images = images,
+                                        .images = r->validation,
                                         .io_threads = r->train.io_threads,
                                         .transforms = &r->eval_transform,
                                         .crops = 1,
                                         .preempt = &r->preempt},
                        &scores->scores));
-    scores->name = name;
+    scores->name = dn_run_score_name(r, is_average);
     e->count++;
     return DN_OK;
 }
 
-/* Evaluates the net's present weights on the images that judge the run, and if it `is_due` on the
- * test images, too. */
-static dn_status evaluate_weights(dn_run *r, int is_due, int is_average, epoch_scores *e)
-{
-    const int is_held_out = r->validation != &r->test.images;
-    if (is_held_out)
-        DN_TRY(evaluate_on(r, r->validation, is_average ? "ema_val" : "val", e));
-    if (!is_held_out || is_due)
-        DN_TRY(evaluate_on(r, &r->test.images, is_average ? "ema_test" : "test", e));
-    return DN_OK;
-}
-
-static dn_status evaluate_average(dn_run *r, int is_due, epoch_scores *e)
+static dn_status evaluate_average(dn_run *r, epoch_scores *e)
 {
     dn_status status = dn_average_begin(r);
     if (status == DN_OK)
-        status = evaluate_weights(r, is_due, 1, e);
+        status = evaluate_weights(r, 1, e);
     dn_average_end(r);
     return status;
+}
+
+/* `metric`: dn_monitored. */
+static double score_of(const dn_scores *scores, int metric)
+{
+    const double value[] = {[DN_BEST_ACCURACY] = scores->top1,
+                            [DN_BEST_LOSS] = scores->loss,
+                            [DN_BEST_NONE] = 0,
+                            [DN_BEST_BALANCED] = scores->balanced,
+                            [DN_BEST_AUROC] = scores->auroc};
+    return value[metric];
 }
 
 /* Passes the scores of the trained weights to the schedule, and those of the averaged weights, if
  * any, to the monitor. */
 static void observe(dn_run *r, int64_t epoch, int is_due, const epoch_scores *e)
 {
-    const dn_scores *const scores = &e->scores[0].scores;
-    dn_rate_observe(&r->rate, epoch, scores->loss, scores->top1);
+    dn_rate_observe(&r->rate, epoch, score_of(&e->scores[0].scores, r->rate.settings.metric));
     const int average = r->step.optimizer.average != NULL ? e->count / 2 : 0;
     const dn_scores *const judged = &e->scores[average].scores;
-    const double value[] = {[DN_BEST_ACCURACY] = judged->top1,
-                            [DN_BEST_LOSS] = judged->loss,
-                            [DN_BEST_NONE] = 0,
-                            [DN_BEST_BALANCED] = judged->balanced};
-    if (is_due && dn_monitor_observe(&r->monitor, epoch, value[r->monitor.metric]))
+    const double value = score_of(judged, r->monitor.metric);
+    if (is_due && dn_monitor_observe(&r->monitor, epoch, value, judged->loss))
         r->state.is_best = 1;
     dn_run_update_rescue(r);
 }
@@ -86,9 +90,9 @@ static dn_status score_epoch(dn_run *r, epoch_scores *e)
     if (!is_due && !is_last && !dn_rate_awaits(&r->rate, epoch))
         return DN_OK;
     const double start = omp_get_wtime();
-    dn_status status = evaluate_weights(r, is_due || is_last, 0, e);
+    dn_status status = evaluate_weights(r, 0, e);
     if (status == DN_OK && r->step.optimizer.average != NULL)
-        status = evaluate_average(r, is_due || is_last, e);
+        status = evaluate_average(r, e);
     if (status == DN_OK)
         observe(r, epoch, is_due, e);
     else

@@ -51,11 +51,12 @@ typedef struct dn_sample {
     double probability; /* of `predicted` */
 } dn_sample;
 
-/* Computes samples(`results` of dn_images_of), on rank 0 those of all images, from the logits
- * averaged over the transforms of each image. On rank 0 *scores = the scores of all. DN_STOPPED if
+/* Computes samples(`results` of dn_images_of) and probabilities(results, classes), on rank 0 those
+ * of all images, from the logits averaged over the transforms of each image. `probabilities` may be
+ * NULL (dn_has_auroc); then there is no AUROC. On rank 0 *scores = the scores of all. DN_STOPPED if
  * a rank is preempted, DN_ENOMEM, or errors of reading the images. Collective. */
 dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_sample *samples,
-                              dn_scores *scores);
+                              double *probabilities, dn_scores *scores);
 
 /* *scores = the scores over all images, on all ranks. Errors are those of dn_evaluate_samples.
  * Collective. */

@@ -81,10 +81,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
 
 const char *dn_run_judge(const dn_run *r)
 {
-    const int is_held_out = r->validation != &r->test.images;
-    if (r->step.optimizer.average != NULL)
-        return is_held_out ? "ema_val" : "ema_test";
-    return is_held_out ? "val" : "test";
+    return dn_run_score_name(r, r->step.optimizer.average != NULL);
 }
 
 /* By dn_monitored: the key of a score after the judge's name, and its name in messages. */
@@ -93,7 +90,8 @@ static const struct {
 } best_metrics[] = {[DN_BEST_ACCURACY] = {"top1", "accuracy"},
                     [DN_BEST_LOSS] = {"loss", "loss"},
                     [DN_BEST_NONE] = {"", "none"}, /* no best epoch and no early stop */
-                    [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"}};
+                    [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"},
+                    [DN_BEST_AUROC] = {"auroc", "AUROC"}};
 
 int dn_run_best(const dn_run *r, dn_metrics_best *best)
 {
@@ -107,12 +105,19 @@ const char *dn_run_end_reason(const dn_run *r)
     return r->done == r->last ? DN_METRICS_COMPLETE : DN_METRICS_EARLY_STOP;
 }
 
+int dn_run_is_complete(const dn_run *r)
+{
+    return (r->done == r->last || dn_monitor_is_over(&r->monitor)) && !dn_run_awaits_evaluation(r);
+}
+
 static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
     dn_metrics_best best;
     DN_TRY(dn_run_hash(r, &hash));
     DN_TRY(dn_run_finish_saving(r));
+    if (dn_run_is_complete(r))
+        dn_run_test(r);
     return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path,
                                                  dn_run_best(r, &best) ? &best : NULL, reason));
 }

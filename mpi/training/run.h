@@ -62,6 +62,9 @@ int dn_run_best(const dn_run *run, dn_metrics_best *best);
 /* Why a complete run has ended, as its records have it. Not collective. */
 const char *dn_run_end_reason(const dn_run *run);
 
+/* 1 if no step and no evaluation is left. Not collective. */
+int dn_run_is_complete(const dn_run *run);
+
 /* The dn_load_fn of a run, with the batches of its next step. */
 dn_load_fn dn_run_load;
 
@@ -76,6 +79,12 @@ dn_status dn_run_to_end(dn_run *run);
 /* 1 if the run was stopped in the evaluation after its last epoch, or before the statistics of its
  * last averaged weights were measured. Not collective. */
 int dn_run_awaits_evaluation(const dn_run *run);
+
+/* At the end of a complete run that validation images judge: scores the test images, for the first
+ * time, with the weights of best.h5 (of averages: with these), or the last ones if no epoch is the
+ * best, and records the scores. A failure is a warning. The net then has these weights, and the run
+ * can no longer save. Collective (final_test.c). */
+void dn_run_test(dn_run *run);
 
 /* dn_average_begin puts the averaged weights into the net and measures their statistics on training
  * images, since averaged running statistics would belong to other weights. dn_average_end restores

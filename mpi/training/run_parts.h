@@ -10,6 +10,10 @@
  * evaluation. Collective. */
 dn_status dn_run_end_epoch(dn_run *run, int is_belated);
 
+/* "val", "test", "ema_val" or "ema_test": the name of the scores that judge the run. Not
+ * collective. */
+const char *dn_run_score_name(const dn_run *run, int is_average);
+
 /* Does what a previous process of the run was stopped in (dn_run_awaits_evaluation). Collective. */
 dn_status dn_run_catch_up(dn_run *run);
 

@@ -1,9 +1,11 @@
 /* Results of each image of a split, from one or several crops, and their sums; see evaluate.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "dn/math.h"
 #include "dn/tree.h"
+#include "training/auroc.h"
 #include "training/evaluate.h"
 
 enum { SAMPLE = sizeof(dn_sample) / sizeof(double) };
@@ -36,17 +38,22 @@ typedef struct sampling {
     const dn_source *images;
     size_t classes;
     int crops;
-    int64_t first;      /* this rank's first image */
-    dn_sample *samples; /* of this rank's images */
-    float *sum;         /* (batch, classes) logits summed over crops; unused with one crop */
+    int64_t first;         /* this rank's first image */
+    dn_sample *samples;    /* of this rank's images */
+    double *probabilities; /* (images, classes) of these, or NULL */
+    float *sum;            /* (batch, classes) logits summed over crops; unused with one crop */
 } sampling;
 
 static void make_samples(const sampling *s, const dn_scored *b, const float *logits)
 {
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < b->count; i++)
-        s->samples[b->first - s->first + i] = make_sample(
-            logits + (size_t)i * s->classes, (int)s->classes, s->images->labels[b->first + i]);
+    for (int i = 0; i < b->count; i++) {
+        const size_t at = (size_t)(b->first - s->first + i);
+        const float *const own = logits + (size_t)i * s->classes;
+        s->samples[at] = make_sample(own, (int)s->classes, s->images->labels[b->first + i]);
+        if (s->probabilities)
+            dn_softmax(own, (int)s->classes, s->probabilities + at * s->classes);
+    }
 }
 
 /* A dn_scored_fn: makes samples from the logits averaged over the crops. */
@@ -91,6 +98,23 @@ static dn_status score_classes(const dn_source *images, const int64_t *correct, 
     return DN_OK;
 }
 
+/* Sets scores->auroc. */
+static dn_status score_curves(const dn_source *images, const double *probabilities,
+                              dn_scores *scores)
+{
+    const int classes = images->info.classes;
+    scores->auroc = (double)NAN;
+    if (!probabilities)
+        return DN_OK;
+    double *const auroc = calloc((size_t)classes, sizeof *auroc);
+    DN_CHECK(auroc, DN_ENOMEM, "out of memory for the ROC curves of %d classes", classes);
+    const dn_status status = dn_class_auroc(images, probabilities, auroc);
+    if (status == DN_OK)
+        scores->auroc = dn_mean_auroc(auroc, classes);
+    free(auroc);
+    return status;
+}
+
 /* Sums in the same order on any number of ranks: within a batch in order, then along the tree. */
 static dn_status sum_scores(const dn_sample *samples, const dn_source *images, int batch,
                             dn_scores *scores)
@@ -121,11 +145,13 @@ done:
     return status;
 }
 
-dn_status dn_evaluate_samples(const dn_evaluation *e, dn_sample *samples, dn_scores *scores)
+dn_status dn_evaluate_samples(const dn_evaluation *e, dn_sample *samples, double *probabilities,
+                              dn_scores *scores)
 {
     const dn_view view = dn_net_view(e->net);
     const dn_part_of_images own = dn_images_of(e->comm, e->net, e->images);
-    sampling s = {e->images, (size_t)view.spec->classes, e->crops, own.first, samples, NULL};
+    sampling s = {
+        e->images, (size_t)view.spec->classes, e->crops, own.first, samples, probabilities, NULL};
     dn_status status = DN_OK;
     if (e->crops > 1 && !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))
         status = dn_fail(DN_ENOMEM, "out of memory for the logits of %d images", view.batch);
@@ -133,7 +159,11 @@ dn_status dn_evaluate_samples(const dn_evaluation *e, dn_sample *samples, dn_sco
         status = dn_evaluate_batches(e, sample_batch, &s);
     DN_TRY_OR_DONE(dn_comm_agree(e->comm, status));
     dn_comm_gather_doubles(e->comm, &samples->loss, (size_t)(own.end - own.first) * SAMPLE);
+    if (probabilities)
+        dn_comm_gather_doubles(e->comm, probabilities, (size_t)(own.end - own.first) * s.classes);
     status = DN_ON_RANK_0(e->comm, sum_scores(samples, e->images, view.batch, scores));
+    if (status == DN_OK)
+        status = DN_ON_RANK_0(e->comm, score_curves(e->images, probabilities, scores));
 done:
     free(s.sum);
     return status;

@@ -22,13 +22,15 @@ typedef struct field {
     const char *name;
     field_kind kind;
     size_t offset, bytes; /* in dn_checkpoint_file */
+    size_t added;         /* of these bytes the last, which older files lack: they are 0 then */
 } field;
 
-#define FIELD(name, kind, member)                                                                  \
+#define LONGER_FIELD(name, kind, member, added)                                                    \
     {                                                                                              \
         name, kind, offsetof(dn_checkpoint_file, member),                                          \
-            sizeof(((dn_checkpoint_file *)NULL)->member)                                           \
+            sizeof(((dn_checkpoint_file *)NULL)->member), added                                    \
     }
+#define FIELD(name, kind, member) LONGER_FIELD(name, kind, member, 0)
 
 static const field fields[] = {
     FIELD("model", TEXT, model),
@@ -42,7 +44,7 @@ static const field fields[] = {
     FIELD("optimizer", TEXT, optimizer),
     FIELD("schedule", TEXT, state.schedule),
     FIELD("schedule_state", DOUBLES, state.schedule_state),
-    FIELD("monitor", DOUBLES, state.monitor),
+    LONGER_FIELD("monitor", DOUBLES, state.monitor, sizeof(double)), /* best_loss */
     FIELD("epoch_scores", DOUBLES, state.epoch_sums),
 };
 
@@ -93,6 +95,17 @@ static dn_status read_long_text(hid_t file, const char *path, const field *d, ch
     return DN_OK;
 }
 
+static dn_status read_doubles(hid_t file, const char *path, const field *d, double *value)
+{
+    const size_t all = d->bytes / sizeof *value, older = all - d->added / sizeof *value;
+    const dn_status status =
+        dn_hdf5_read(file, path, d->name, H5T_NATIVE_DOUBLE, (int64_t)all, value);
+    if (status == DN_OK || older == all)
+        return status;
+    memset(value + older, 0, d->added);
+    return dn_hdf5_read(file, path, d->name, H5T_NATIVE_DOUBLE, (int64_t)older, value);
+}
+
 static dn_status read_field(hid_t file, const char *path, const field *d, void *value)
 {
     switch (d->kind) {
@@ -105,8 +118,7 @@ static dn_status read_field(hid_t file, const char *path, const field *d, void *
     case DOUBLES:
         break;
     }
-    return dn_hdf5_read(file, path, d->name, H5T_NATIVE_DOUBLE,
-                        (int64_t)(d->bytes / sizeof(double)), value);
+    return read_doubles(file, path, d, value);
 }
 
 dn_status dn_checkpoint_read_state(dn_checkpoint_file *f, hid_t file)

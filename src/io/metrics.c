@@ -241,7 +241,8 @@ const dn_score_row *dn_score_row_get(int index)
     static const dn_score_row rows[] = {{"loss", offsetof(dn_scores, loss)},
                                         {"top1", offsetof(dn_scores, top1)},
                                         {"top5", offsetof(dn_scores, top5)},
-                                        {"balanced", offsetof(dn_scores, balanced)}};
+                                        {"balanced", offsetof(dn_scores, balanced)},
+                                        {"auroc", offsetof(dn_scores, auroc)}};
     return index < (int)(sizeof rows / sizeof *rows) ? &rows[index] : NULL;
 }
 
@@ -269,12 +270,14 @@ const char *dn_metrics_title(const char *name)
 
 void dn_scores_text(const dn_scores *s, int classes, const char *between, char text[DN_SCORES_TEXT])
 {
-    char balanced[32] = "", top5[32] = "";
+    char balanced[32] = "", auroc[32] = "", top5[32] = "";
+    if (s->is_uneven && isfinite(s->auroc))
+        snprintf(auroc, sizeof auroc, "%sAUROC %.4f", between, s->auroc);
     if (s->is_uneven)
         snprintf(balanced, sizeof balanced, "%sbalanced %.2f %%", between, s->balanced);
     if (classes > 5)
         snprintf(top5, sizeof top5, "%stop-5 %.2f %%", between, s->top5);
-    snprintf(text, DN_SCORES_TEXT, "top-1 %.2f %%%s%s", s->top1, balanced, top5);
+    snprintf(text, DN_SCORES_TEXT, "top-1 %.2f %%%s%s%s", s->top1, balanced, auroc, top5);
 }
 
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
@@ -291,7 +294,8 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     }
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
                                      "train_top1", dn_json_number(s.top1));
-    add_scores(values, "test", &(dn_scores){(double)NAN, (double)NAN, (double)NAN, (double)NAN, 0});
+    const double none = (double)NAN;
+    add_scores(values, "test", &(dn_scores){none, none, none, none, none, 0});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
         dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);
@@ -307,6 +311,24 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     restart_tally(m, &m->epoch, now);
     restart_tally(m, &m->interval, now);
     return write_object(m, "epoch", values);
+}
+
+dn_status dn_metrics_test(dn_metrics *m, int64_t step, int64_t best_epoch,
+                          const dn_named_scores *scores)
+{
+    if (!m)
+        return DN_OK;
+    char text[DN_SCORES_TEXT], weights[48] = "last weights";
+    m->step = step;
+    if (best_epoch > 0)
+        snprintf(weights, sizeof weights, "best epoch %" PRId64, best_epoch);
+    dn_scores_text(&scores->scores, m->settings.data.classes, ", ", text);
+    print_line(m, "%s, %s loss %.4f, %s", weights, dn_metrics_title(scores->name),
+               scores->scores.loss, text);
+    json_t *const values =
+        json_pack("{s:o}", "best_epoch", best_epoch > 0 ? json_integer(best_epoch) : json_null());
+    add_scores(values, scores->name, &scores->scores);
+    return write_object(m, "test", values);
 }
 
 dn_status dn_metrics_end(dn_metrics *m, int64_t step, uint64_t weights_hash, const char *checkpoint,

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "dn/math.h"
+#include "dn/monitor.h"
 
 static double steps_of(const dn_rate *r)
 {
@@ -113,7 +114,7 @@ static void plateau_observe(dn_rate *r, double metric)
 {
     const dn_schedule_settings *s = &r->settings;
     double *value = r->state.value;
-    const double sign = s->metric == DN_METRIC_ACCURACY ? 1 : -1; /* sign of an improvement */
+    const double sign = s->metric == DN_BEST_LOSS ? -1 : 1; /* sign of an improvement */
     const int is_first = !is_told(r);
     metric = isfinite(metric) ? metric : -sign * DBL_MAX; /* worse than any */
     const int is_better = sign * metric > sign * value[BEST] * (1 + sign * s->threshold);
@@ -180,10 +181,10 @@ int dn_rate_awaits(const dn_rate *rate, int64_t epoch)
     return rate->schedule->observe && rate->state.epochs < (double)epoch;
 }
 
-void dn_rate_observe(dn_rate *rate, int64_t epoch, double loss, double accuracy)
+void dn_rate_observe(dn_rate *rate, int64_t epoch, double score)
 {
     if (!dn_rate_awaits(rate, epoch))
         return;
-    rate->schedule->observe(rate, rate->settings.metric == DN_METRIC_ACCURACY ? accuracy : loss);
+    rate->schedule->observe(rate, score);
     rate->state.epochs = (double)epoch;
 }

@@ -34,52 +34,24 @@ void dn_conversion_describe(const dn_records_options *options, char *text, size_
 
 /* ---- JPEG ---- */
 
-/* An encoder, its error handler, and the image that it writes. */
+/* An encoder and its error handler. */
 struct jpeg_writer {
     struct jpeg_compress_struct encoder;
     struct jpeg_error_mgr errors;
     jmp_buf failed;
-    struct jpeg_destination_mgr destination;
-    dn_stored_image *image;
 };
-
-enum { FIRST_BYTES = 1 << 14 }; /* initial room for the JPEG */
 
 static void jpeg_fail(j_common_ptr encoder)
 {
     longjmp(((struct jpeg_writer *)encoder)->failed, 1);
 }
 
-static void jpeg_begin(j_compress_ptr encoder)
+/* *bytes(*size) = the pixels as baseline JPEG: in this memory, or more that libjpeg allocates. */
+static void jpeg_write(struct jpeg_compress_struct *e, const dn_pixels *pixels, int quality,
+                       uint8_t **bytes, unsigned long *size)
 {
-    (void)encoder;
-}
-
-/* The buffer is full: doubles its size. */
-static boolean jpeg_widen(j_compress_ptr encoder)
-{
-    struct jpeg_writer *const w = (struct jpeg_writer *)encoder;
-    dn_buffer *const b = &w->image->bytes;
-    uint8_t *const more = realloc(b->bytes, 2 * b->size);
-    if (!more)
-        ERREXIT1(encoder, JERR_OUT_OF_MEMORY, 0);
-    w->destination.next_output_byte = more + b->size;
-    w->destination.free_in_buffer = b->size;
-    *b = (dn_buffer){more, 2 * b->size};
-    return TRUE;
-}
-
-static void jpeg_end(j_compress_ptr encoder)
-{
-    struct jpeg_writer *const w = (struct jpeg_writer *)encoder;
-    w->image->size = w->image->bytes.size - w->destination.free_in_buffer;
-}
-
-static void jpeg_write(struct jpeg_writer *w, const dn_pixels *pixels, int quality)
-{
-    struct jpeg_compress_struct *const e = &w->encoder;
     jpeg_create_compress(e);
-    e->dest = &w->destination;
+    jpeg_mem_dest(e, bytes, size);
     e->image_width = (JDIMENSION)pixels->width;
     e->image_height = (JDIMENSION)pixels->height;
     e->input_components = 3;
@@ -94,30 +66,32 @@ static void jpeg_write(struct jpeg_writer *w, const dn_pixels *pixels, int quali
     jpeg_finish_compress(e);
 }
 
-/* Encodes the pixels as baseline JPEG into the image's bytes. */
+/* Replaces the image's bytes by the pixels as JPEG. */
 static dn_status encode_jpeg(const dn_pixels *pixels, int quality, const char *name,
                              dn_stored_image *image)
 {
+    enum { FIRST_BYTES = 1 << 14 };
     dn_buffer *const b = &image->bytes;
     dn_buffer_free(b); /* it may have the size of a far larger file */
     DN_TRY(dn_buffer_grow(b, FIRST_BYTES));
-    struct jpeg_writer w = {.image = image,
-                            .destination = {.next_output_byte = b->bytes,
-                                            .free_in_buffer = b->size,
-                                            .init_destination = jpeg_begin,
-                                            .empty_output_buffer = jpeg_widen,
-                                            .term_destination = jpeg_end}};
+    struct jpeg_writer w = {.encoder.err = NULL};
+    uint8_t *bytes = b->bytes;
+    unsigned long size = b->size;
     char reason[JMSG_LENGTH_MAX] = "";
     w.encoder.err = jpeg_std_error(&w.errors);
     w.errors.error_exit = jpeg_fail;
     if (setjmp(w.failed) == 0)
-        jpeg_write(&w, pixels, quality);
+        jpeg_write(&w.encoder, pixels, quality, &bytes, &size);
     else
         w.errors.format_message((j_common_ptr)&w.encoder, reason);
     jpeg_destroy_compress(&w.encoder);
     DN_CHECK(!reason[0], w.errors.msg_code == JERR_OUT_OF_MEMORY ? DN_ENOMEM : DN_EINVAL,
              "%s: cannot make a JPEG of its %d x %d pixels: %s", name, pixels->width,
              pixels->height, reason);
+    if (bytes != b->bytes)
+        dn_buffer_free(b);
+    *b = (dn_buffer){bytes, size};
+    image->size = size;
     return DN_OK;
 }
 

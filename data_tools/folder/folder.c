@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "folder/conversion.h"
 #include "folder/folder_shards.h"
 
 /* ---- the plan ---- */
@@ -120,17 +119,17 @@ static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
     return DN_OK;
 }
 
-/* Warns of dark 16-bit PNGs: only their high bytes are kept. */
-static void warn_of_faint(const dn_folder *f)
+/* Warns of dark 16-bit PNGs of which only the high bytes are kept. */
+static void warn_of_dark(const dn_folder *f)
 {
     const char *first = NULL;
     int64_t count = 0;
     for (int64_t i = 0; i < f->images; i++)
-        if (f->image[i].is_faint && count++ == 0)
+        if (f->image[i].is_dark && count++ == 0)
             first = f->image[i].path;
     if (count > 0)
-        dn_warn("%s: %" PRId64 " PNGs of 16 bits use at most 14 of them, and only the high 8 are "
-                "kept; stretch their values to 0..65535 first; the first is %s",
+        dn_warn("%s: %" PRId64 " PNGs of 16 bits are dark, and only their high 8 bits are kept; "
+                "--grey-window 0-4095 keeps grey levels of 12 bits; the first is %s",
                 f->source, count, first);
 }
 
@@ -148,7 +147,7 @@ static dn_status describe_records(dn_folder_writer *k)
     if (!k->folder.like) /* else --like sets mean and std */
         dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
-    warn_of_faint(&k->folder);
+    warn_of_dark(&k->folder);
     DN_TRY(dn_folder_warn_of_doubles(&k->folder));
     for (int s = DN_TEST; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
@@ -284,6 +283,18 @@ static dn_status describe_own(dn_folder_set *own, const dn_records_options *opti
     return DN_OK;
 }
 
+static dn_status plan_conversion(dn_conversion *c, const dn_records_options *o)
+{
+    *c = (dn_conversion){.short_side = o->short_side,
+                         .exif = o->exif == DN_EXIF_APPLY,
+                         .quality = o->quality      ? o->quality
+                                    : o->short_side ? 90
+                                                    : 95};
+    if (o->grey_window && dn_conversion_window(c, o->grey_window) != DN_OK)
+        return dn_fail(DN_EINVAL, "--grey-window: %s", dn_message());
+    return DN_OK;
+}
+
 dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made)
 {
@@ -300,12 +311,11 @@ dn_status dn_folder_make(const dn_folder_set *set, const dn_records_options *opt
                                      : snprintf(out, PATH_MAX, "data/%s", info.dataset);
     DN_CHECK(length < PATH_MAX, DN_EINVAL, "--out: the path is too long");
     asked.out = out;
-    if (!asked.quality)
-        asked.quality = asked.short_side ? 90 : 95;
     dn_folder_writer k = {.writer = {.options = &asked, .prefix = set->prefix},
                           .folder = {.source = set->source, .options = &asked},
                           .scan = set->scan};
-    dn_conversion_describe(&asked, k.writer.conversion, sizeof k.writer.conversion);
+    DN_TRY(plan_conversion(&k.conversion, options));
+    dn_conversion_describe(&k.conversion, k.writer.conversion);
     dn_status status = load_like(&like, &k, &info);
     if (status == DN_OK)
         status = make_records(&k, &info, made);

@@ -176,6 +176,36 @@ def pictures(folder, mode="RGB", height=40, width=40):
             Image.fromarray(x.astype(np.uint8)).convert(mode).save(f"{folder}/{name}/{i}.png")
 
 
+def photos(folder):
+    """Pictures that cameras and scanners left for create_records to turn, shrink and window."""
+    from PIL import Image
+    draw = np.random.default_rng(3)
+    exif = Image.Exif()
+    for i in range(8):
+        exif[0x0112] = 1 + i
+        y, x = np.mgrid[:50 + i, :70]
+        for c, name in enumerate(["ant", "bee"]):
+            (pathlib.Path(folder) / name).mkdir(parents=True, exist_ok=True)
+            noise = draw.integers(0, 1000, (50 + i, 70))
+            level = ((x * 40 if c else y * 50) + noise).astype(np.uint16)
+            Image.fromarray(level).save(f"{folder}/{name}/{i}.16.png", exif=exif)
+            grey = Image.fromarray((level // 16).astype(np.uint8))
+            grey.convert("RGB").save(f"{folder}/{name}/{i}.png", exif=exif)
+            grey.convert("RGB").save(f"{folder}/{name}/{i}.jpg", exif=exif)
+
+
+def agree(samples, predictions, folder):
+    """eval --per-sample of all images of a folder, and predict --csv --top 1 of the folder"""
+    import csv
+    evaluated, predicted = ({r[name]: r for r in csv.DictReader(open(path))} for path, name in
+                            ((samples, "file"), (predictions, "file")))
+    assert len(evaluated) == 48 and len(predicted) == 48, (len(evaluated), len(predicted))
+    for file, row in evaluated.items():
+        other = predicted[f"{folder}/{file}"]
+        assert other["class"] == row["predicted"], file
+        assert abs(float(other["probability"]) - float(row["probability"])) < 1e-6, (file, other, row)
+
+
 def state(model, channels, classes, path, *options):
     write(path, random_state(model, int(channels), int(classes), options), options)
 

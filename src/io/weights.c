@@ -165,13 +165,15 @@ json_t *dn_weights_describe(const dn_net *net, const dn_weights_about *about)
 {
     const dn_spec *spec = dn_net_view(net).spec;
     const dn_data_info *info = &about->data->info;
+    const char *const conversion = about->data->conversion;
     json_t *const object =
-        json_pack("{s:s,s:o,s:s,s:s,s:s*,s:s*,s:o,s:o,s:o,s:o}", "format", "pt", "producer",
+        json_pack("{s:s,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:o,s:o,s:o,s:o}", "format", "pt", "producer",
                   json_sprintf("dn_dist %s", dn_version()), "model", spec->name, "dataset",
-                  info->dataset, "eval_transform", about->eval_transform, "weights", about->weights,
-                  "records", json_sprintf("%dx%dx%d", info->channels, info->height, info->width),
-                  "image", json_sprintf("%dx%dx%d", spec->channels, spec->height, spec->width),
-                  "step", json_sprintf("%" PRId64, about->step), "weights_hash",
+                  info->dataset, "conversion", conversion[0] ? conversion : NULL, "eval_transform",
+                  about->eval_transform, "weights", about->weights, "records",
+                  json_sprintf("%dx%dx%d", info->channels, info->height, info->width), "image",
+                  json_sprintf("%dx%dx%d", spec->channels, spec->height, spec->width), "step",
+                  json_sprintf("%" PRId64, about->step), "weights_hash",
                   json_sprintf("%016" PRIx64, dn_net_hash(net)));
     json_t *const names = json_array();
     for (int i = 0; i < info->classes; i++)

@@ -334,9 +334,16 @@ def onnx(path, kept):
     data = np.load(kept)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, len(data["images"])):  # the batch is free
-        found, = session.run(["logits"], {"images": data["images"][:count]})
+        found, probabilities = session.run(None, {"images": data["images"][:count]})
+        assert np.abs(probabilities.sum(1) - 1).max() < 1e-5
+        assert np.abs(np.log(probabilities[:, :1] / probabilities) -
+                      (found[:, :1] - found)).max() < TOLERANCE
         error = np.abs(found - data["logits"][:count]).max()
         assert error < TOLERANCE, f"{path}: found logits that differ by {error:.2g}"
+    sides = session.get_inputs()[0].shape[2:]
+    if sides == ["H", "W"]:
+        larger = data["images"].repeat(3, 3)
+        assert session.run(["logits"], {"images": larger})[0].shape == data["logits"].shape
     nodes = [n.op_type for n in package.load(path).graph.node]
     print(f"{path}: {len(nodes)} nodes, {nodes.count('BatchNormalization')} batch norms, "
           f"logits differ by at most {error:.1e}")

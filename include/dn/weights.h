@@ -67,7 +67,8 @@ dn_status dn_safetensors_tell(const char *path, dn_weights_told *told);
 enum { DN_ONNX_OPSET_LEAST = 13, DN_ONNX_OPSET_MOST = 17 };
 
 /* Writes the net as an ONNX graph from normalised "images" (N, channels, height, width) to "logits"
- * (N, classes). With `fold`, a batch norm that alone reads a convolution's output is folded into
+ * and "probabilities", both (N, classes); N is free, and with a global average so are height and
+ * width. With `fold`, a batch norm that alone reads a convolution's output is folded into
  * it. Errors: DN_EIO, DN_ENOMEM. */
 dn_status dn_onnx_save(const char *path, const dn_net *net, const dn_weights_about *about,
                        int opset, int fold);

@@ -319,6 +319,11 @@ def turned(path, script):
         assert all(theirs[k].tobytes() == v.tobytes() for k, v in ours.items())
 
 
+def spread(grey, colour):
+    one, three = (read(path)[0]["features.conv0.weight"] for path in (grey, colour))
+    assert np.array_equal(three, np.repeat(one / np.float32(3), 3, 1))
+
+
 def frozen(path, other, *prefixes):
     ours, theirs = read(path)[0], read(other)[0]
     for name, x in ours.items():

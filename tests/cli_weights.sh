@@ -250,6 +250,16 @@ said "^warning: other files skipped: 2$"
 [[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file*pth_to_safetensors" predict a.pth rgb/test
 
+# Weights of one channel start a net of three.
+works train --model $small --data "$data" --out grey.run --batch-size 4 --max-steps 1 --eval-every 0 --threads 1
+works export grey.run grey.safetensors
+for from in grey.run grey.safetensors; do
+    works "${run[@]}" --out "wide-$from" --init-from $from --lr 0 --weight-decay 0 --max-steps 1
+    said "$from.*: features.conv0.weight is of one channel: each of three gets a third"
+    works export "wide-$from" wide.safetensors
+    check spread grey.safetensors wide.safetensors
+done
+
 # Pictures are converted as the training images were.
 check photos photos/train
 cp -r photos/train photos/test

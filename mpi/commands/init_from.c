@@ -42,12 +42,12 @@ static dn_status copy_checkpoint(dn_net *net, const dn_options *options, origin 
     dn_transform transform;
     const dn_transform *input = NULL;
     dn_net *loaded = NULL;
-    const dn_data_info images = {.channels = dn_net_view(net).spec->channels};
     dn_status status;
     DN_TRY_OR_DONE(open_start(&from, options, &own));
     own.batch_size = 1;
     DN_TRY_OR_DONE(dn_trained_learnt(&from));
     DN_TRY_OR_DONE(dn_trained_input(&own, &from.data->info, &transform, &input));
+    const dn_data_info images = {.channels = from.data->info.channels};
     DN_TRY_OR_DONE(dn_trained_net(&from, &own, &images, input, &loaded));
     DN_TRY_OR_DONE(dn_weights_copy(net, own.checkpoint, loaded, &told->classes));
     told->is_average = own.weights == DN_WEIGHTS_AVERAGE;

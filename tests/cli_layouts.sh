@@ -95,6 +95,8 @@ refused "kinds/tiff: found no image but 4 files, such as kinds/tiff/0.tif, expec
 cp mixed/b/[89].jpg kinds/tiff
 accepted "kinds: 22 images, 4 other files skipped, such as kinds/tiff/0.tif, 0 bad images left out" FOLDER \
     --source kinds --out kinds.records
+[[ $(grep "neither JPEG nor PNG" out) == "warning: kinds/tiff/0.tif: an image that is neither JPEG nor PNG; it and others like it are skipped; convert them to PNG first" ]] ||
+    fail "images of other formats" out
 
 # Images in two splits
 pictures doubles/train b B

@@ -58,9 +58,10 @@ typedef struct dn_folder {
     int is_drawn;             /* the test split is drawn from the train split's folder */
     dn_folder_image *image;   /* (images), by split, class and name */
     int64_t images, room;
-    int64_t skipped;     /* files: hidden, or not images */
-    char *other;         /* the first of them that is not hidden, in a class folder; or NULL */
-    dn_progress finding; /* images found, during the scan */
+    int64_t skipped;      /* files: hidden, or not images */
+    int64_t other_images; /* of these, by name: TIFF, DICOM, ... */
+    char *other;          /* the first of them that is not hidden, in a class folder; or NULL */
+    dn_progress finding;  /* images found, during the scan */
 } dn_folder;
 
 /* Finds classes and images; with f->like those of a test split only. DN_ENOENT, DN_EINVAL, DN_EIO,

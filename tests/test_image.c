@@ -1,5 +1,5 @@
-/* If memory runs out, at any allocation, decoding and encoding return DN_ENOMEM, do not call a good
- * image bad, and free nothing twice. */
+/* Conversions of images; and if any allocation fails, decoding and encoding return DN_ENOMEM, do
+ * not report a good image as damaged, and free nothing twice. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

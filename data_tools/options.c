@@ -53,13 +53,17 @@ const dn_option dn_records_option_table[] = {
     {"on-bad-image", FOR(DN_FOR_IMAGES | DN_FROM_TFRECORD), CHOICE(on_bad_image, "stop", "skip"),
      .initial = "stop", .help = "stop at an image that cannot be decoded, or leave it out"},
     {"short-side", FOR(DN_FOR_IMAGES), WHOLE(short_side, 1, 65500, "[S]"), .bare = "256",
-     .help = "shrink images whose short side is longer than S (default 256) to that size, as JPEG; "
-             "without it all are stored unchanged"},
+     .help =
+         "shrink images whose short side is longer than S (default 256) to that size; PNGs remain "
+         "PNGs; without it all are stored unchanged"},
     {"quality", FOR(DN_FOR_IMAGES), WHOLE(quality, 1, 100, "Q"),
      .help = "JPEG quality, 1 to 100 (default 90; without --short-side 95)"},
     {"exif", FOR(DN_FOR_IMAGES), CHOICE(exif, "ignore", "apply"), .initial = "ignore",
-     .help = "orientation in EXIF: ignore it, as torchvision does, or apply it, which makes the "
-             "image a JPEG"},
+     .help = "orientation in EXIF: ignore it, as torchvision does, or apply it, which encodes "
+             "the image anew"},
+    {"grey-window", FOR(DN_FOR_FOLDER), WORD(grey_window, "LOW-HIGH"),
+     .help = "grey levels of 16-bit PNGs that become 0 and 255, such as 0-4095 of 12 bits; the "
+             "image becomes an 8-bit PNG (default: the high 8 bits are used)"},
     {"tfrecords", FOR(DN_FOR_SETS), CHOICE(tfrecords, "keep", "drop"),
      .help =
          "also make TFRecord shards, or not (default: keep for pixels, drop for encoded images)"},

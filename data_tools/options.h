@@ -32,6 +32,7 @@ typedef struct dn_records_options {
     int short_side;           /* larger images are reduced to it; 0: kept as they are */
     int quality;              /* of JPEGs that are written; 0: the default */
     int exif;                 /* dn_exif */
+    const char *grey_window;  /* LOW-HIGH; NULL: none */
     int json;
     const char *png;     /* file to write, or NULL */
     int split;           /* dn_split_id */

@@ -176,6 +176,36 @@ def pictures(folder, mode="RGB", height=40, width=40):
             Image.fromarray(x.astype(np.uint8)).convert(mode).save(f"{folder}/{name}/{i}.png")
 
 
+def photos(folder):
+    """Pictures that cameras and scanners left for create_records to turn, shrink and window."""
+    from PIL import Image
+    draw = np.random.default_rng(3)
+    exif = Image.Exif()
+    for i in range(8):
+        exif[0x0112] = 1 + i
+        y, x = np.mgrid[:50 + i, :70]
+        for c, name in enumerate(["ant", "bee"]):
+            (pathlib.Path(folder) / name).mkdir(parents=True, exist_ok=True)
+            noise = draw.integers(0, 1000, (50 + i, 70))
+            level = ((x * 40 if c else y * 50) + noise).astype(np.uint16)
+            Image.fromarray(level).save(f"{folder}/{name}/{i}.16.png", exif=exif)
+            grey = Image.fromarray((level // 16).astype(np.uint8))
+            grey.convert("RGB").save(f"{folder}/{name}/{i}.png", exif=exif)
+            grey.convert("RGB").save(f"{folder}/{name}/{i}.jpg", exif=exif)
+
+
+def agree(samples, predictions, folder):
+    """eval --per-sample of all images of a folder, and predict --csv --top 1 of the folder"""
+    import csv
+    evaluated, predicted = ({r[name]: r for r in csv.DictReader(open(path))} for path, name in
+                            ((samples, "file"), (predictions, "file")))
+    assert len(evaluated) == 48 and len(predicted) == 48, (len(evaluated), len(predicted))
+    for file, row in evaluated.items():
+        other = predicted[f"{folder}/{file}"]
+        assert other["class"] == row["predicted"], file
+        assert abs(float(other["probability"]) - float(row["probability"])) < 1e-6, (file, other, row)
+
+
 def state(model, channels, classes, path, *options):
     write(path, random_state(model, int(channels), int(classes), options), options)
 
@@ -289,6 +319,11 @@ def turned(path, script):
         assert all(theirs[k].tobytes() == v.tobytes() for k, v in ours.items())
 
 
+def spread(grey, colour):
+    one, three = (read(path)[0]["features.conv0.weight"] for path in (grey, colour))
+    assert np.array_equal(three, np.repeat(one / np.float32(3), 3, 1))
+
+
 def frozen(path, other, *prefixes):
     ours, theirs = read(path)[0], read(other)[0]
     for name, x in ours.items():
@@ -304,9 +339,16 @@ def onnx(path, kept):
     data = np.load(kept)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count in (1, len(data["images"])):  # the batch is free
-        found, = session.run(["logits"], {"images": data["images"][:count]})
+        found, probabilities = session.run(None, {"images": data["images"][:count]})
+        assert np.abs(probabilities.sum(1) - 1).max() < 1e-5
+        assert np.abs(np.log(probabilities[:, :1] / probabilities) -
+                      (found[:, :1] - found)).max() < TOLERANCE
         error = np.abs(found - data["logits"][:count]).max()
         assert error < TOLERANCE, f"{path}: found logits that differ by {error:.2g}"
+    sides = session.get_inputs()[0].shape[2:]
+    if sides == ["H", "W"]:
+        larger = data["images"].repeat(3, 3)
+        assert session.run(["logits"], {"images": larger})[0].shape == data["logits"].shape
     nodes = [n.op_type for n in package.load(path).graph.node]
     print(f"{path}: {len(nodes)} nodes, {nodes.count('BatchNormalization')} batch norms, "
           f"logits differ by at most {error:.1e}")

@@ -95,6 +95,8 @@ refused "kinds/tiff: found no image but 4 files, such as kinds/tiff/0.tif, expec
 cp mixed/b/[89].jpg kinds/tiff
 accepted "kinds: 22 images, 4 other files skipped, such as kinds/tiff/0.tif, 0 bad images left out" FOLDER \
     --source kinds --out kinds.records
+[[ $(grep "neither JPEG nor PNG" out) == "warning: kinds/tiff/0.tif: an image that is neither JPEG nor PNG; it and others like it are skipped; convert them to PNG first" ]] ||
+    fail "images of other formats" out
 
 # Images in two splits
 pictures doubles/train b B
@@ -111,19 +113,35 @@ cp mixed/b/1[23].jpg doubles/train/B
 accepted "warning: doubles: 2 images are identical to one of another class; the first is train/b/12.jpg, identical to train/B/12.jpg" \
     FOLDER --source doubles --out twice.records --shards 3 --jobs 2
 
-# PNGs of 16 bits that use fewer
+# PNGs of 16 bits that use fewer, some with a white spot
 mkdir -p bits/{train,test}/{x,y}
 "$python" - <<'PY' || fail "PNGs of 16 bits could not be made"
 import random
 from PIL import Image
 for i, (split, most) in enumerate([("train", 4095), ("train", 16383), ("test", 65535)]):
     for c in "xy":
-        values = random.Random(f"{i}{c}").choices(range(most + 1), k=64) + [most]
+        values = random.Random(f"{i}{c}").choices(range(most + 1), k=259) + [65535 if c == "x" else most]
         pixels = b"".join(v.to_bytes(2, "little") for v in values)
-        Image.frombytes("I;16", (5, 13), pixels).save(f"bits/{split}/{c}/{i}.png")
+        Image.frombytes("I;16", (20, 13), pixels).save(f"bits/{split}/{c}/{i}.png")
 PY
-accepted "warning: bits: 4 PNGs of 16 bits use at most 14 of them, and only the high 8 are kept; stretch their values to 0..65535 first; the first is train/x/0.png" \
+accepted "warning: bits: 4 PNGs of 16 bits are dark, and only their high 8 bits are kept; --grey-window 0-4095 keeps grey levels of 12 bits; the first is train/x/0.png" \
     FOLDER --source bits --out bits.records
+refused "--grey-window: found '4095-0', expected LOW-HIGH with 0 <= LOW < HIGH <= 65535, such as 0-4095" \
+    FOLDER --source bits --grey-window 4095-0
+accepted "; written" FOLDER --source bits --out bits.records --grey-window 16-4095
+silent "nothing dark" "of 16 bits"
+accepted "; already complete" FOLDER --source bits --out bits.records --grey-window 16-4095
+accepted "20x13, PNG" inspect bits.records --sample 1 --png window.png
+"$python" - <<'PY' || fail "--grey-window: other pixels"
+import json
+from PIL import Image
+assert json.load(open("bits.records/dataset.json"))["conversion"] == "grey 16-4095"
+deep, found = Image.open("bits/train/x/1.png"), Image.open("window.png").convert("RGB")
+for at in ((x, y) for x in range(20) for y in range(13)):
+    level = (min(max(deep.getpixel(at), 16), 4095) - 16) * 255 / 4079
+    assert found.getpixel(at) == (int(level + 0.5),) * 3, (at, deep.getpixel(at), found.getpixel(at))
+PY
+accepted "; written" FOLDER --source bits --out bits.records --grey-window 0-4095
 
 # Pictures to score by the classes of other records
 mkdir later later/tiff

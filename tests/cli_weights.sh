@@ -258,6 +258,42 @@ said "^warning: other files skipped: 2$"
 [[ $(cut -d, -f1 out | sort -u | xargs) == "file mixed/one.png" ]] || fail "predict: hidden files" out
 refused "a.pth: found a zip file*pth_to_safetensors" predict a.pth rgb/test
 
+# Weights of one channel start a net of three.
+works train --model $small --data "$data" --out grey.run --batch-size 4 --max-steps 1 --eval-every 0 --threads 1
+works export grey.run grey.safetensors
+for from in grey.run grey.safetensors; do
+    works "${run[@]}" --out "wide-$from" --init-from $from --lr 0 --weight-decay 0 --max-steps 1
+    said "$from.*: features.conv0.weight is of one channel: each of three gets a third"
+    works export "wide-$from" wide.safetensors
+    check spread grey.safetensors wide.safetensors
+done
+
+# Pictures are converted as the training images were.
+check photos photos/train
+cp -r photos/train photos/test
+for how in "" "--grey-window 0-4095" "--exif apply --short-side 40 --grey-window 0-4095"; do
+    program=create_records works FOLDER --source photos --out photos.records $how
+    rm -rf photos.run
+    works train --model $small --data photos.records --out photos.run --batch-size 8 --threads 1 \
+        --max-steps 2 --augment resize:40,center-crop:32 --eval-transform resize:40,center-crop:32
+    works eval photos.run --per-sample photos.csv
+    works predict photos.run photos/test --csv --top 1
+    mv out predicted.csv
+    check agree photos.csv predicted.csv photos
+    dark="^warning: photos/test/ant/0.16.png: a dark PNG of 16 bits, of which only the high 8 are used"
+    [[ $(grep -c "$dark" err) == "$((${#how} == 0))" ]] || fail "predict ${how:-of dark images}" err
+    works export photos.run photos.safetensors
+    works predict photos.safetensors photos/test --csv --top 1
+    cmp -s out predicted.csv || fail "predict: expected the same of a run and of its safetensors, $how" out
+done
+works export photos.run photos.onnx
+for file in photos.onnx photos.safetensors; do
+    grep -aq "short side 40, turned by EXIF, grey 0-4095, quality 90" $file || fail "$file: the conversion"
+done
+sed 's,turned by EXIF,mirrored EXIFs,' photos.safetensors >unknown.safetensors
+works predict unknown.safetensors photos/test/ant/0.png
+said "^warning: the training images were converted in an unknown way .short side 40, mirrored EXIFs, grey 0-4095, quality 90.: pictures are used as they are"
+
 # Images that are no squares.
 check pictures oblong RGB 24
 for words in "FOLDER --source oblong --out files" "to-tfrecord files --out examples" \

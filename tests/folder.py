@@ -183,6 +183,7 @@ def check(folder, source, test_source=None):
 def convert(content, side, quality, exif):
     """(PIL's pixels of what is to be stored, whether it has the file's own bytes)"""
     image = Image.open(io.BytesIO(content))
+    form = image.format
     turned = exif == "apply" and image.getexif().get(0x0112, 1) != 1
     image = (ImageOps.exif_transpose(image) if turned else image).convert("RGB")
     width, height = image.size
@@ -192,8 +193,8 @@ def convert(content, side, quality, exif):
                              (side * width // height, side), Image.BILINEAR)
     if small or turned:
         made = io.BytesIO()
-        image.save(made, "JPEG", quality=quality)
-        image = Image.open(made)
+        image.save(made, form, quality=quality)
+        image = Image.open(made).convert("RGB")
     return numpy.asarray(image).astype(int), not (small or turned)
 
 
@@ -210,7 +211,8 @@ def converted(folder, source, test_source, side, quality, exif):
             values = numpy.asarray(image.convert("RGB")).astype(int)
             assert values.shape == wanted.shape, (values.shape, wanted.shape)
             assert is_original == (found == content), "kept to the byte, or not"
-            assert is_original or image.format == "JPEG" and "progressive" not in image.info
+            assert is_original or "progressive" not in image.info
+            assert image.format == Image.open(io.BytesIO(content)).format
             difference = numpy.abs(values - wanted).mean()
             assert difference == 0 or (not is_original and difference < 1), difference
             originals += is_original

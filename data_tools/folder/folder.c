@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "folder/conversion.h"
 #include "folder/folder_shards.h"
 
 /* ---- the plan ---- */
@@ -119,17 +118,17 @@ static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
     return DN_OK;
 }
 
-/* Warns of dark 16-bit PNGs: only their high bytes are kept. */
-static void warn_of_faint(const dn_folder *f)
+/* Warns of dark 16-bit PNGs of which only the high bytes are kept. */
+static void warn_of_dark(const dn_folder *f)
 {
     const char *first = NULL;
     int64_t count = 0;
     for (int64_t i = 0; i < f->images; i++)
-        if (f->image[i].is_faint && count++ == 0)
+        if (f->image[i].is_dark && count++ == 0)
             first = f->image[i].path;
     if (count > 0)
-        dn_warn("%s: %" PRId64 " PNGs of 16 bits use at most 14 of them, and only the high 8 are "
-                "kept; stretch their values to 0..65535 first; the first is %s",
+        dn_warn("%s: %" PRId64 " PNGs of 16 bits are dark, and only their high 8 bits are kept; "
+                "--grey-window 0-4095 keeps grey levels of 12 bits; the first is %s",
                 f->source, count, first);
 }
 
@@ -147,7 +146,7 @@ static dn_status describe_records(dn_folder_writer *k)
     if (!k->folder.like) /* else --like sets mean and std */
         dn_pixel_statistics(&sums, &m->info);
     DN_TRY(check_classes(&k->folder));
-    warn_of_faint(&k->folder);
+    warn_of_dark(&k->folder);
     DN_TRY(dn_folder_warn_of_doubles(&k->folder));
     for (int s = DN_TEST; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
@@ -281,6 +280,18 @@ static dn_status use_source(const dn_raw_set *set, const dn_records_options *opt
     return name_set(source, info->dataset, sizeof info->dataset);
 }
 
+static dn_status plan_conversion(dn_conversion *c, const dn_records_options *o)
+{
+    *c = (dn_conversion){.short_side = o->short_side,
+                         .exif = o->exif == DN_EXIF_APPLY,
+                         .quality = o->quality      ? o->quality
+                                    : o->short_side ? 90
+                                                    : 95};
+    if (o->grey_window && dn_conversion_window(c, o->grey_window) != DN_OK)
+        return dn_fail(DN_EINVAL, "--grey-window: %s", dn_message());
+    return DN_OK;
+}
+
 dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *options,
                          char out[PATH_MAX], int *made)
 {
@@ -296,9 +307,8 @@ dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *option
         .folder = {.source = source, .options = &asked}};
     DN_TRY(dn_writer_out(options, k.writer.prefix, out));
     asked.out = out;
-    if (!asked.quality)
-        asked.quality = asked.short_side ? 90 : 95;
-    dn_conversion_describe(&asked, k.writer.conversion, sizeof k.writer.conversion);
+    DN_TRY(plan_conversion(&k.conversion, options));
+    dn_conversion_describe(&k.conversion, k.writer.conversion);
     dn_status status = load_like(&like, &k, &info);
     if (status == DN_OK)
         status = make_records(&k, set, &info, made);

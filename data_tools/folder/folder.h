@@ -2,9 +2,9 @@
  * Makes records of encoded images from any tree of class folders with JPEG and PNG files.
  *
  * folder_splits.c finds the splits, folder_classes.c the classes, and folder_scan.c the files
- * (sets/imagenet.c those of ImageNet); folder_files.c reads files, conversion.c converts an image,
- * folder_shards.c makes the shards, folder_doubles.c finds duplicates, and folder.c is the whole.
- * An image's path and a few numbers are kept, its bytes only until its shard is written.
+ * (sets/imagenet.c those of ImageNet); folder_files.c reads files, folder_shards.c converts images
+ * and makes the shards, folder_doubles.c finds duplicates, and folder.c is the whole. An image's
+ * path and a few numbers are kept, its bytes only until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H
@@ -32,7 +32,7 @@ typedef struct dn_folder_image {
     uint16_t label;
     uint8_t split; /* dn_split_id */
     uint8_t is_bad : 1;
-    uint8_t is_faint : 1; /* a 16-bit PNG that uses at most 14 bits */
+    uint8_t is_dark : 1; /* a dark PNG of 16 bits, of which 8 are kept */
 } dn_folder_image;
 
 /* Zeroed before the scan; the caller frees it, even after a failure. */
@@ -48,9 +48,10 @@ typedef struct dn_folder {
     int is_drawn;             /* the test split is drawn from the train split's folder */
     dn_folder_image *image;   /* (images), by split, class and name */
     int64_t images, room;
-    int64_t skipped;     /* files: hidden, or not images */
-    char *other;         /* the first of them that is not hidden, in a class folder; or NULL */
-    dn_progress finding; /* images found, during the scan */
+    int64_t skipped;      /* files: hidden, or not images */
+    int64_t other_images; /* of these, by name: TIFF, DICOM, ... */
+    char *other;          /* the first of them that is not hidden, in a class folder; or NULL */
+    dn_progress finding;  /* images found, during the scan */
 } dn_folder;
 
 /* Finds classes and images; with f->like those of a test split only. DN_ENOENT, DN_EINVAL, DN_EIO,

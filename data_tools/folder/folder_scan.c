@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "dn/file.h"
@@ -79,9 +80,25 @@ struct class_folder {
     char *other; /* the first skipped file that is not hidden, or NULL */
 };
 
+/* 1 if the name is that of an image that is not JPEG or PNG. */
+static int is_other_image(const char *name)
+{
+    static const char *const ends[] = {".tif", ".tiff", ".dcm",  ".dicom", ".jp2", ".j2k",
+                                       ".bmp", ".gif",  ".webp", ".heic",  ".avif"};
+    const char *const end = strrchr(name, '.');
+    for (size_t i = 0; end && i < sizeof ends / sizeof *ends; i++)
+        if (strcasecmp(end, ends[i]) == 0)
+            return 1;
+    return 0;
+}
+
 /* Skips a file that is not an image, and remembers the first. */
 static dn_status keep_other(struct class_folder *c, const char *path)
 {
+    if (is_other_image(path) && c->f->other_images++ == 0)
+        dn_warn("%s: an image that is neither JPEG nor PNG; it and others like it are skipped; "
+                "convert them to PNG first",
+                path);
     if (dn_image_is_name(path))
         dn_warn("%s: its content is neither JPEG nor PNG; skipped", path);
     if (!c->other && !(c->other = strdup(path)))

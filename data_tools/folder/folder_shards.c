@@ -13,7 +13,7 @@
 
 #include <xxhash.h>
 
-#include "folder/conversion.h"
+#include "dn/conversion.h"
 
 /* ---- a shard in the journal ---- */
 
@@ -23,7 +23,7 @@ struct notes {
     int64_t oriented;
 };
 
-enum { BAD = 1, FAINT = 2 };
+enum { BAD = 1, DARK = 2 };
 
 static dn_status note_shard(dn_folder_writer *k, int index)
 {
@@ -37,7 +37,7 @@ static dn_status note_shard(dn_folder_writer *k, int index)
     for (int64_t i = 0; i < s->planned; i++, next += sizeof image->hash)
         memcpy(next, &image[i].hash, sizeof image->hash);
     for (int64_t i = 0; i < s->planned; i++)
-        *next++ = (uint8_t)(image[i].is_bad * BAD | image[i].is_faint * FAINT);
+        *next++ = (uint8_t)(image[i].is_bad * BAD | image[i].is_dark * DARK);
     const dn_status status =
         dn_journal_add(&k->writer.journal, &k->writer.manifest->shard[index], bytes, size);
     free(bytes);
@@ -61,7 +61,7 @@ static void recall_shard(dn_folder_writer *k, int index)
         memcpy(&image[i].hash, next, sizeof image->hash);
     for (int64_t i = 0; i < s->planned; i++) {
         image[i].is_bad = (*next & BAD) != 0;
-        image[i].is_faint = (*next++ & FAINT) != 0;
+        image[i].is_dark = (*next++ & DARK) != 0;
         if (image[i].is_bad)
             dn_warn("%s/%s: not sound, as an earlier attempt found; left out", k->folder.source,
                     image[i].path);
@@ -104,16 +104,6 @@ static dn_status begin_shard(dn_folder_shard *s)
     return DN_OK;
 }
 
-/* 1 if no value reaches a quarter of white. */
-static int is_faint(const dn_pixels *pixels)
-{
-    const size_t values = 3 * (size_t)pixels->width * (size_t)pixels->height;
-    uint8_t bits = 0;
-    for (size_t i = 0; i < values; i++)
-        bits |= pixels->rgb.bytes[i];
-    return bits < 64;
-}
-
 /* Reads and converts image i, and adds its pixels to the shard's sums. */
 static dn_status make_image(dn_folder_writer *k, dn_folder_shard *s, int64_t i,
                             dn_converter *converter)
@@ -121,7 +111,6 @@ static dn_status make_image(dn_folder_writer *k, dn_folder_shard *s, int64_t i,
     dn_folder_image *const image = &k->folder.image[i];
     dn_stored_image *const stored = &s->image[i - s->begin];
     char path[PATH_MAX];
-    int has_orientation;
     dn_encoded file = {.name = path};
     dn_pixel_sums sums = {0};
     image->hash = 0;
@@ -129,15 +118,20 @@ static dn_status make_image(dn_folder_writer *k, dn_folder_shard *s, int64_t i,
     DN_TRY(dn_folder_image_name(&k->folder, image, &stored->name));
     DN_TRY(dn_folder_read(&k->folder, image, path, &stored->bytes, &file.size));
     file.bytes = stored->bytes.bytes;
-    stored->size = file.size;
     image->hash = XXH3_64bits(file.bytes, file.size);
-    const int is_deep = dn_png_is_deep(&file);
-    DN_TRY(dn_convert(converter, k->folder.options, &file, stored, &has_orientation));
-    image->is_faint = is_deep && is_faint(&converter->pixels);
+    const int drops_bits = dn_conversion_drops_bits(&k->conversion, &file);
+    const int is_oriented = dn_exif_orientation(&file) != 1;
+    DN_TRY(dn_convert(converter, &k->conversion, &file, &stored->bytes));
+    DN_TRY(dn_image_decode(&file, NULL, 1, &converter->pixels));
+    image->is_dark = drops_bits && dn_pixels_are_dark(&converter->pixels);
+    stored->size = file.size;
+    stored->hash = XXH3_64bits(file.bytes, file.size);
+    stored->width = converter->pixels.width;
+    stored->height = converter->pixels.height;
     if (image->split == DN_TRAIN)
         dn_pixel_sums_add_image(&sums, &converter->pixels);
     dn_pixel_sums_merge(&s->sums, &sums);
-    if (has_orientation) {
+    if (is_oriented) {
 #pragma omp atomic
         s->oriented++;
     }

@@ -6,6 +6,7 @@
 #ifndef DN_FOLDER_SHARDS_H
 #define DN_FOLDER_SHARDS_H
 
+#include "dn/conversion.h"
 #include "folder/folder.h"
 #include "writer/writer.h"
 #include "writer/pixel_sums.h"
@@ -22,6 +23,7 @@ typedef struct dn_folder_writer {
     dn_writer writer;
     dn_folder folder;
     dn_folder_shard *shard; /* (shards) */
+    dn_conversion conversion;
     int64_t oriented;
     _Atomic int64_t end; /* images before this one are to be done */
     dn_failure failure;  /* of image `end`; if that is -1, not of an image */

@@ -34,8 +34,8 @@ void dn_stored_images_free(dn_stored_image *image, int64_t count);
 /* A writer of records; the first member of the structures for the kinds of sources. */
 typedef struct dn_writer {
     const dn_records_options *options;
-    const char *prefix;    /* of the shards' names */
-    char conversion[64];   /* as described in the manifest */
+    const char *prefix;                   /* of the shards' names */
+    char conversion[DN_CONVERSION_BYTES]; /* as described in the manifest */
     dn_manifest *existing; /* of the records in the folder; NULL: none that can be used */
     dn_manifest *manifest; /* of the new records */
 

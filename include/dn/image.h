@@ -3,8 +3,8 @@
  *
  * JPEG is decoded by libjpeg, PNG by libpng. The pixels equal those of PIL's
  * Image.open(file).convert("RGB"), except for 16-bit grey PNG, which PIL clips to white: here the
- * high byte is used, as it is for colour. The input is not trusted: damage is reported as a status.
- * Not collective.
+ * high byte is used, as it is for colour, or a window of levels. The input is not trusted: damage
+ * is reported as a status. Not collective.
  */
 #ifndef DN_IMAGE_H
 #define DN_IMAGE_H
@@ -50,6 +50,9 @@ dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info);
  * 8. */
 int dn_png_is_deep(const dn_encoded *file);
 
+/* Returns 1 if the header is that of a grey PNG, with or without transparency. */
+int dn_png_is_grey(const dn_encoded *file);
+
 /* A rectangle in pixel coordinates; its edges may be fractional. */
 typedef struct dn_box {
     double left, top, width, height;
@@ -70,6 +73,22 @@ typedef struct dn_pixels {
  * DN_ECORRUPT (also a truncated file), DN_ENOMEM.
  */
 dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, dn_pixels *pixels);
+
+/* As dn_image_decode of a whole grey PNG of 16 bits, but the values low to high, 0 <= low < high <=
+ * 65535, become 0 to 255, rounded; the others are clamped. */
+dn_status dn_png_decode_window(const dn_encoded *file, int low, int high, dn_pixels *pixels);
+
+/* Returns 1 if under 1 % of the values reach a quarter of white. */
+int dn_pixels_are_dark(const dn_pixels *pixels);
+
+/* ---- orientation, as recorded by a camera ---- */
+
+/* The EXIF orientation of a JPEG or PNG, 1 to 8 as in the TIFF 6.0 specification; 1 (upright) if it
+ * has none that can be read. */
+int dn_exif_orientation(const dn_encoded *file);
+
+/* *turned = the pixels rotated or mirrored for display by `orientation`. DN_ENOMEM. */
+dn_status dn_exif_turn(const dn_pixels *pixels, int orientation, dn_pixels *turned);
 
 /* ---- lossless pixels as PNG; thread-safe ---- */
 

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dn/conversion.h"
 #include "dn/data_info.h"
 #include "dn/status.h"
 
@@ -43,9 +44,9 @@ typedef struct dn_manifest {
     dn_data_info info;
     const char *const *class_names; /* (classes) in UTF-8; owned by a loaded manifest only */
     int zstd_level;
-    char conversion[64]; /* how the images were converted from the originals; "": not at all */
-    uint64_t source;     /* checksum of the source that the records were made from; 0: unknown */
-    uint64_t hash;       /* XXH3-64 of dataset.json; set in a loaded manifest */
+    char conversion[DN_CONVERSION_BYTES]; /* dn/conversion.h: from the originals */
+    uint64_t source; /* checksum of the source that the records were made from; 0: unknown */
+    uint64_t hash;   /* XXH3-64 of dataset.json; set in a loaded manifest */
     dn_manifest_split split[DN_SPLITS];
     int shards;
     dn_manifest_shard shard[]; /* (shards): by split, in the order of dn_split_id */

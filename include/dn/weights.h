@@ -22,9 +22,11 @@ typedef struct dn_named_tensor {
 
 /* Copies tensors(count) of the file `path` into the net's parameters and running statistics by
  * name; renames and sorts them. torchvision's older keys (norm.1, conv.2) are accepted. All tensors
- * of the net must be present, and no others. If only the number of classes differs, the head is
- * left unchanged and *classes = the file's number; otherwise *classes = 0. Errors: DN_ESHAPE,
- * DN_ECORRUPT (a value is not finite, or a variance negative); the net's arrays are then undefined.
+ * of the net must be present, and no others; but a first convolution of one channel is spread over
+ * three of the net, as w / 3 each, which one line says. If only the number of classes differs, the
+ * head is left unchanged and *classes = the file's number; otherwise *classes = 0. Errors:
+ * DN_ESHAPE, DN_ECORRUPT (a value is not finite, or a variance negative); the net's arrays are then
+ * undefined.
  */
 dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensors, int count,
                           int *classes);
@@ -67,7 +69,8 @@ dn_status dn_safetensors_metadata(const char *path, dn_weights_metadata *metadat
 enum { DN_ONNX_OPSET_LEAST = 13, DN_ONNX_OPSET_MOST = 17 };
 
 /* Writes the net as an ONNX graph from normalised "images" (N, channels, height, width) to "logits"
- * (N, classes). With `fold`, a batch norm that alone reads a convolution's output is folded into
+ * and "probabilities", both (N, classes); N is free, and with a global average so are height and
+ * width. With `fold`, a batch norm that alone reads a convolution's output is folded into
  * it. Errors: DN_EIO, DN_ENOMEM. */
 dn_status dn_onnx_save(const char *path, const dn_net *net, const dn_weights_about *about,
                        int opset, int fold);

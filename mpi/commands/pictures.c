@@ -22,13 +22,30 @@ static void make_grey(uint8_t *rgb, size_t pixels)
                            16);
 }
 
+/* Loads a picture and treats it as the net's training images were. */
+static dn_status load_picture(const dn_pictures *p, int64_t index, dn_transform_memory *memory,
+                              dn_encoded *file)
+{
+    dn_converter converter = {0};
+    *file = (dn_encoded){.name = p->path[index]};
+    DN_TRY(dn_image_load(file->name, NULL, 0, &memory->file, &file->size));
+    file->bytes = memory->file.bytes;
+    const int drops_bits = dn_conversion_drops_bits(&p->conversion, file);
+    dn_status status = dn_convert(&converter, &p->conversion, file, &memory->file);
+    dn_converter_free(&converter);
+    if (status == DN_OK && drops_bits) {
+        status = dn_image_decode(file, NULL, 1, &memory->pixels);
+        p->dark[index] = status == DN_OK && dn_pixels_are_dark(&memory->pixels);
+    }
+    return status;
+}
+
 static dn_status read_picture(const dn_source *source, const dn_request *request,
                               const dn_transform *transform, dn_transform_memory *memory,
                               float *image)
 {
-    dn_encoded file = {.name = ((const dn_pictures *)source)->path[request->index]};
-    DN_TRY(dn_image_load(file.name, NULL, 0, &memory->file, &file.size));
-    file.bytes = memory->file.bytes;
+    dn_encoded file;
+    DN_TRY(load_picture((const dn_pictures *)source, request->index, memory, &file));
     if (transform->channels == 3)
         return dn_transform_encoded(transform, request, &file, memory, image);
     dn_image_info info;
@@ -175,12 +192,14 @@ static dn_status make_room(dn_pictures *p, size_t bytes, int64_t count)
     free(p->text);
     free(p->path);
     free(p->bad);
+    free(p->dark);
     free((void *)p->images.labels);
     p->text = malloc(bytes);
     p->path = malloc(images * sizeof *p->path);
     p->bad = calloc(images, sizeof *p->bad);
+    p->dark = calloc(images, sizeof *p->dark);
     p->images.labels = calloc(images, sizeof *p->images.labels);
-    DN_CHECK(p->text && p->path && p->bad && p->images.labels, DN_ENOMEM,
+    DN_CHECK(p->text && p->path && p->bad && p->dark && p->images.labels, DN_ENOMEM,
              "out of memory for %zu images", images);
     return DN_OK;
 }
@@ -208,5 +227,6 @@ void dn_pictures_free(dn_pictures *p)
     free(p->text);
     free(p->path);
     free(p->bad);
+    free(p->dark);
     free((void *)p->images.labels);
 }

@@ -8,6 +8,7 @@
 #ifndef DN_PICTURES_H
 #define DN_PICTURES_H
 
+#include "dn/conversion.h"
 #include "dn/source.h"
 #include "job/comm.h"
 
@@ -16,7 +17,9 @@ typedef struct dn_pictures {
     dn_source images;  /* the block, all with label 0 */
     const char **path; /* (images.count) */
     uint8_t *bad;      /* (images.count) 1: not a valid image */
-    int64_t count;     /* number of all pictures */
+    uint8_t *dark; /* (images.count) 1: of 16 bits, of which only the high 8 are used, and dark */
+    dn_conversion conversion; /* of the images that the net learnt from; set by the user */
+    int64_t count;            /* number of all pictures */
 
     /* Private: the paths of the block, and on rank 0 of all pictures, each with its NUL. */
     char *text, *all;

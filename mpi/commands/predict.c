@@ -32,13 +32,15 @@ enum {
 
 /* ---- computing ---- */
 
-/* The results of an image are 1 + top choices: the first one's class is the fault, or 0. */
+/* The results of an image are 1 + top choices: the first one's class is the fault, or 0, and its
+ * probability 1 if the image is dark. */
 enum { UNREADABLE = 1, NOT_FINITE };
 
 enum { DOUBLES = sizeof(dn_choice) / sizeof(double) };
 
 typedef struct counts {
     int64_t done, bad, not_finite; /* images: printed, of these with faults, of these not finite */
+    int64_t dark;
 } counts;
 
 typedef struct predictor {
@@ -89,7 +91,7 @@ static void set_row(const predictor *p, int64_t image, const float *logits)
     const int fault = p->pictures->bad[image]           ? UNREADABLE
                       : !are_finite(logits, p->classes) ? NOT_FINITE
                                                         : 0;
-    row[0].class = fault;
+    row[0] = (dn_choice){fault, p->pictures->dark[image]};
     if (fault != 0)
         return;
     dn_softmax(logits, p->classes, probability);
@@ -136,6 +138,10 @@ static void print_image(predictor *p, int64_t i)
     p->count.not_finite += row->class == NOT_FINITE;
     if (fault)
         dn_warn("%s", fault);
+    if (row->probability > 0 && p->count.dark++ == 0)
+        dn_warn("%s: a dark PNG of 16 bits, of which only the high 8 are used; create_records has "
+                "--grey-window for such images; more of them are not named",
+                path);
     if (o->json) {
         printf("%s", p->count.done > 0 ? ",\n" : "");
         dn_prediction_json(path, row + 1, p->top, p->names, fault);
@@ -210,6 +216,19 @@ static dn_status prepare(const dn_comm *comm, dn_pictures *p, dn_trained *traine
         o->batch_size = (int)p->count;
     DN_TRY(dn_comm_agree(comm, make_transform(o, info, transform)));
     return dn_trained_net_all(trained, comm, o, info, transform, net);
+}
+
+/* Finds how the images that the net learnt from were converted, which pictures are too. Rank 0. */
+static dn_status find_conversion(dn_pictures *p, const dn_trained *trained)
+{
+    const char *const text = trained->data->conversion;
+    if (dn_conversion_parse(&p->conversion, text) != DN_OK) {
+        p->conversion = (dn_conversion){0};
+        dn_warn("the training images were converted in an unknown way (%s): pictures are used as "
+                "they are",
+                text);
+    }
+    return DN_OK;
 }
 
 static double row_bytes(const predictor *p)
@@ -304,6 +323,8 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     DN_TRY_OR_DONE(dn_pictures_skip(&pictures, o->skip));
     DN_TRY_OR_DONE(prepare(comm, &pictures, &trained, o, &transform, &net));
     DN_TRY_OR_DONE(dn_same_kernels(comm, net, o->dtype));
+    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, find_conversion(&pictures, &trained)));
+    dn_comm_broadcast(comm, &pictures.conversion, sizeof pictures.conversion);
     p.names = trained.data ? trained.data->class_names : NULL;
     p.classes = dn_net_view(net).spec->classes;
     p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;

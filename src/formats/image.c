@@ -233,6 +233,11 @@ static dn_status jpeg_read(const dn_encoded *file, dn_image_info *info, dn_box *
 
 /* ---- PNG ---- */
 
+/* Levels that become 0 and 255. */
+typedef struct grey_window {
+    int low, high;
+} grey_window;
+
 typedef struct png_reader {
     const dn_encoded *file;
     size_t at;
@@ -289,20 +294,43 @@ static void png_set_rgb(png_structp png, png_infop info)
     png_set_strip_alpha(png);
 }
 
-static void png_rows(png_structp png, png_infop info, const dn_pixels *pixels)
+/* Reads rows of `bytes` per pixel, at most 3, each to the place of its RGB. */
+static void png_rows(png_structp png, png_infop info, int bytes, const dn_pixels *pixels)
 {
     const int passes = png_set_interlace_handling(png);
     png_read_update_info(png, info);
-    if (png_get_rowbytes(png, info) != (size_t)pixels->width * 3)
-        png_error(png, "its rows are not RGB");
+    if (png_get_rowbytes(png, info) != (size_t)pixels->width * (size_t)bytes)
+        png_error(png, "its rows have another size");
     for (int pass = 0; pass < passes; pass++)
         for (int y = 0; y < pixels->height; y++)
             png_read_row(png, pixels->rgb.bytes + (size_t)y * (size_t)pixels->width * 3, NULL);
     png_read_end(png, NULL);
 }
 
+/* rgb(width, 3) = its first 2 * width bytes, as big-endian grey values through the window. */
+static void widen_row(uint8_t *rgb, int width, const grey_window *window)
+{
+    const int range = window->high - window->low;
+    for (int x = width - 1; x >= 0; x--) {
+        const int level = (rgb[2 * x] << 8 | rgb[2 * x + 1]) - window->low;
+        const int inside = level < 0 ? 0 : level > range ? range : level;
+        memset(rgb + 3 * x, (510 * inside + range) / (2 * range), 3);
+    }
+}
+
+static void png_grey_rows(png_structp png, png_infop info, const grey_window *window,
+                          const dn_pixels *pixels)
+{
+    png_set_strip_alpha(png);
+    png_rows(png, info, 2, pixels);
+    for (int y = 0; y < pixels->height; y++)
+        widen_row(pixels->rgb.bytes + (size_t)y * (size_t)pixels->width * 3, pixels->width, window);
+}
+
+/* Reads the header alone (pixels NULL) or the pixels: with a window those of a grey PNG of 16 bits.
+ */
 static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn_box *part,
-                          dn_pixels *pixels)
+                          const grey_window *window, dn_pixels *pixels)
 {
     png_reader r = {.file = file};
     png_structp png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &r, png_refuse, png_ignore,
@@ -330,9 +358,11 @@ static dn_status png_read(const dn_encoded *file, dn_image_info *found, const dn
         status = check_part(file->name, part, width, height);
     if (status == DN_OK && pixels)
         status = resize_pixels(pixels, (int)width, (int)height);
-    if (status == DN_OK && pixels) {
+    if (status == DN_OK && pixels && window) {
+        png_grey_rows(png, info, window, pixels);
+    } else if (status == DN_OK && pixels) {
         png_set_rgb(png, info);
-        png_rows(png, info, pixels);
+        png_rows(png, info, 3, pixels);
     }
     png_destroy_read_struct(&png, &info, NULL);
     return status;
@@ -347,7 +377,7 @@ static dn_status image_read(const dn_encoded *file, dn_image_info *info, dn_box 
     case DN_IMAGE_JPEG:
         return jpeg_read(file, info, part, shrink, pixels);
     case DN_IMAGE_PNG:
-        return png_read(file, info, part, pixels);
+        return png_read(file, info, part, NULL, pixels);
     case DN_IMAGE_NONE:
         break;
     }
@@ -362,6 +392,22 @@ int dn_png_is_deep(const dn_encoded *file)
            file->bytes[DEPTH] == 16;
 }
 
+int dn_png_is_grey(const dn_encoded *file)
+{
+    enum { TYPE = 25 }; /* after the depth */
+    return dn_image_format_of(file->bytes, file->size) == DN_IMAGE_PNG && file->size > TYPE &&
+           !(file->bytes[TYPE] & PNG_COLOR_MASK_COLOR);
+}
+
+int dn_pixels_are_dark(const dn_pixels *pixels)
+{
+    const size_t values = 3 * (size_t)pixels->width * (size_t)pixels->height;
+    size_t bright = 0;
+    for (size_t i = 0; i < values; i++)
+        bright += pixels->rgb.bytes[i] >= 64;
+    return 100 * bright < values;
+}
+
 dn_status dn_image_probe(const dn_encoded *file, dn_image_info *info)
 {
     return image_read(file, info, NULL, 1, NULL);
@@ -371,4 +417,11 @@ dn_status dn_image_decode(const dn_encoded *file, dn_box *part, double shrink, d
 {
     dn_image_info info;
     return image_read(file, &info, part, shrink, pixels);
+}
+
+dn_status dn_png_decode_window(const dn_encoded *file, int low, int high, dn_pixels *pixels)
+{
+    const grey_window window = {low, high};
+    dn_image_info info;
+    return png_read(file, &info, NULL, &window, pixels);
 }

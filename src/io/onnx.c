@@ -20,7 +20,7 @@
 enum {
     NODE_INPUTS = 5,
     NODE_ATTRIBUTES = 4,
-    LAYER_NODES = 5, /* most nodes of a layer */
+    LAYER_NODES = 6, /* most nodes of a layer */
     FLOAT_DATA = 1   /* TensorProto's FLOAT */
 };
 
@@ -244,6 +244,7 @@ static char *add_head(graph *g, const dn_layer *l, char *x)
     add_integer(n, "transB", 1);
     add_input(n, add_own(g, l->weight));
     add_input(n, add_own(g, l->bias));
+    add_node(g, "Softmax", "probabilities", "", n->name);
     return n->name;
 }
 
@@ -287,21 +288,21 @@ static dn_status add_layer(graph *g, const dn_layer *l)
 /* ---- the file ---- */
 
 typedef struct value {
-    Onnx__ValueInfoProto proto, *list[1];
+    Onnx__ValueInfoProto proto;
     Onnx__TypeProto type;
     Onnx__TypeProto__Tensor tensor;
     Onnx__TensorShapeProto shape;
     Onnx__TensorShapeProto__Dimension dim[4], *dims[4];
 } value;
 
-/* A float tensor (N, side[0], ...). */
+/* A float tensor (N, side[0], ...), whose other sides are free if they are 0: "H", "W". */
 static void make_value(value *v, const char *name, int sides, const int *side)
 {
+    static const char *const free_name[] = {"N", "C", "H", "W"};
     onnx__value_info_proto__init(&v->proto);
     onnx__type_proto__init(&v->type);
     onnx__type_proto__tensor__init(&v->tensor);
     onnx__tensor_shape_proto__init(&v->shape);
-    v->list[0] = &v->proto;
     v->proto.name = (char *)name;
     v->proto.type = &v->type;
     v->type.tensor_type = &v->tensor;
@@ -313,10 +314,10 @@ static void make_value(value *v, const char *name, int sides, const int *side)
     for (int i = 0; i <= sides; i++) {
         v->dims[i] = &v->dim[i];
         onnx__tensor_shape_proto__dimension__init(v->dims[i]);
-        v->dim[i].has_dim_value = i > 0;
-        v->dim[i].dim_value = i > 0 ? side[i - 1] : 0;
+        v->dim[i].has_dim_value = i > 0 && side[i - 1] > 0;
+        v->dim[i].dim_value = v->dim[i].has_dim_value ? side[i - 1] : 0;
+        v->dim[i].dim_param = v->dim[i].has_dim_value ? NULL : (char *)free_name[i];
     }
-    v->dim[0].dim_param = "N";
 }
 
 static dn_status write_model(const char *path, const Onnx__ModelProto *model)
@@ -338,7 +339,8 @@ typedef struct model {
     Onnx__GraphProto graph;
     Onnx__OperatorSetIdProto set, *sets[1];
     Onnx__StringStringEntryProto text[TEXTS], *texts[TEXTS];
-    value in, out;
+    value images, logits, probabilities;
+    Onnx__ValueInfoProto *in[1], *out[2];
 } model;
 
 /* `nodes` and `tensors` receive the addresses of the graph's. */
@@ -346,8 +348,14 @@ static void set_graph(model *m, graph *g, Onnx__NodeProto **nodes, Onnx__TensorP
 {
     const dn_spec *spec = &g->net->spec;
     onnx__graph_proto__init(&m->graph);
-    make_value(&m->in, "images", 3, (int[]){spec->channels, spec->height, spec->width});
-    make_value(&m->out, "logits", 1, &spec->classes);
+    const int any = spec->head_pool == 0; /* the average is of a map of any size */
+    make_value(&m->images, "images", 3,
+               (int[]){spec->channels, any ? 0 : spec->height, any ? 0 : spec->width});
+    make_value(&m->logits, "logits", 1, &spec->classes);
+    make_value(&m->probabilities, "probabilities", 1, &spec->classes);
+    m->in[0] = &m->images.proto;
+    m->out[0] = &m->logits.proto;
+    m->out[1] = &m->probabilities.proto;
     for (int i = 0; i < g->node_count; i++)
         nodes[i] = &g->nodes[i].proto;
     for (int i = 0; i < g->tensor_count; i++)
@@ -357,9 +365,10 @@ static void set_graph(model *m, graph *g, Onnx__NodeProto **nodes, Onnx__TensorP
     m->graph.node = nodes;
     m->graph.n_initializer = (size_t)g->tensor_count;
     m->graph.initializer = tensors;
-    m->graph.n_input = m->graph.n_output = 1;
-    m->graph.input = m->in.list;
-    m->graph.output = m->out.list;
+    m->graph.n_input = 1;
+    m->graph.n_output = 2;
+    m->graph.input = m->in;
+    m->graph.output = m->out;
 }
 
 static void set_operators(model *m, int opset)

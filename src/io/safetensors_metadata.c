@@ -66,6 +66,9 @@ static dn_manifest *data_of(const json_t *metadata)
         info.width = size[2];
         if (dn_manifest_describe(&data, &info, names) != DN_OK)
             data = NULL;
+        else
+            snprintf(data->conversion, sizeof data->conversion, "%s",
+                     told_text(metadata, "conversion"));
     }
     json_decref(names);
     return data;

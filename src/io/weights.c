@@ -94,6 +94,30 @@ static dn_status take_values(const dn_view *net, const char *path, const dn_name
     return DN_OK;
 }
 
+/* 1 if `found` is the first convolution of a net of one channel, and t that of three. */
+static int is_grey_stem(const dn_named_tensor *found, const dn_tensor *t)
+{
+    const size_t shape = sizeof *found->shape;
+    const dn_named_tensor own = named(t, NULL);
+    return strcmp(t->name, "features.conv0.weight") == 0 && found->dims == 4 &&
+           found->shape[1] == 1 && own.shape[1] == 3 && found->shape[0] == own.shape[0] &&
+           memcmp(found->shape + 2, own.shape + 2, 2 * shape) == 0;
+}
+
+/* Three equal channels of a third each: for a grey image the same net. */
+static dn_status spread_stem(const dn_view *net, const char *path, const dn_named_tensor *found,
+                             const dn_tensor *t)
+{
+    const size_t plane = (size_t)(found->shape[2] * found->shape[3]);
+    dn_tensor grey = *t;
+    grey.count /= 3;
+    DN_TRY(dn_check_values(path, t->name, &grey, 0, found->values));
+    for (size_t i = 0; i < t->count; i++)
+        net->parameters[t->offset + i] = found->values[i / (3 * plane) * plane + i % plane] / 3;
+    dn_info("%s: %s is of one channel: each of three gets a third", path, t->name);
+    return DN_OK;
+}
+
 /* Checks that every name in the file is one of the net's. */
 static dn_status check_known(const dn_view *net, const char *path, const dn_named_tensor *tensors,
                              int count)
@@ -126,6 +150,10 @@ dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensor
             bsearch(&key, tensors, (size_t)count, sizeof *tensors, compare_names);
         DN_CHECK(found, DN_ESHAPE, "%s: found no tensor %s, which model %s has", path, t->name,
                  view.spec->name);
+        if (is_grey_stem(found, t)) {
+            DN_TRY(spread_stem(&view, path, found, t));
+            continue;
+        }
         DN_TRY(check_shape(path, view.spec->name, found, t, &head));
         if (t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS)
             if (head != view.spec->classes)
@@ -165,13 +193,15 @@ json_t *dn_weights_describe(const dn_net *net, const dn_weights_about *about)
 {
     const dn_spec *spec = dn_net_view(net).spec;
     const dn_data_info *info = &about->data->info;
+    const char *const conversion = about->data->conversion;
     json_t *const object =
-        json_pack("{s:s,s:o,s:s,s:s,s:s*,s:s*,s:o,s:o,s:o,s:o}", "format", "pt", "producer",
+        json_pack("{s:s,s:o,s:s,s:s,s:s*,s:s*,s:s*,s:o,s:o,s:o,s:o}", "format", "pt", "producer",
                   json_sprintf("dn_dist %s", dn_version()), "model", spec->name, "dataset",
-                  info->dataset, "eval_transform", about->eval_transform, "weights", about->weights,
-                  "records", json_sprintf("%dx%dx%d", info->channels, info->height, info->width),
-                  "image", json_sprintf("%dx%dx%d", spec->channels, spec->height, spec->width),
-                  "step", json_sprintf("%" PRId64, about->step), "weights_hash",
+                  info->dataset, "conversion", conversion[0] ? conversion : NULL, "eval_transform",
+                  about->eval_transform, "weights", about->weights, "records",
+                  json_sprintf("%dx%dx%d", info->channels, info->height, info->width), "image",
+                  json_sprintf("%dx%dx%d", spec->channels, spec->height, spec->width), "step",
+                  json_sprintf("%" PRId64, about->step), "weights_hash",
                   json_sprintf("%016" PRIx64, dn_net_hash(net)));
     json_t *const names = json_array();
     for (int i = 0; i < info->classes; i++)

@@ -7,6 +7,7 @@
 #include <jpeglib.h>
 #include <zlib.h>
 
+#include "dn/conversion.h"
 #include "dn/file.h"
 #include "dn/image.h"
 #include "fuzz.h"
@@ -78,7 +79,28 @@ static dn_status decode_part(const dn_encoded *file, dn_box *part, double shrink
     return status;
 }
 
-/* All of it, and parts of it as they are and scaled. */
+/* Turned, made smaller, and through a window of grey levels. */
+static dn_status convert_image(const dn_encoded *file, uint64_t *digest)
+{
+    const dn_conversion how = {
+        .short_side = 7, .exif = 1, .grey_low = 5, .grey_high = 4095, .quality = 50};
+    dn_converter converter = {0};
+    dn_buffer bytes = {0};
+    dn_encoded made = *file;
+    DN_TRY(dn_buffer_grow(&bytes, file->size));
+    memcpy(bytes.bytes, file->bytes, file->size);
+    made.bytes = bytes.bytes;
+    dn_status status = dn_convert(&converter, &how, &made, &bytes);
+    if (status == DN_OK) {
+        status = decode_part(&made, NULL, 1, digest);
+        fuzz_require(status == DN_OK, "a converted image is sound");
+    }
+    dn_converter_free(&converter);
+    dn_buffer_free(&bytes);
+    return status;
+}
+
+/* All of it, and parts of it as they are and scaled, and converted. */
 static dn_status load_image(fuzz *f, uint64_t *digest)
 {
     dn_encoded file = {.name = f->path};
@@ -95,6 +117,8 @@ static dn_status load_image(fuzz *f, uint64_t *digest)
         dn_box part = {w / 3, h / 5, w / 2, h / 2};
         status = decode_part(&file, &part, shrink, digest);
     }
+    if (status == DN_OK)
+        status = convert_image(&file, digest);
     free(bytes);
     return status;
 }

@@ -1,10 +1,10 @@
 /*
- * Reads the orientation from EXIF; see exif.h.
+ * Reads the orientation from EXIF, and applies it; see include/dn/image.h.
  *
  * EXIF is a TIFF file within the APP1 segment of a JPEG or the eXIf chunk of a PNG. One number of
  * its first directory is read; all offsets are checked.
  */
-#include "folder/exif.h"
+#include "dn/image.h"
 
 #include <string.h>
 

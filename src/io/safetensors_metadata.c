@@ -68,7 +68,7 @@ static dn_manifest *data_of(const json_t *metadata)
             data = NULL;
         else
             snprintf(data->conversion, sizeof data->conversion, "%s",
-                     told_text(metadata, "conversion"));
+                     text_of(metadata, "conversion"));
     }
     json_decref(names);
     return data;

@@ -13,6 +13,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "dn/metrics.h"
 #include "dn/monitor.h"
@@ -89,8 +90,9 @@ double dn_saver_longest(const dn_saver *saver);
  * or as state->path. The child reports on standard error what it saved, or why it could not; it
  * neither replaces nor deletes a newer file. `is_swapped`: the net holds the averaged weights and
  * the optimizer the net's own; the child swaps them back. Waits while a thread builds a file. May
- * be called from another thread than the saver's; nobody may change the vectors meanwhile. */
-void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
+ * be called from another thread than the saver's; nobody may change the vectors meanwhile. Returns
+ * the child, for waitpid; 0 or -1 if there is none. */
+pid_t dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
 
 /* Waits, warns of a failure that was neither returned nor warned of, frees the saver and sets
  * *saver to NULL. */

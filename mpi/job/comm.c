@@ -2,10 +2,12 @@
  * MPI's initialisation, agreement on errors, and the small collectives; see comm.h.
  *
  * Agreement costs one reduction of an integer unless a rank failed; only then messages are
- * exchanged. Shared memory is an anonymous file (memfd) of the node's rank 0, whose descriptor is
- * passed to the others (share.h). Unlike MPI's shared windows it is not limited by the size of
- * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed. Ranks
- * that a descriptor cannot be passed to are found at the start, and are nodes of their own.
+ * exchanged. Long messages pass through pages of their own: MPI may register them with the network
+ * adapter, and a forked child may lack registered pages (docs/cluster.md). Shared memory is an
+ * anonymous file (memfd) of the node's rank 0, whose descriptor is passed to the others (share.h).
+ * Unlike MPI's shared windows it is not limited by the size of /dev/shm, reports a shortage as a
+ * status, and leaves nothing behind when a job is killed. Ranks that a descriptor cannot be passed
+ * to are found at the start, and are nodes of their own.
  */
 #include "job/comm.h"
 
@@ -27,7 +29,7 @@
 enum {
     MESSAGE_BYTES = 1024,
     GATHER_TAG = 1,
-    PIECE_BYTES = 1 << 20 /* sent at a time, so that a slow network shows progress */
+    PIECE_BYTES = 1 << 20 /* a message's most, so that a slow network shows progress */
 };
 
 void dn_own_host(dn_host host)
@@ -105,9 +107,11 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     if (provided < MPI_THREAD_FUNNELED)
         abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
     find_node(comm);
+    comm->piece =
+        mmap(NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     comm->host = calloc(comm->size, sizeof *comm->host);
     comm->hashes = calloc(comm->size, sizeof *comm->hashes);
-    if (comm->host == NULL || comm->hashes == NULL)
+    if (comm->piece == MAP_FAILED || comm->host == NULL || comm->hashes == NULL)
         abort_job("out of memory at the start");
     dn_own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
@@ -116,6 +120,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 
 void dn_comm_finalize(dn_comm *comm)
 {
+    munmap(comm->piece, PIECE_BYTES);
     free(comm->host);
     free(comm->hashes);
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
@@ -175,7 +180,12 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes)
 {
     for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
         const size_t part = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
-        DN_COLLECTIVE(comm, MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, 0, comm->world));
+        char *const at = (char *)data + begin;
+        if (comm->rank == 0)
+            memcpy(comm->piece, at, part);
+        DN_COLLECTIVE(comm, MPI_Bcast(comm->piece, (int)part, MPI_BYTE, 0, comm->world));
+        if (comm->rank > 0)
+            memcpy(at, comm->piece, part);
     }
 }
 
@@ -184,8 +194,10 @@ void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count)
     const size_t most = PIECE_BYTES / sizeof *x;
     for (size_t begin = 0; begin < count; begin += most) {
         const size_t part = count - begin < most ? count - begin : most;
-        DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x + begin, (int)part, MPI_UINT64_T, MPI_BOR,
-                                          comm->world));
+        memcpy(comm->piece, x + begin, part * sizeof *x);
+        DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, comm->piece, (int)part, MPI_UINT64_T,
+                                          MPI_BOR, comm->world));
+        memcpy(x + begin, comm->piece, part * sizeof *x);
     }
 }
 
@@ -193,15 +205,19 @@ void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count)
 static void hand_over(const dn_comm *comm, int partner, void *data, size_t bytes)
 {
     for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
-        const int part = (int)(bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES);
+        const size_t part = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
         char *const at = (char *)data + begin;
-        if (comm->rank == 0)
+        if (comm->rank == 0) {
+            DN_WAIT_FOR(comm, partner,
+                        MPI_Recv(comm->piece, (int)part, MPI_BYTE, partner, GATHER_TAG, comm->world,
+                                 MPI_STATUS_IGNORE));
+            memcpy(at, comm->piece, part);
+        } else {
+            memcpy(comm->piece, at, part);
             DN_WAIT_FOR(
                 comm, partner,
-                MPI_Recv(at, part, MPI_BYTE, partner, GATHER_TAG, comm->world, MPI_STATUS_IGNORE));
-        else
-            DN_WAIT_FOR(comm, partner,
-                        MPI_Send(at, part, MPI_BYTE, partner, GATHER_TAG, comm->world));
+                MPI_Send(comm->piece, (int)part, MPI_BYTE, partner, GATHER_TAG, comm->world));
+        }
     }
 }
 

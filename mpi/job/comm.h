@@ -32,6 +32,7 @@ typedef struct dn_comm {
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     dn_host *host;        /* (size) */
     uint64_t *hashes;     /* (size) room for dn_comm_same_hash */
+    void *piece;          /* room for a message */
     const struct dn_place *place;   /* where this rank runs (placement.h), once known */
     dn_activity *activity;          /* of this process; never NULL */
     struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none; not owned */

@@ -42,13 +42,13 @@ void dn_own_host(dn_host host)
             *c = '_';
 }
 
+static int own_rank = -1; /* for messages of abort_job */
+
 static _Noreturn void abort_job(const char *message)
 {
     dn_host host;
-    int rank = -1;
     dn_own_host(host);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fprintf(stderr, "dn_dist: rank %d on host %s: %s\n", rank, host, message);
+    fprintf(stderr, "dn_dist: rank %d on host %s: %s\n", own_rank, host, message);
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, 1);
     abort();
@@ -65,14 +65,27 @@ void dn_comm_check(int code, const char *call, const char *function)
     abort_job(message);
 }
 
+/* comm->machine = the ranks of this machine; comm->world = all ranks, machine by machine: in MPI's
+ * order the machines may take turns. Rank 0 is the same in both. */
+static void find_machine(dn_comm *comm)
+{
+    DN_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &own_rank));
+    DN_MPI(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, own_rank, MPI_INFO_NULL,
+                               &comm->machine));
+    DN_MPI(MPI_Comm_rank(comm->machine, &comm->machine_rank));
+    DN_MPI(MPI_Comm_size(comm->machine, &comm->machine_size));
+    int first = own_rank;
+    DN_MPI(MPI_Bcast(&first, 1, MPI_INT, 0, comm->machine));
+    DN_MPI(MPI_Comm_split(MPI_COMM_WORLD, 0, first, &comm->world));
+    DN_MPI(MPI_Comm_rank(comm->world, &comm->rank));
+    DN_MPI(MPI_Comm_size(comm->world, &comm->size));
+    own_rank = comm->rank;
+}
+
 /* comm->node = the ranks of this machine that its rank 0 can pass a file to; every other rank is
  * alone. */
 static void find_node(dn_comm *comm)
 {
-    DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
-                               &comm->machine));
-    DN_MPI(MPI_Comm_rank(comm->machine, &comm->machine_rank));
-    DN_MPI(MPI_Comm_size(comm->machine, &comm->machine_size));
     const int rank = comm->machine_rank, size = comm->machine_size;
     const int file =
         dn_share_file(comm, comm->machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
@@ -99,13 +112,11 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     *comm = (dn_comm){.activity = &own_activity, .start = omp_get_wtime()};
     dn_choose_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
-    comm->world = MPI_COMM_WORLD;
-    DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
-    DN_MPI(MPI_Comm_rank(comm->world, &comm->rank));
-    DN_MPI(MPI_Comm_size(comm->world, &comm->size));
+    DN_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN)); /* others inherit it */
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
         abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
+    find_machine(comm);
     find_node(comm);
     comm->piece =
         mmap(NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -125,6 +136,7 @@ void dn_comm_finalize(dn_comm *comm)
     free(comm->hashes);
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->machine));
+    DN_COLLECTIVE(comm, MPI_Comm_free(&comm->world));
     DN_COLLECTIVE(comm, MPI_Finalize());
 }
 

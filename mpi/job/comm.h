@@ -25,7 +25,7 @@ struct dn_heartbeat;
 struct dn_timeline;
 
 typedef struct dn_comm {
-    int rank, size;                 /* in the job */
+    int rank, size;                 /* in the job; those of a machine follow one another */
     int node_rank, node_size;       /* among the ranks that share this node's memory */
     int machine_rank, machine_size; /* the same of this machine, even if they do not share memory */
     MPI_Comm world, node, machine;

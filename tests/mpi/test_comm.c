@@ -1,7 +1,8 @@
 /*
  * Agreement, comparison of hashes, gathering, broadcast, shared memory, the share of cores and the
  * heartbeat's connections, on any number of ranks under mpirun. With the argument `apart`, passing
- * a file to odd ranks fails. Prints one line; the exit status is 1 on failure.
+ * a file to odd ranks fails; with `cyclic`, even and odd ranks are on two machines. Prints one
+ * line; the exit status is 1 on failure.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,7 @@
 
 enum { STRANGERS = 20 };
 
-static int failures, is_apart, *strangers; /* (STRANGERS) */
+static int failures, is_apart, is_cyclic, *strangers; /* (STRANGERS) */
 
 /* In place of the C library's. */
 ssize_t recvmsg(int line, struct msghdr *message, int flags)
@@ -32,6 +33,13 @@ ssize_t recvmsg(int line, struct msghdr *message, int flags)
         return syscall(SYS_recvmsg, line, message, flags);
     errno = EACCES;
     return -1;
+}
+
+/* In place of MPI's: ranks in turn on two machines. */
+int MPI_Comm_split_type(MPI_Comm old, int type, int key, MPI_Info info, MPI_Comm *new)
+{
+    return is_cyclic ? PMPI_Comm_split(old, key % 2, key, new)
+                     : PMPI_Comm_split_type(old, type, key, info, new);
 }
 
 /* In place of the C library's: connections of a port scanner precede the ranks'. */
@@ -57,6 +65,19 @@ static void expect(const dn_comm *comm, int condition, const char *what)
         fprintf(stderr, "rank %d of %d: %s; message: %s\n", comm->rank, comm->size, what,
                 dn_message());
         failures++;
+    }
+}
+
+static void test_order(const dn_comm *comm)
+{
+    int own, all[16];
+    MPI_Comm_rank(MPI_COMM_WORLD, &own);
+    MPI_Allgather(&own, 1, MPI_INT, all, 1, MPI_INT, comm->world);
+    expect(comm, all[0] == 0, "rank 0");
+    for (int r = 1; r < comm->size; r++) {
+        const int machine = is_cyclic ? all[r] % 2 : 0, before = is_cyclic ? all[r - 1] % 2 : 0;
+        expect(comm, machine > before || (machine == before && all[r] > all[r - 1]),
+               "the ranks of a machine together, in MPI's order");
     }
 }
 
@@ -254,8 +275,10 @@ int main(int argc, char **argv)
 {
     dn_comm comm;
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    is_cyclic = argc > 1 && strcmp(argv[1], "cyclic") == 0;
     is_apart = argc > 1 && strcmp(argv[1], "apart") == 0 && rank != NULL && atoi(rank) % 2 == 1;
     dn_comm_init(&comm, &argc, &argv);
+    test_order(&comm);
     test_agree(&comm);
     test_same_hash(&comm);
     test_merge(&comm);

@@ -1,5 +1,6 @@
 /* Finds the transports of Open MPI that fail where this process runs; see transports.h. setenv does
- * not overwrite what the user set. */
+ * not overwrite what the user set, but Open MPI prefers it to a site's openmpi-mca-params.conf:
+ * only what would fail otherwise is set. */
 #include "job/transports.h"
 
 #include <stdlib.h>
@@ -13,22 +14,22 @@
 static void avoid_shared_memory(void)
 {
     const dn_kinship kinship = dn_launcher_kinship();
-    if (kinship == DN_KIN_NONE)
-        setenv("OMPI_MCA_btl", "^vader,sm", 0);
-    else if (kinship == DN_KIN_OTHER_USER)
+    if (kinship == DN_KIN_OTHER_USER)
         setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
-}
-
-/* With other interfaces than `lo` Open MPI 5 finds no route to its own machine: it warns at every
- * start, and has no TCP there. And a process without a launcher would leave a shared-memory file,
- * which it does not need, in /dev/shm. */
-void dn_choose_transports(void)
-{
-    if (!dn_is_launched()) {
-        setenv("OMPI_MCA_btl", "self", 0);
+    if (kinship != DN_KIN_NONE)
         return;
-    }
-    avoid_shared_memory();
+    setenv("OMPI_MCA_btl", "^vader,sm", 0);
+    /* By TCP Open MPI 5 reaches its own machine through `lo` only. */
     if (dn_launched_on_one_machine() && getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
         setenv("OMPI_MCA_btl_tcp_if_include", "lo", 0);
+}
+
+/* A process without a launcher would leave a shared-memory file, which it does not need, in
+ * /dev/shm. */
+void dn_choose_transports(void)
+{
+    if (dn_is_launched())
+        avoid_shared_memory();
+    else
+        setenv("OMPI_MCA_btl", "self", 0);
 }

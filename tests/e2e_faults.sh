@@ -141,6 +141,13 @@ for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .*
     says "$out" "rank ${cut#* }.*the link between them may be cut"
 done
 
+out=$tmp/link-error
+CUT_LINK=error program=$build/tests/dn_dist_cut_link started 4 "$out"
+status=0
+wait $job || status=$?
+((status == lost)) || fail "$out: expected status $lost of mpirun, found $status" "$out.log"
+says "$out" "rank 1 on host [^ ]+: MPI_Isend.* in .*: "
+
 # Rank 0 or another one is stopped before MPI_Init.
 for victim in 0 2; do
     out=$tmp/stopped-early-$victim

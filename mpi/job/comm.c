@@ -23,12 +23,14 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
+#include "dn/program.h"
 #include "job/share.h"
 #include "job/transports.h"
 
 enum {
     MESSAGE_BYTES = 1024,
     GATHER_TAG = 1,
+    NOTICE_SECONDS = 2,   /* for the heartbeat to notice a lost rank that MPI noticed first */
     PIECE_BYTES = 1 << 20 /* a message's most, so that a slow network shows progress */
 };
 
@@ -44,13 +46,17 @@ void dn_own_host(dn_host host)
 
 static int own_rank = -1; /* for messages of abort_job */
 
-static _Noreturn void abort_job(const char *message)
+/* Ends the job with the status after one line. A rank that was lost is the heartbeat's to name: it
+ * ends this process first if it can. */
+static _Noreturn void abort_job(int status, const char *message)
 {
     dn_host host;
     dn_own_host(host);
     fprintf(stderr, "dn_dist: rank %d on host %s: %s\n", own_rank, host, message);
     fflush(NULL);
-    MPI_Abort(MPI_COMM_WORLD, 1);
+    if (status == DN_EXIT_LOST)
+        sleep(NOTICE_SECONDS);
+    MPI_Abort(MPI_COMM_WORLD, status);
     abort();
 }
 
@@ -62,7 +68,7 @@ void dn_comm_check(int code, const char *call, const char *function)
     int length;
     MPI_Error_string(code, reason, &length);
     snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
-    abort_job(message);
+    abort_job(DN_EXIT_LOST, message);
 }
 
 /* comm->machine = the ranks of this machine; comm->world = all ranks, machine by machine: in MPI's
@@ -115,7 +121,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     DN_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN)); /* others inherit it */
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
-        abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
+        abort_job(DN_EXIT_FAILED, "this MPI library does not support MPI_THREAD_FUNNELED");
     find_machine(comm);
     find_node(comm);
     comm->piece =
@@ -123,7 +129,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     comm->host = calloc(comm->size, sizeof *comm->host);
     comm->hashes = calloc(comm->size, sizeof *comm->hashes);
     if (comm->piece == MAP_FAILED || comm->host == NULL || comm->hashes == NULL)
-        abort_job("out of memory at the start");
+        abort_job(DN_EXIT_FAILED, "out of memory at the start");
     dn_own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
                          comm->world));

@@ -1,9 +1,10 @@
 /*
  * The ranks of a job: wraps MPI's initialisation, small collectives and error handling.
  *
- * An MPI failure ends the job where it happens, with one line that names the rank and the call. A
- * dn_status that may differ between ranks is agreed on by dn_comm_agree and then returned. MPI is
- * called by one thread at a time, the main one or a communication thread (MPI_THREAD_SERIALIZED).
+ * An MPI failure means that a peer or the network is lost: it ends the job where it happens, with
+ * one line that names the rank and the call, and DN_EXIT_LOST. A dn_status that may differ between
+ * ranks is agreed on by dn_comm_agree and then returned. MPI is called by one thread at a time, the
+ * main one or a communication thread (MPI_THREAD_SERIALIZED).
  */
 #ifndef DN_COMM_H
 #define DN_COMM_H
@@ -43,7 +44,7 @@ typedef struct dn_comm {
 /* host = this host's name. Not collective. */
 void dn_own_host(dn_host host);
 
-/* Evaluates an MPI call; if it fails, ends the job with one line. */
+/* Evaluates an MPI call; if it fails, ends the job with one line and DN_EXIT_LOST. */
 #define DN_MPI(call) dn_comm_check((call), #call, __func__)
 void dn_comm_check(int code, const char *call, const char *function);
 

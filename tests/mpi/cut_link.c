@@ -1,7 +1,8 @@
 /*
  * dn_dist over a network that loses messages, for e2e_faults.sh; overrides MPI functions. CUT_LINK
  * says which messages: "sum": those between ranks 1 and 3, a moment after the start; "cores": all,
- * when cores are assigned; "trace": those of rank 3 with its trace; "end": all, when MPI ends.
+ * when cores are assigned; "trace": those of rank 3 with its trace; "end": all, when MPI ends;
+ * "error": rank 1's, a moment after the start, and MPI says so.
  */
 #include "job/comm.h"
 #include "job/cores.h"
@@ -45,6 +46,8 @@ int MPI_Isend(const void *buffer, int count, MPI_Datatype type, int to, int tag,
         (rank == ONE_END && to == OTHER_END) || (rank == OTHER_END && to == ONE_END);
     if (loses("sum") && is_on_link && sent++ >= SENT_BEFORE)
         to = MPI_PROC_NULL;
+    if (loses("error") && rank == ONE_END && sent++ >= SENT_BEFORE)
+        return MPI_ERR_OTHER;
     return PMPI_Isend(buffer, count, type, to, tag, comm, request);
 }
 

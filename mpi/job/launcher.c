@@ -9,7 +9,8 @@
 enum { PATH_BYTES = 64 };
 
 /* Every launcher sets one of these. */
-static const char *const rank_names[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
+static const char *const rank_names[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK",
+                                         "MV2_COMM_WORLD_RANK", "PALS_RANKID"};
 enum { RANK_NAMES = sizeof rank_names / sizeof *rank_names };
 
 /* NULL without a launcher. */

@@ -25,7 +25,8 @@
 #include "dn/limits.h"
 #include "dn/program.h"
 
-static const double longest_period = 0.25; /* seconds between two heartbeats */
+static const double usual_period = 0.25; /* seconds between two heartbeats */
+static const double most_beats = 4000;   /* a second, to rank 0 and as many from it */
 
 static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
@@ -145,7 +146,7 @@ static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, do
     hb->size = comm->size;
     hb->lines = comm->rank == 0 ? comm->size : 1;
     hb->deadline = deadline;
-    hb->period = fmin(deadline / 10, longest_period);
+    hb->period = fmin(deadline / 10, fmax(usual_period, comm->size / most_beats));
     hb->end = INFINITY;
     hb->oom_kills = dn_limit_kills("");
     hb->activity = comm->activity;

@@ -49,6 +49,11 @@ for ((i = 0; i < 3; i++)); do
     rm -rf run
 done
 
+status=0
+FEW_THREADS=0 on_ranks 2 "${few[@]}" --comm-thread on --out run >out 2>err || status=$?
+refusal "--comm-thread on: found an MPI library without MPI_THREAD_SERIALIZED*" $status "no thread for MPI"
+rm -rf run
+
 # unlike WHAT PATTERN COMMAND... : COMMAND...: rank 0 runs the former, rank 1 the latter.
 unlike() {
     local what=$1 pattern=$2 status=0 first=()

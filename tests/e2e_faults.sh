@@ -141,6 +141,13 @@ for cut in "cores [0-9]+ on .*the start: it waits for the others" "trace 3 on .*
     says "$out" "rank ${cut#* }.*the link between them may be cut"
 done
 
+out=$tmp/link-error
+CUT_LINK=error program=$build/tests/dn_dist_cut_link started 4 "$out"
+status=0
+wait $job || status=$?
+((status == lost)) || fail "$out: expected status $lost of mpirun, found $status" "$out.log"
+says "$out" "rank 1 on host [^ ]+: MPI_Isend.* in .*: "
+
 # Rank 0 or another one is stopped before MPI_Init.
 for victim in 0 2; do
     out=$tmp/stopped-early-$victim
@@ -260,7 +267,7 @@ resumes "$out" "stopped before the first step"
 on_launcher() {
     local out=$1
     shift
-    "${launcher[@]}" 2 "$build/dn_dist" train --data "$data" --out "$out" --eval-every 0 \
+    "${launcher[@]}" 2 "${program:-$build/dn_dist}" train --data "$data" --out "$out" --eval-every 0 \
         --threads 1 "$@" >"$out.log" 2>&1 &
     job=$!
 }
@@ -315,6 +322,21 @@ wait $job || fail "$out: resuming" "$out.log"
 grep -q '^resumed from' "$out.log" || fail "$out: expected a resumed run" "$out.log"
 hash=$(last_hash "$out") || hash=none
 [[ $hash == "$expected" ]] || fail "a slow step: expected $expected, found $hash" "$out.log"
+
+# The child that saves lacks the pages that MPI has registered; then those of the weights, too.
+for registered in messages all; do
+    out=$tmp/registered-$registered
+    program=$build/tests/dn_dist_registered REGISTERED=$registered slow_steps "$out"
+    await $job test -e "$out/metrics.jsonl"
+    sleep 0.2
+    kill -TERM $job
+    wait $job || true
+done
+grep -q "^warning: the state after step [01] is not saved yet, .* crashed (Segmentation fault)" "$out.log" ||
+    fail "a child that crashes: expected a warning" "$out.log"
+out=$tmp/registered-messages
+saved "$out"
+says "$out" "the running step may be cut off: the state after step [01] is saved in .*h5"
 
 # ---- nobody reads the output ----
 

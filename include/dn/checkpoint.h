@@ -13,6 +13,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "dn/metrics.h"
 #include "dn/monitor.h"
@@ -91,8 +92,8 @@ double dn_saver_longest(const dn_saver *saver);
  * not repeated yet, the saved state names no best epoch. `is_swapped`: the net holds the averaged
  * weights and the optimizer the net's own; the child swaps them back. Waits while a thread builds a
  * file. May be called from another thread than the saver's; nobody may change the vectors
- * meanwhile. */
-void dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
+ * meanwhile. Returns the child, for waitpid; 0 or -1 if there is none. */
+pid_t dn_saver_rescue(dn_saver *saver, const dn_checkpoint *state, int is_swapped);
 
 /* Waits, warns of a failure that was neither returned nor warned of, frees the saver and sets
  * *saver to NULL. */

@@ -248,8 +248,8 @@ dn_status dn_inflight_create(dn_inflight *flight, const dn_comm *comm, const dn_
     flight->part = malloc(parts * sizeof *flight->part);
     flight->request = malloc(parts * sizeof *flight->request);
     flight->peer = malloc(parts * sizeof *flight->peer);
-    flight->landing_bytes = dn_whole_lines(bytes + 1); /* never 0 */
-    flight->landing = aligned_alloc(DN_LINE_BYTES, flight->landing_bytes);
+    flight->landing_bytes = dn_whole_pages(bytes + 1); /* never 0 */
+    flight->landing = aligned_alloc(DN_PAGE_BYTES, flight->landing_bytes);
     DN_CHECK(flight->part && flight->request && flight->peer && flight->landing, DN_ENOMEM,
              "sum across ranks: out of memory for messages of %zu bytes", bytes);
     return DN_OK;

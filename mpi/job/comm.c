@@ -2,10 +2,12 @@
  * MPI's initialisation, agreement on errors, and the small collectives; see comm.h.
  *
  * Agreement costs one reduction of an integer unless a rank failed; only then messages are
- * exchanged. Shared memory is an anonymous file (memfd) of the node's rank 0, whose descriptor is
- * passed to the others (share.h). Unlike MPI's shared windows it is not limited by the size of
- * /dev/shm, reports a shortage as a status, and leaves nothing behind when a job is killed. Ranks
- * that a descriptor cannot be passed to are found at the start, and are nodes of their own.
+ * exchanged. Long messages pass through pages of their own: MPI may register them with the network
+ * adapter, and a forked child may lack registered pages (docs/cluster.md). Shared memory is an
+ * anonymous file (memfd) of the node's rank 0, whose descriptor is passed to the others (share.h).
+ * Unlike MPI's shared windows it is not limited by the size of /dev/shm, reports a shortage as a
+ * status, and leaves nothing behind when a job is killed. Ranks that a descriptor cannot be passed
+ * to are found at the start, and are nodes of their own.
  */
 #include "job/comm.h"
 
@@ -20,13 +22,15 @@
 #include <unistd.h>
 
 #include "dn/limits.h"
+#include "dn/program.h"
 #include "job/launcher.h"
 #include "job/share.h"
 
 enum {
     MESSAGE_BYTES = 1024,
     GATHER_TAG = 1,
-    PIECE_BYTES = 1 << 20 /* sent at a time, so that a slow network shows progress */
+    NOTICE_SECONDS = 2,   /* for the heartbeat to notice a lost rank that MPI noticed first */
+    PIECE_BYTES = 1 << 20 /* a message's most, so that a slow network shows progress */
 };
 
 void dn_own_host(dn_host host)
@@ -39,15 +43,19 @@ void dn_own_host(dn_host host)
             *c = '_';
 }
 
-static _Noreturn void abort_job(const char *message)
+static int own_rank = -1; /* for messages of abort_job */
+
+/* Ends the job with the status after one line. A rank that was lost is the heartbeat's to name: it
+ * ends this process first if it can. */
+static _Noreturn void abort_job(int status, const char *message)
 {
     dn_host host;
-    int rank = -1;
     dn_own_host(host);
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    fprintf(stderr, "dn_dist: rank %d on host %s: %s\n", rank, host, message);
+    fprintf(stderr, "dn_dist: rank %d on host %s: %s\n", own_rank, host, message);
     fflush(NULL);
-    MPI_Abort(MPI_COMM_WORLD, 1);
+    if (status == DN_EXIT_LOST)
+        sleep(NOTICE_SECONDS);
+    MPI_Abort(MPI_COMM_WORLD, status);
     abort();
 }
 
@@ -57,20 +65,32 @@ void dn_comm_check(int code, const char *call, const char *function)
         return;
     char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
     int length;
-    sleep(1); /* if a rank was lost, the heartbeat ends this process, with a better message */
     MPI_Error_string(code, reason, &length);
     snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
-    abort_job(message);
+    abort_job(DN_EXIT_LOST, message);
+}
+
+/* comm->machine = the ranks of this machine; comm->world = all ranks, machine by machine: in MPI's
+ * order the machines may take turns. Rank 0 is the same in both. */
+static void find_machine(dn_comm *comm)
+{
+    DN_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &own_rank));
+    DN_MPI(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, own_rank, MPI_INFO_NULL,
+                               &comm->machine));
+    DN_MPI(MPI_Comm_rank(comm->machine, &comm->machine_rank));
+    DN_MPI(MPI_Comm_size(comm->machine, &comm->machine_size));
+    int first = own_rank;
+    DN_MPI(MPI_Bcast(&first, 1, MPI_INT, 0, comm->machine));
+    DN_MPI(MPI_Comm_split(MPI_COMM_WORLD, 0, first, &comm->world));
+    DN_MPI(MPI_Comm_rank(comm->world, &comm->rank));
+    DN_MPI(MPI_Comm_size(comm->world, &comm->size));
+    own_rank = comm->rank;
 }
 
 /* comm->node = the ranks of this machine that its rank 0 can pass a file to; every other rank is
  * alone. */
 static void find_node(dn_comm *comm)
 {
-    DN_MPI(MPI_Comm_split_type(comm->world, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL,
-                               &comm->machine));
-    DN_MPI(MPI_Comm_rank(comm->machine, &comm->machine_rank));
-    DN_MPI(MPI_Comm_size(comm->machine, &comm->machine_size));
     const int rank = comm->machine_rank, size = comm->machine_size;
     const int file =
         dn_share_file(comm, comm->machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
@@ -97,21 +117,21 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     *comm = (dn_comm){.activity = &own_activity, .start = omp_get_wtime()};
     dn_choose_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
-    comm->world = MPI_COMM_WORLD;
-    DN_MPI(MPI_Comm_set_errhandler(comm->world, MPI_ERRORS_RETURN));
-    DN_MPI(MPI_Comm_rank(comm->world, &comm->rank));
-    DN_MPI(MPI_Comm_size(comm->world, &comm->size));
+    DN_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN)); /* others inherit it */
     comm->threads_may_call = provided >= MPI_THREAD_SERIALIZED;
     if (provided < MPI_THREAD_FUNNELED)
-        abort_job("this MPI library does not support MPI_THREAD_FUNNELED");
+        abort_job(DN_EXIT_FAILED, "this MPI library does not support MPI_THREAD_FUNNELED");
+    find_machine(comm);
     if (comm->size == 1 && dn_is_launched() && strcmp(dn_launched_rank(), "0") != 0)
-        abort_job("its launcher gave it another rank: expected the mpirun, or srun's --mpi, of the "
-                  "MPI library that dn_dist was built with");
+        abort_job(DN_EXIT_FAILED, "its launcher gave it another rank: expected the mpirun, or "
+                                  "srun's --mpi, of the MPI library that dn_dist was built with");
     find_node(comm);
+    comm->piece =
+        mmap(NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     comm->host = calloc(comm->size, sizeof *comm->host);
     comm->hashes = calloc(comm->size, sizeof *comm->hashes);
-    if (comm->host == NULL || comm->hashes == NULL)
-        abort_job("out of memory at the start");
+    if (comm->piece == MAP_FAILED || comm->host == NULL || comm->hashes == NULL)
+        abort_job(DN_EXIT_FAILED, "out of memory at the start");
     dn_own_host(comm->host[comm->rank]);
     DN_MPI(MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, comm->host, DN_HOST_BYTES, MPI_BYTE,
                          comm->world));
@@ -119,10 +139,12 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 
 void dn_comm_finalize(dn_comm *comm)
 {
+    munmap(comm->piece, PIECE_BYTES);
     free(comm->host);
     free(comm->hashes);
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->machine));
+    DN_COLLECTIVE(comm, MPI_Comm_free(&comm->world));
     DN_COLLECTIVE(comm, MPI_Finalize());
 }
 
@@ -178,7 +200,12 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes)
 {
     for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
         const size_t part = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
-        DN_COLLECTIVE(comm, MPI_Bcast((char *)data + begin, (int)part, MPI_BYTE, 0, comm->world));
+        char *const at = (char *)data + begin;
+        if (comm->rank == 0)
+            memcpy(comm->piece, at, part);
+        DN_COLLECTIVE(comm, MPI_Bcast(comm->piece, (int)part, MPI_BYTE, 0, comm->world));
+        if (comm->rank > 0)
+            memcpy(at, comm->piece, part);
     }
 }
 
@@ -187,8 +214,10 @@ void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count)
     const size_t most = PIECE_BYTES / sizeof *x;
     for (size_t begin = 0; begin < count; begin += most) {
         const size_t part = count - begin < most ? count - begin : most;
-        DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, x + begin, (int)part, MPI_UINT64_T, MPI_BOR,
-                                          comm->world));
+        memcpy(comm->piece, x + begin, part * sizeof *x);
+        DN_COLLECTIVE(comm, MPI_Allreduce(MPI_IN_PLACE, comm->piece, (int)part, MPI_UINT64_T,
+                                          MPI_BOR, comm->world));
+        memcpy(x + begin, comm->piece, part * sizeof *x);
     }
 }
 
@@ -196,15 +225,19 @@ void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count)
 static void hand_over(const dn_comm *comm, int partner, void *data, size_t bytes)
 {
     for (size_t begin = 0; begin < bytes; begin += PIECE_BYTES) {
-        const int part = (int)(bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES);
+        const size_t part = bytes - begin < PIECE_BYTES ? bytes - begin : PIECE_BYTES;
         char *const at = (char *)data + begin;
-        if (comm->rank == 0)
+        if (comm->rank == 0) {
+            DN_WAIT_FOR(comm, partner,
+                        MPI_Recv(comm->piece, (int)part, MPI_BYTE, partner, GATHER_TAG, comm->world,
+                                 MPI_STATUS_IGNORE));
+            memcpy(at, comm->piece, part);
+        } else {
+            memcpy(comm->piece, at, part);
             DN_WAIT_FOR(
                 comm, partner,
-                MPI_Recv(at, part, MPI_BYTE, partner, GATHER_TAG, comm->world, MPI_STATUS_IGNORE));
-        else
-            DN_WAIT_FOR(comm, partner,
-                        MPI_Send(at, part, MPI_BYTE, partner, GATHER_TAG, comm->world));
+                MPI_Send(comm->piece, (int)part, MPI_BYTE, partner, GATHER_TAG, comm->world));
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 /*
  * The ranks of a job: wraps MPI's initialisation, small collectives and error handling.
  *
- * An MPI failure ends the job where it happens, with one line that names the rank and the call. A
- * dn_status that may differ between ranks is agreed on by dn_comm_agree and then returned. MPI is
- * called by one thread at a time, the main one or a communication thread (MPI_THREAD_SERIALIZED).
+ * An MPI failure means that a peer or the network is lost: it ends the job where it happens, with
+ * one line that names the rank and the call, and DN_EXIT_LOST. A dn_status that may differ between
+ * ranks is agreed on by dn_comm_agree and then returned. MPI is called by one thread at a time, the
+ * main one or a communication thread (MPI_THREAD_SERIALIZED).
  */
 #ifndef DN_COMM_H
 #define DN_COMM_H
@@ -25,13 +26,14 @@ struct dn_heartbeat;
 struct dn_timeline;
 
 typedef struct dn_comm {
-    int rank, size;                 /* in the job */
+    int rank, size;                 /* in the job; those of a machine follow one another */
     int node_rank, node_size;       /* among the ranks that share this node's memory */
     int machine_rank, machine_size; /* the same of this machine, even if they do not share memory */
     MPI_Comm world, node, machine;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     dn_host *host;        /* (size) */
     uint64_t *hashes;     /* (size) room for dn_comm_same_hash */
+    void *piece;          /* room for a message */
     const struct dn_place *place;   /* where this rank runs (placement.h), once known */
     dn_activity *activity;          /* of this process; never NULL */
     struct dn_heartbeat *heartbeat; /* heartbeat.h; NULL: none; not owned */
@@ -42,7 +44,7 @@ typedef struct dn_comm {
 /* host = this host's name. Not collective. */
 void dn_own_host(dn_host host);
 
-/* Evaluates an MPI call; if it fails, ends the job with one line. */
+/* Evaluates an MPI call; if it fails, ends the job with one line and DN_EXIT_LOST. */
 #define DN_MPI(call) dn_comm_check((call), #call, __func__)
 void dn_comm_check(int code, const char *call, const char *function);
 

@@ -26,7 +26,8 @@
 #include "dn/program.h"
 #include "job/preempt.h"
 
-static const double longest_period = 0.25; /* seconds between two heartbeats */
+static const double usual_period = 0.25; /* seconds between two heartbeats */
+static const double most_beats = 4000;   /* a second, to rank 0 and as many from it */
 
 static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
@@ -42,7 +43,7 @@ static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 void dn_heartbeat_send(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
     const dn_beat m = own_state(hb, kind, now);
-    for (int r = 0; r < hb->size; r++) {
+    for (int r = 0; r < hb->lines; r++) {
         const int line = hb->line[r].fd;
         if (line >= 0 && !hb->peer[r].is_full)
             hb->peer[r].is_full = send(line, &m, sizeof m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof m;
@@ -99,17 +100,22 @@ static void *keep_beating(void *heartbeat)
 {
     dn_heartbeat *hb = heartbeat;
     double beat = omp_get_wtime();
-    for (int r = 0; r < hb->size; r++)
+    for (int r = 0; r < hb->lines; r++)
         hb->peer[r].heard = hb->peer[r].since = beat;
-    while (!hb->line[hb->size].revents) {
+    while (!hb->line[hb->lines].revents) {
         const double start = omp_get_wtime();
-        poll(hb->line, (nfds_t)hb->size + 1, beat > start ? (int)((beat - start) * 1000) + 1 : 0);
+        const int wait = beat > start ? (int)((beat - start) * 1000) + 1 : 0;
+        if (poll(hb->line, (nfds_t)hb->lines + 1, wait) < 0 && errno != EINTR) {
+            dn_warn_here("rank %d sends and checks no more heartbeats: poll: %s", hb->rank,
+                         strerror(errno));
+            break;
+        }
         const double now = omp_get_wtime();
         if (now - beat > hb->deadline / 2 - hb->period) { /* this process had been stopped itself */
             hb->woke = now;
             dn_note_message(hb->activity);
         }
-        for (int r = 0; r < hb->size; r++) {
+        for (int r = 0; r < hb->lines; r++) {
             if (hb->woke == now)
                 hb->peer[r].heard = now;
             if (hb->line[r].revents || now >= beat)
@@ -119,7 +125,7 @@ static void *keep_beating(void *heartbeat)
             continue;
         if (now >= hb->end)
             dn_heartbeat_end_with(DN_EXIT_AGAIN);
-        for (int r = 0; r < hb->size; r++)
+        for (int r = 0; r < hb->lines; r++)
             if (hb->line[r].fd >= 0 && now - hb->peer[r].heard > hb->deadline - hb->period)
                 dn_heartbeat_end_as_silent(hb, r, now);
         if (hb->rank == 0)
@@ -135,25 +141,26 @@ static void *keep_beating(void *heartbeat)
 
 static dn_status create_heartbeat(dn_heartbeat **result, const dn_comm *comm, double deadline)
 {
-    const size_t size = (size_t)comm->size;
-    dn_heartbeat *hb = *result = calloc(1, sizeof *hb + size * sizeof hb->peer[0]);
+    dn_heartbeat *hb = *result = calloc(1, sizeof *hb + (size_t)comm->size * sizeof hb->peer[0]);
     DN_CHECK(hb, DN_ENOMEM, "out of memory");
     hb->rank = comm->rank;
     hb->size = comm->size;
+    hb->lines = comm->rank == 0 ? comm->size : 1;
     hb->deadline = deadline;
-    hb->period = fmin(deadline / 10, longest_period);
+    hb->period = fmin(deadline / 10, fmax(usual_period, comm->size / most_beats));
     hb->end = INFINITY;
     hb->oom_kills = dn_limit_kills("");
     hb->activity = comm->activity;
     dn_note_operation(hb->activity, DN_STARTING);
-    hb->line = calloc(size + 1, sizeof *hb->line);
+    hb->line = calloc((size_t)hb->lines + 1, sizeof *hb->line);
     DN_CHECK(hb->line, DN_ENOMEM, "out of memory");
-    for (int r = 0; r < hb->size; r++) {
-        hb->line[r] = (struct pollfd){.fd = -1, .events = hb->rank == 0 ? POLLRDHUP : POLLIN};
+    for (int r = 0; r < hb->size; r++)
         memcpy(hb->peer[r].host, comm->host[r], DN_HOST_BYTES);
-    }
-    hb->line[size] = (struct pollfd){.fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN};
-    DN_CHECK(hb->line[size].fd >= 0, DN_EIO, "no event counter: %s", strerror(errno));
+    for (int r = 0; r < hb->lines; r++)
+        hb->line[r] = (struct pollfd){.fd = -1, .events = hb->rank == 0 ? POLLRDHUP : POLLIN};
+    struct pollfd *const end = &hb->line[hb->lines];
+    *end = (struct pollfd){.fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN};
+    DN_CHECK(end->fd >= 0, DN_EIO, "no event counter: %s", strerror(errno));
     return DN_OK;
 }
 
@@ -169,7 +176,7 @@ static dn_status start_beating(dn_heartbeat *hb)
 static void end_thread(dn_heartbeat *hb)
 {
     if (hb->has_thread) {
-        eventfd_write(hb->line[hb->size].fd, 1);
+        eventfd_write(hb->line[hb->lines].fd, 1);
         pthread_join(hb->thread, NULL);
         hb->has_thread = 0;
     }
@@ -203,7 +210,7 @@ void dn_heartbeat_stop(dn_heartbeat **heartbeat)
     if (!hb)
         return;
     end_thread(hb);
-    for (int i = 0; hb->line && i <= hb->size; i++)
+    for (int i = 0; hb->line && i <= hb->lines; i++)
         if (hb->line[i].fd >= 0)
             close(hb->line[i].fd);
     free(hb->record);

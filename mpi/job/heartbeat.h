@@ -2,7 +2,7 @@
  * The heartbeat detects lost ranks, so that no rank waits forever for one.
  *
  * Every process has one small thread. TCP connections from each rank to rank 0, independent of MPI,
- * carry heartbeats both ways at least four times a second, with the step and the operation of the
+ * carry heartbeats both ways, usually four times a second, with the step and the operation of the
  * main thread (activity.h). The connection of a killed process closes at once; a stopped process or
  * a host that is cut off becomes silent. Rank 0 then tells the others; the loss of rank 0 is
  * detected by every rank itself.

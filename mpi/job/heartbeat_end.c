@@ -127,7 +127,7 @@ _Noreturn void dn_heartbeat_end_as_silent(dn_heartbeat *hb, int silent, double n
 {
     char reason[256], more[64] = "";
     int others = 0, unread = 0;
-    for (int r = 0; r < hb->size; r++)
+    for (int r = 0; r < hb->lines; r++)
         others += hb->line[r].fd >= 0 && r != silent && now - hb->peer[r].heard > hb->deadline / 2;
     if (others > 0)
         snprintf(more, sizeof more, "; %d more ranks are as silent", others);

@@ -25,6 +25,7 @@ enum { ADDRESSES = 16, BACKLOG = 4096 };
 enum {
     CONNECT_SECONDS = 2,  /* to one address */
     GREETING_SECONDS = 2, /* a rank sends it as soon as it is connected */
+    SILENT_SECONDS = 60,  /* before a connection without one is accepted */
     REPLY_SECONDS = 15,   /* rank 0 accepts one rank after another */
     ACCEPT_SECONDS = 30   /* since the last rank that connected */
 };
@@ -96,6 +97,8 @@ static dn_status listen_for_ranks(int *listener, endpoint *rank_0)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     *listener = listen_on(&name, &size);
+    /* Strangers that connect and stay silent, such as port scanners, hold up no rank. */
+    setsockopt(*listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &(int){SILENT_SECONDS}, sizeof(int));
     DN_CHECK(*listener >= 0 && bind(*listener, (struct sockaddr *)&name, size) == 0 &&
                  listen(*listener, BACKLOG) == 0 &&
                  getsockname(*listener, (struct sockaddr *)&name, &size) == 0 &&

@@ -40,6 +40,7 @@ typedef struct dn_peer {
 
 struct dn_heartbeat {
     int rank, size;
+    int lines;               /* most connections of this rank: size on rank 0, else 1 */
     double deadline, period; /* seconds */
     double warned, woke;     /* when it last warned of a stall; when it last resumed after a stop */
     double end;              /* when this process exits after a stop; infinite before */
@@ -48,9 +49,9 @@ struct dn_heartbeat {
     pthread_t thread;
     dn_activity *activity;  /* the communicator's */
     _Atomic(char *) record; /* path of lost.json; NULL: none yet */
-    struct pollfd *line;    /* (size + 1) connections by rank, fd -1 if none or after a goodbye; the
-                               last is an eventfd that ends the thread */
-    dn_peer peer[];         /* (size) */
+    struct pollfd *line; /* (lines + 1) connections by rank, fd -1 if none or after a goodbye; the
+                            last is an eventfd that ends the thread */
+    dn_peer peer[];      /* (size) */
 };
 
 /* Makes the connections: on rank 0, line[r].fd to each other rank r; on the others, line[0].fd to

@@ -9,7 +9,8 @@
 enum { PATH_BYTES = 64 };
 
 /* Every launcher sets one of these. */
-static const char *const rank_names[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK"};
+static const char *const rank_names[] = {"PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK",
+                                         "MV2_COMM_WORLD_RANK", "PALS_RANKID"};
 enum { RANK_NAMES = sizeof rank_names / sizeof *rank_names };
 
 /* NULL without a launcher. */
@@ -212,7 +213,8 @@ static int is_on_one_machine(void)
 
 /* With other interfaces than `lo` Open MPI 5 finds no route to its own machine: it warns at every
  * start, and has no TCP there. And a process without a launcher would leave a shared-memory file,
- * which it does not need, in /dev/shm. setenv does not overwrite what the user set. */
+ * which it does not need, in /dev/shm. setenv does not overwrite what the user set, but Open MPI
+ * prefers it to a site's openmpi-mca-params.conf: only what would fail otherwise is set. */
 void dn_choose_transports(void)
 {
     if (!dn_is_launched()) {
@@ -220,6 +222,7 @@ void dn_choose_transports(void)
         return;
     }
     avoid_shared_memory();
-    if (is_on_one_machine() && getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
+    if (dn_mpirun_is_prrte() && is_on_one_machine() &&
+        getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
         setenv("OMPI_MCA_btl_tcp_if_include", "lo", 0);
 }

@@ -2,15 +2,21 @@
 #include "training/rescue.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "job/preempt.h"
 
-enum { GRACE_MILLISECONDS = 100 }; /* for the step and its checkpoint; mpirun may leave 250 */
+enum {
+    GRACE_MILLISECONDS = 100, /* for the step and its checkpoint; mpirun may leave 250 */
+    WATCH_MILLISECONDS = 10   /* between two looks at the child */
+};
 
 struct dn_rescue {
     pthread_t thread;
@@ -22,9 +28,25 @@ struct dn_rescue {
     int is_swapped;      /* the same: dn_rescue_swapped */
 };
 
+/* Reports a child that crashes, which prints nothing itself: it may lack pages that MPI registered.
+ */
+static void watch(pid_t child, int64_t step, struct pollfd *end)
+{
+    int ending = 0;
+    if (child <= 0)
+        return;
+    while (waitpid(child, &ending, WNOHANG) == 0 && poll(end, 1, WATCH_MILLISECONDS) == 0)
+        ;
+    if (WIFSIGNALED(ending))
+        dn_warn("the state after step %" PRId64 " is not saved yet, the process that was to save "
+                "it crashed (%s): see \"Forks and RDMA\" in docs/cluster.md",
+                step, strsignal(WTERMSIG(ending)));
+}
+
 static void *await_bell(void *user)
 {
     dn_rescue *r = user;
+    pid_t child = 0;
     struct pollfd line[] = {{.fd = r->end, .events = POLLIN},
                             {.fd = dn_preempt_bell(), .events = POLLIN}};
     while (poll(line, 2, -1) < 0 && errno == EINTR)
@@ -34,10 +56,12 @@ static void *await_bell(void *user)
         return NULL;
     pthread_mutex_lock(&r->changing);
     if (dn_claim_keep(r->claim) == DN_OK)
-        dn_saver_rescue(r->saver, &r->state, r->is_swapped);
+        child = dn_saver_rescue(r->saver, &r->state, r->is_swapped);
     else
         dn_warn("%s", dn_message());
+    const int64_t step = r->state.step;
     pthread_mutex_unlock(&r->changing);
+    watch(child, step, line);
     return NULL;
 }
 

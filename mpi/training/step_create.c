@@ -59,6 +59,9 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
 {
     const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
+    DN_CHECK(comm->threads_may_call || settings->comm_thread != DN_COMM_THREAD_ON, DN_EINVAL,
+             "--comm-thread on: found an MPI library without MPI_THREAD_SERIALIZED, expected auto "
+             "or off");
     *step = (dn_step){.comm = comm, .net = net, .settings = *settings};
     step->first = dn_share_begin(v, comm->size, comm->rank);
     step->end = dn_share_begin(v, comm->size, comm->rank + 1);

@@ -138,8 +138,8 @@ dn_status dn_tree_create(dn_tree **result, int virtual_ranks, int first, int end
     int slots = 0; /* most slots used before the last leaf */
     for (; tree->next < end; hold_next(tree))
         slots = tree->held > slots ? tree->held : slots;
-    tree->bytes = DN_LINE_BYTES + (size_t)slots * tree->stride * sizeof(float); /* never 0 */
-    tree->memory = aligned_alloc(DN_LINE_BYTES, tree->bytes);
+    tree->bytes = dn_whole_pages(1 + (size_t)slots * tree->stride * sizeof(float)); /* never 0 */
+    tree->memory = aligned_alloc(DN_PAGE_BYTES, tree->bytes);
     if (tree->memory == NULL) {
         const size_t bytes = tree->bytes;
         dn_tree_destroy(&tree);

@@ -62,12 +62,12 @@ static _Noreturn void save_as_child(dn_saver *s, const dn_checkpoint *state, int
     _exit(status != DN_OK);
 }
 
-void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state, int is_swapped)
+pid_t dn_saver_rescue(dn_saver *s, const dn_checkpoint *state, int is_swapped)
 {
     char path[PATH_MAX], launcher[64];
     dn_checkpoint_path(path, sizeof path, s->folder, state->step);
     if (s->written == state->step || strcmp(path, state->path) == 0)
-        return;
+        return 0;
     snprintf(launcher, sizeof launcher, "/proc/%d/fd/2", (int)getppid());
     pthread_mutex_lock(&s->library);
     const pid_t child = dn_child_detach();
@@ -79,4 +79,5 @@ void dn_saver_rescue(dn_saver *s, const dn_checkpoint *state, int is_swapped)
         dn_warn("the running step may be cut off, and no process can start that saves the state "
                 "after step %" PRId64 ": %s",
                 state->step, strerror(errno));
+    return child;
 }

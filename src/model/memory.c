@@ -52,15 +52,17 @@ static int leaf_regions(const dn_net *net)
     return net->options.train ? net->layer_count - net->first_learnt : 0;
 }
 
-/* In whole cache lines, without red zones. The gradients of the first trained layer come last,
- * together with the statistics, which the forward pass writes. */
+/* In whole cache lines, without red zones; all of it in whole pages. The gradients of the first
+ * trained layer come last, together with the statistics, which the forward pass writes. */
 static void walk_leaf(dn_net *net)
 {
     const int end = dn_net_last_time(net);
     size_t offset = 0;
     net->view.leaf = net->arena;
     for (int i = net->layer_count - 1; i >= net->first_learnt; i--) {
-        const size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
+        size_t next = dn_round_lanes(dn_layer_leaf_end(net, &net->layers[i])) * sizeof(float);
+        if (i == net->first_learnt)
+            next = dn_whole_pages(next);
         dn_region_info *region = &net->regions[net->view.region_count];
         next_region(net, "gradients", 0, i > net->first_learnt ? end - i : 0, end);
         region->offset = offset;

@@ -8,6 +8,7 @@
 #ifndef DN_MODEL_H
 #define DN_MODEL_H
 
+#include "dn/line.h"
 #include "layers/layer.h"
 #include "layers/norm.h"
 

@@ -1,15 +1,22 @@
 /*
  * dn_dist over a network that loses messages, for e2e_faults.sh; overrides MPI functions. CUT_LINK
  * says which messages: "sum": those between ranks 1 and 3, a moment after the start; "cores": all,
- * when cores are assigned; "trace": those of rank 3 with its trace; "end": all, when MPI ends.
+ * when cores are assigned; "trace": those of rank 3 with its trace; "end": all, when MPI ends;
+ * "error": rank 1's, a moment after the start, and MPI says so.
  */
 #include "job/comm.h"
+#include "job/cores.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ONE_END = 1, OTHER_END = 3, SENT_BEFORE = 200 }; /* messages */
+enum {
+    ONE_END = 1,
+    OTHER_END = 3,
+    SENT_BEFORE = 200,   /* messages */
+    LONGEST_OTHER = 1024 /* bytes that MPI_Send sends before the trace */
+};
 
 static int loses(const char *which)
 {
@@ -39,12 +46,14 @@ int MPI_Isend(const void *buffer, int count, MPI_Datatype type, int to, int tag,
         (rank == ONE_END && to == OTHER_END) || (rank == OTHER_END && to == ONE_END);
     if (loses("sum") && is_on_link && sent++ >= SENT_BEFORE)
         to = MPI_PROC_NULL;
+    if (loses("error") && rank == ONE_END && sent++ >= SENT_BEFORE)
+        return MPI_ERR_OTHER;
     return PMPI_Isend(buffer, count, type, to, tag, comm, request);
 }
 
 int MPI_Send(const void *buffer, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm)
 {
-    if (loses("trace") && comm == MPI_COMM_WORLD && own_rank() == OTHER_END)
+    if (loses("trace") && count > LONGEST_OTHER && own_rank() == OTHER_END)
         wait_for_ever();
     return PMPI_Send(buffer, count, type, to, tag, comm);
 }
@@ -52,7 +61,7 @@ int MPI_Send(const void *buffer, int count, MPI_Datatype type, int to, int tag, 
 int MPI_Allgather(const void *own, int count, MPI_Datatype type, void *all, int each,
                   MPI_Datatype of, MPI_Comm comm)
 {
-    if (loses("cores") && comm != MPI_COMM_WORLD)
+    if (loses("cores") && count == (int)sizeof(dn_cores))
         wait_for_ever();
     return PMPI_Allgather(own, count, type, all, each, of, comm);
 }

@@ -1,7 +1,8 @@
 /*
  * Agreement, comparison of hashes, gathering, broadcast, shared memory, the share of cores and the
  * heartbeat's connections, on any number of ranks under mpirun. With the argument `apart`, passing
- * a file to odd ranks fails. Prints one line; the exit status is 1 on failure.
+ * a file to odd ranks fails; with `cyclic`, even and odd ranks are on two machines. Prints one
+ * line; the exit status is 1 on failure.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +22,9 @@
 #include "job/heartbeat_parts.h"
 #include "dn/tree.h"
 
-static int failures, is_apart;
+enum { STRANGERS = 20 };
+
+static int failures, is_apart, is_cyclic, *strangers; /* (STRANGERS) */
 
 /* In place of the C library's. */
 ssize_t recvmsg(int line, struct msghdr *message, int flags)
@@ -32,12 +35,49 @@ ssize_t recvmsg(int line, struct msghdr *message, int flags)
     return -1;
 }
 
+/* In place of MPI's: ranks in turn on two machines. */
+int MPI_Comm_split_type(MPI_Comm old, int type, int key, MPI_Info info, MPI_Comm *new)
+{
+    return is_cyclic ? PMPI_Comm_split(old, key % 2, key, new)
+                     : PMPI_Comm_split_type(old, type, key, info, new);
+}
+
+/* In place of the C library's: connections of a port scanner precede the ranks'. */
+int listen(int listener, int backlog)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in6 own; /* its port is where that of IPv4 would be */
+    socklen_t size = sizeof own;
+    const int result = (int)syscall(SYS_listen, listener, backlog);
+    if (strangers && getsockname(listener, (struct sockaddr *)&own, &size) == 0)
+        to.sin_port = own.sin6_port;
+    for (int i = 0; strangers && i < STRANGERS; i++) {
+        strangers[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(strangers[i], (const struct sockaddr *)&to, sizeof to) != 0)
+            failures++;
+    }
+    return result;
+}
+
 static void expect(const dn_comm *comm, int condition, const char *what)
 {
     if (!condition) {
         fprintf(stderr, "rank %d of %d: %s; message: %s\n", comm->rank, comm->size, what,
                 dn_message());
         failures++;
+    }
+}
+
+static void test_order(const dn_comm *comm)
+{
+    int own, all[16];
+    MPI_Comm_rank(MPI_COMM_WORLD, &own);
+    MPI_Allgather(&own, 1, MPI_INT, all, 1, MPI_INT, comm->world);
+    expect(comm, all[0] == 0, "rank 0");
+    for (int r = 1; r < comm->size; r++) {
+        const int machine = is_cyclic ? all[r] % 2 : 0, before = is_cyclic ? all[r - 1] % 2 : 0;
+        expect(comm, machine > before || (machine == before && all[r] > all[r - 1]),
+               "the ranks of a machine together, in MPI's order");
     }
 }
 
@@ -138,6 +178,48 @@ static void test_shared(const dn_comm *comm)
     expect(comm, status == DN_ENOMEM && shared.data == NULL, "too large an allocation");
 }
 
+/* Ranks other than 0 may have fewer descriptors than there are ranks: poll would refuse as many. */
+static void test_heartbeat_with_few_files(const dn_comm *comm)
+{
+    dn_heartbeat *heartbeat;
+    struct rlimit before, few;
+    getrlimit(RLIMIT_NOFILE, &before);
+    few = (struct rlimit){2, before.rlim_max};
+    dn_heartbeat_start(&heartbeat, comm, 60);
+    expect(comm, (heartbeat != NULL) == (comm->size > 1), "a heartbeat");
+    MPI_Barrier(comm->world);
+    if (comm->rank > 0)
+        setrlimit(RLIMIT_NOFILE, &few);
+    usleep(300000); /* longer than a period */
+    dn_heartbeat_stop(&heartbeat);
+    if (comm->rank > 0)
+        setrlimit(RLIMIT_NOFILE, &before);
+}
+
+static void expect_connections(const dn_comm *comm)
+{
+    struct pollfd line[16];
+    for (int r = 0; r < comm->size; r++)
+        line[r].fd = -1;
+    expect(comm, dn_heartbeat_connect(comm, line) == DN_OK, "the heartbeat's connections");
+    for (int r = 0; r < comm->size; r++) {
+        const int is_there = comm->rank == 0 ? r > 0 : r == 0;
+        expect(comm, (line[r].fd >= 0) == is_there, "a connection to rank 0");
+        if (line[r].fd >= 0)
+            close(line[r].fd);
+    }
+}
+
+static void test_heartbeat_among_strangers(const dn_comm *comm)
+{
+    int silent[STRANGERS];
+    strangers = silent;
+    expect_connections(comm);
+    strangers = NULL;
+    for (int i = 0; comm->rank == 0 && i < STRANGERS; i++)
+        close(silent[i]);
+}
+
 /* A network of this process's own whose only address is ::1; 0 where this is not allowed. */
 static int make_network_without_ipv4(void)
 {
@@ -154,10 +236,7 @@ static int make_network_without_ipv4(void)
 /* Last: the ranks move into the network of rank 0. */
 static void test_heartbeat_without_ipv4(const dn_comm *comm)
 {
-    struct pollfd line[16];
     char path[64] = "";
-    for (int r = 0; r < comm->size; r++)
-        line[r] = (struct pollfd){.fd = -1};
     if (comm->rank == 0 && make_network_without_ipv4())
         snprintf(path, sizeof path, "/proc/%d/ns/net", (int)getpid());
     dn_comm_broadcast(comm, path, sizeof path);
@@ -169,13 +248,7 @@ static void test_heartbeat_without_ipv4(const dn_comm *comm)
     const int network = open(path, O_RDONLY | O_CLOEXEC);
     expect(comm, setns(network, CLONE_NEWNET) == 0, "the network of rank 0");
     close(network);
-    expect(comm, dn_heartbeat_connect(comm, line) == DN_OK, "the heartbeat's connections");
-    for (int r = 0; r < comm->size; r++) {
-        const int is_there = comm->rank == 0 ? r > 0 : r == 0;
-        expect(comm, (line[r].fd >= 0) == is_there, "a connection to rank 0");
-        if (line[r].fd >= 0)
-            close(line[r].fd);
-    }
+    expect_connections(comm);
 }
 
 /* Rank 0 has descriptors for the socket that listens and for one rank, from then on. */
@@ -202,14 +275,18 @@ int main(int argc, char **argv)
 {
     dn_comm comm;
     const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    is_cyclic = argc > 1 && strcmp(argv[1], "cyclic") == 0;
     is_apart = argc > 1 && strcmp(argv[1], "apart") == 0 && rank != NULL && atoi(rank) % 2 == 1;
     dn_comm_init(&comm, &argc, &argv);
+    test_order(&comm);
     test_agree(&comm);
     test_same_hash(&comm);
     test_merge(&comm);
     test_gather(&comm);
     test_broadcast(&comm);
     test_shared(&comm);
+    test_heartbeat_with_few_files(&comm);
+    test_heartbeat_among_strangers(&comm);
     test_heartbeat_without_ipv4(&comm);
     test_heartbeat_without_files(&comm);
     MPI_Barrier(comm.world);

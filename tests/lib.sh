@@ -14,6 +14,7 @@ if ((EUID == 0)); then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers forbid it
+export OMPI_MCA_orte_tmpdir_base=$tmp                # Open MPI 4: tests at once race for a shared one
 export OMPI_MCA_ess_singleton_isolated=1             # a rank without mpirun starts no daemon, in half the time
 export OMP_WAIT_POLICY=passive                       # there are more threads than cores
 

@@ -85,9 +85,10 @@ void dn_place_restart(char **argv, int threads)
         setenv("GOMP_SPINCOUNT", SPINS, 0);
     }
     /* OpenMP has read its variables and counted processors before main. If this fails, spinning is
-     * merely slow. */
-    if (is_lifted || !asked)
-        execv("/proc/self/exe", argv);
+     * merely slow. The path gives the process its name, which top and pgrep show. */
+    char path[PATH_MAX] = "";
+    if ((is_lifted || !asked) && readlink("/proc/self/exe", path, sizeof path - 1) > 0)
+        execv(path, argv);
 }
 
 /* ---- the cores of a rank ---- */

@@ -95,12 +95,14 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
     return DN_OK;
 }
 
-/* The option's value if it is given, else the data's; if both are given they must agree. */
-static dn_status given_or_data(const char *option, int given, int data, const char *dataset,
-                               int *value)
+/* The option's value if it is given, else the data's; if both are given they must agree. `where` is
+ * followed by the data set's name. */
+static dn_status given_or_data(const char *option, int given, int data, const char *where,
+                               const char *dataset, int *value)
 {
     DN_CHECK(given == 0 || data == 0 || given == data, DN_ESHAPE,
-             "%s %d: found %d in data set %s, expected the same", option, given, data, dataset);
+             "%s %d: found %d %s data set %s, expected the same", option, given, data, where,
+             dataset);
     if (given != 0 || data != 0)
         *value = given != 0 ? given : data;
     return DN_OK;
@@ -230,9 +232,10 @@ static dn_status make_spec(dn_spec *spec, const dn_options *o, const dn_data_inf
     spec->channels = data != NULL ? data->channels : o->channels;
     data = data != NULL ? data : &(dn_data_info){0};
     const int height = input ? input->height : 0, width = input ? input->width : 0;
-    DN_TRY(given_or_data("--size", o->size, height, data->dataset, &spec->height));
-    DN_TRY(given_or_data("--size", o->size, width, data->dataset, &spec->width));
-    DN_TRY(given_or_data("--classes", o->classes, data->classes, data->dataset, &spec->classes));
+    const char *const name = data->dataset, *const after = "after --augment or --eval-transform of";
+    DN_TRY(given_or_data("--size", o->size, height, after, name, &spec->height));
+    DN_TRY(given_or_data("--size", o->size, width, after, name, &spec->width));
+    DN_TRY(given_or_data("--classes", o->classes, data->classes, "in", name, &spec->classes));
     return dn_spec_check(spec);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "job/placement.h"
 
+#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <pthread.h>

@@ -123,11 +123,14 @@ fi
 if DN_ISA=avx512 has_kernels; then
     resumes avx512 4
     [[ -z $warned ]] || fail "kernels of the same bits: found '$warned'"
+    resumes generic 5
+    [[ $warned == *" kernels vectors, the run continues with generic: "*"; --isa avx512 keeps them" ]] ||
+        fail "from vectors to plain loops: found '$warned', expected a warning" err
 fi
 if DN_ISA=avx512_bf16 has_kernels; then
-    resumes avx512_bf16 5 --dtype bf16
+    resumes avx512_bf16 6 --dtype bf16
     [[ -z $warned ]] || fail "another --dtype, which is warned of: found '$warned'"
-    resumes avx512 6 --dtype bf16
+    resumes avx512 7 --dtype bf16
     [[ $warned == *" kernels avx512_bf16, the run continues with vectors: "*"; --isa avx512_bf16 keeps them" ]] ||
         fail "products in bf16: found '$warned', expected a warning" err
 fi

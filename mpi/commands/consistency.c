@@ -56,8 +56,8 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command, const 
     return status;
 }
 
-/* Kernels of one class compute the same bits (dn/kernels.h): all vector kernels are one class, each
- * kind of products that round to bf16 is a class of its own. */
+/* Kernels of one class compute the same bits (dn/checkpoint.h): all vector kernels are one class,
+ * each kind of products that round to bf16 is a class of its own. */
 static const char *class_of(const dn_kernels *kernels, const dn_product_kernels *products)
 {
     return products->operands || kernels == dn_kernels_get(0) ? products->name : "vectors";

@@ -25,8 +25,8 @@ dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
  * message names an --isa that all ranks have. Collective. */
 dn_status dn_same_kernels(const dn_comm *comm, const dn_net *net, int dtype);
 
-/* The class of kernels (dn/kernels.h) whose bits the net's kernels compute, as checkpoints record
- * it. Not collective. */
+/* The class of kernels (dn/checkpoint.h) whose bits the net's kernels compute, as checkpoints
+ * record it. Not collective. */
 const char *dn_kernel_class(const dn_net *net, int dtype);
 
 /* Warns if the checkpoint `state` was trained by kernels of another class than the net's, and names

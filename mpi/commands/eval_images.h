@@ -16,16 +16,16 @@ typedef struct dn_eval_images {
 /* Opens the split of options->split. If the records have no val split and are those that the run
  * learnt from, "val" is the part of the train split that the run held out, and "train" the rest.
  * DN_EINVAL if there is no such split. The caller closes it, even after a failure. Collective. */
-dn_status dn_eval_images_open(dn_eval_images *c, const dn_comm *comm, const dn_trained *trained,
+dn_status dn_eval_images_open(dn_eval_images *e, const dn_comm *comm, const dn_trained *trained,
                               const dn_options *o);
 
 /* The index in the split of image `index`. */
-static inline int64_t dn_eval_images_index(const dn_eval_images *c, int64_t index)
+static inline int64_t dn_eval_images_index(const dn_eval_images *e, int64_t index)
 {
-    return c->index ? c->index[index] : index;
+    return e->index ? e->index[index] : index;
 }
 
 /* Accepts a zeroed one. Not collective. */
-void dn_eval_images_close(dn_eval_images *c);
+void dn_eval_images_close(dn_eval_images *e);
 
 #endif

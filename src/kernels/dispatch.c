@@ -60,6 +60,14 @@ static int tiles_permitted(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
+/* The fp32 products go by the name of the table with the same bits, which users can choose. */
+static void add_overlay(dn_kernels *to, const char *name, const dn_product_kernels *bf16)
+{
+    *to = dn_kernels_overlay(&dn_kernels_vbmi, name, bf16);
+    to->products[DN_FP32].name = dn_kernels_avx512.name;
+    add_table(to);
+}
+
 static void find_x86_tables(void)
 {
     __builtin_cpu_init();
@@ -72,12 +80,10 @@ static void find_x86_tables(void)
     add_table(&dn_kernels_avx512);
     if (!has_bf16_products())
         return;
-    found.avx512_bf16 = dn_kernels_overlay(&dn_kernels_vbmi, "avx512_bf16", &dn_products_dot);
-    add_table(&found.avx512_bf16);
+    add_overlay(&found.avx512_bf16, "avx512_bf16", &dn_products_dot);
     if (!has_amx_bf16() || !tiles_permitted())
         return;
-    found.amx_bf16 = dn_kernels_overlay(&dn_kernels_vbmi, "amx_bf16", &dn_products_amx);
-    add_table(&found.amx_bf16);
+    add_overlay(&found.amx_bf16, "amx_bf16", &dn_products_amx);
 }
 #endif
 

@@ -1,7 +1,7 @@
 /*
  * The kernels in GCC/Clang vector types, compiled once per instruction set:
  *
- *     DN_ISA    the name of the instance and its table
+ *     DN_ISA    the name of the instance
  *     DN_VL     floats in a register: 8 or 16
  *     DN_LEVEL  the table's dn_level
  *

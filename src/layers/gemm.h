@@ -95,8 +95,7 @@ static inline dn_form dn_gemm_form(const dn_visit *v)
 /* For kinds that fill the panel: converts it to the operand. */
 void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b);
 
-/* The functions of a kind with `fill`. Parts are pixels whose dy, or in the forward pass whose
- * DN_PAIRED operand, stays in the cache. */
+/* The functions of a kind with `fill`. */
 #define DN_GEMM_KIND                                                                               \
     .forward = dn_run_pieces, .backward = dn_run_tasks, .forward_part = dn_gemm_forward_part,      \
     .backward_part = dn_gemm_backward_part, .carve_dy = dn_gemm_carve_dy,                          \
@@ -104,7 +103,11 @@ void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b);
 void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);
 void dn_gemm_backward_part(const dn_visit *v, const dn_pass *pass, const dn_task *task,
                            const dn_piece *piece);
+
+/* For `part` of a kind: pixels whose dy, or in the forward pass whose DN_PAIRED operand, stays in
+ * the cache, or few enough that all threads have work. */
 int dn_gemm_part(const dn_visit *v, const dn_piece *piece, int index, dn_piece *part);
+
 void dn_gemm_carve_dy(const dn_visit *v, const dn_piece *part, dn_carver *c);
 void dn_gemm_prepare_dy(const dn_visit *v, const dn_pass *pass, const dn_piece *part, int first,
                         int end, float *prepared);

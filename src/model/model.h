@@ -75,12 +75,12 @@ dn_status dn_memory_place(dn_region_info *regions, int fixed, int count, size_t 
 dn_status dn_memory_create(dn_net *net);
 void dn_memory_destroy(dn_net *net);
 
-/* With red zones (layers/scratch.h): poisons what is not live at the visit's time, and fills what
- * becomes live then, and the visit's workspace, with NaN. Otherwise nothing. */
+/* memory.c: with red zones (layers/scratch.h), poisons what is not live at the visit's time, and
+ * fills what becomes live then, and the visit's workspace, with NaN. Otherwise nothing. */
 void dn_memory_guard(const dn_net *net, const dn_visit *v);
 
-/* The end of the part of the leaf that is final after the layer's backward visit: the end of its
- * gamma's gradient, which is last among its parameters, or else of its weight's. For a layer
+/* memory.c: the end of the part of the leaf that is final after the layer's backward visit: the end
+ * of its gamma's gradient, which is last among its parameters, or else of its weight's. For a layer
  * without parameters it is unchanged; for the first trained layer and those before it, it is the
  * end of the leaf. */
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer);

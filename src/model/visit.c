@@ -1,4 +1,4 @@
-/* Creates the visits: the arguments of each layer's runs. */
+/* What a visit gets of its layer and maps: the arguments of each layer's runs. */
 #include "model/model.h"
 
 dn_visit dn_visit_of(const dn_net *net, int layer, int time)

@@ -49,7 +49,7 @@ static void update_ranges(const dn_optimizer *optimizer, const dn_update *u)
     }
 }
 
-static void update_tensors(const dn_optimizer *optimizer, const dn_update *u)
+static void update_whole_tensors(const dn_optimizer *optimizer, const dn_update *u)
 {
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < u->tensor_count; i++) {
@@ -60,7 +60,7 @@ static void update_tensors(const dn_optimizer *optimizer, const dn_update *u)
 
 void dn_optimizer_update(const dn_optimizer *optimizer, const dn_update *u)
 {
-    (optimizer->takes_whole_tensors ? update_tensors : update_ranges)(optimizer, u);
+    (optimizer->takes_whole_tensors ? update_whole_tensors : update_ranges)(optimizer, u);
 }
 
 /* Number of state vectors. */

@@ -3,11 +3,13 @@
 #include "planning/profile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dn/file.h"
@@ -140,5 +142,15 @@ void dn_profile_destroy(dn_profile *profile)
 
 dn_status dn_profile_check_path(const char *path)
 {
-    return dn_file_check_kind(path, "profile", 0, "{\n \"format\": \"dn_dist profile");
+    struct stat info;
+    const int found = stat(path, &info) == 0;
+    if (found && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return DN_OK; /* the reader of a pipe would see end of file */
+    DN_TRY(dn_file_check_kind(path, "profile", 0, "{\n \"format\": \"dn_dist profile"));
+    const int file = open(path, O_WRONLY | O_CLOEXEC | (found ? 0 : O_CREAT | O_EXCL), 0666);
+    DN_CHECK(file >= 0, DN_EIO, "--profile: cannot write %s: %s", path, strerror(errno));
+    close(file);
+    if (!found)
+        unlink(path);
+    return DN_OK;
 }

@@ -45,7 +45,8 @@ dn_status dn_profile_read(dn_profile *profile, const char *path);
 /* Accepts a zeroed one. */
 void dn_profile_destroy(dn_profile *profile);
 
-/* Checks the file to write before a measurement: dn_file_check_kind. */
+/* DN_EIO if no file can be written to `path`, to find out before a long measurement. Changes
+ * nothing. */
 dn_status dn_profile_check_path(const char *path);
 
 #endif

@@ -28,10 +28,12 @@ def options():
                         "splits have each group once; not with --test")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the draw of groups [1]")
     o = parser.parse_args()
-    if not (0 <= o.val and 0 <= o.test and o.val + o.test < 1):
-        parser.error("--val, --test: found fractions that leave no training images, expected a sum below 1")
     if o.folds is not None and (o.folds < 2 or o.test):
         parser.error("--folds: expected 2 or more, without --test")
+    if not (0 <= o.val and 0 <= o.test and o.val + o.test + (1 / o.folds if o.folds else 0) < 1):
+        parser.error("--val, --test, --folds: found fractions that leave no training images, expected a sum below 1")
+    if o.group and not (o.folds or o.val or o.test):
+        parser.error("--group: found no --val, --test or --folds, whose splits it keeps apart")
     return o
 
 
@@ -77,13 +79,19 @@ def main():
     groups = sorted({group for _, _, group in rows})
     random.Random(o.seed).shuffle(groups)
     n = len(groups)
+    count = lambda fraction: max(1, round(fraction * n)) if fraction > 0 else 0
+    if n < o.folds if o.folds else n <= count(o.val) + count(o.test):
+        sys.exit(f"{o.table}: found {n} groups, expected one or more for each split")
     for fold in range(o.folds or 1):
-        first, end = (n * fold // o.folds, n * (fold + 1) // o.folds) if o.folds else (0, round(o.test * n))
+        first, end = (n * fold // o.folds, n * (fold + 1) // o.folds) if o.folds else (0, count(o.test))
         others = groups[:first] + groups[end:]
-        validation = round(o.val * n)
+        validation = count(o.val)
         split_of = dict.fromkeys(groups[first:end], "test") | dict.fromkeys(others[:validation], "val")
         split_of |= dict.fromkeys(others[validation:], "train")
         link(rows, split_of, os.path.join(o.out, str(fold)) if o.folds else o.out)
 
 
-main()
+try:
+    main()
+except (OSError, UnicodeDecodeError) as error:
+    sys.exit(f"table_to_folders.py: {error}")

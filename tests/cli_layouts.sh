@@ -124,7 +124,7 @@ for i, (split, most) in enumerate([("train", 4095), ("train", 16383), ("test", 6
         pixels = b"".join(v.to_bytes(2, "little") for v in values)
         Image.frombytes("I;16", (20, 13), pixels).save(f"bits/{split}/{c}/{i}.png")
 PY
-accepted "warning: bits: 4 PNGs of 16 bits are dark, and only their high 8 bits are kept; --grey-window 0-4095 keeps grey levels of 12 bits; the first is train/x/0.png" \
+accepted "warning: bits: 4 PNGs of 16 bits are dark, and only their high 8 bits are kept; --grey-window 0-4095 keeps the 12 bits of grey ones; the first is train/x/0.png" \
     FOLDER --source bits --out bits.records
 refused "--grey-window: found '4095-0', expected LOW-HIGH with 0 <= LOW < HIGH <= 65535, such as 0-4095" \
     FOLDER --source bits --grey-window 4095-0

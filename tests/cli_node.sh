@@ -53,6 +53,13 @@ apart=(unshare --user --map-root-user --pid --fork --mount-proc)
 if "${apart[@]}" true 2>/dev/null; then
     opens "a container each" 0 "${apart[@]}"
     opens "a container each, with an init" 0 "${apart[@]}" sh -c '"$@"; exit $?' init
+    offline=(unshare --net sh -c 'ip link set lo up && exec "$@"' -) # Open MPI 4 leaves lo out
+    if "${offline[@]}" true 2>/dev/null; then
+        shows "a container each, offline" "images/s" "${offline[@]}" mpirun --bind-to none --oversubscribe -np 2 \
+            "${apart[@]}" "$dn_dist" "${small[@]}"
+    else
+        untried "a machine with lo alone: it needs root and ip"
+    fi
 else
     untried "a container each: ${apart[*]} is not allowed here"
 fi

@@ -45,4 +45,11 @@ printf 'file,label\ndeep/1-1.png,a/b\n' >slash.csv
 no_images "line 2: found the label 'a/b'" slash.csv pictures bad
 printf 'file,label\ndeep/1-1.png\n' >short.csv
 no_images "line 2: found an empty field" short.csv pictures bad
+no_images "No such file" none.csv pictures bad
+printf 'file,label\ndeep/1-1.png,a\n' >one.csv
+no_images "found 1 groups" one.csv pictures bad --test 0.01
+# argparse has two lines
+sort_images table.csv pictures bad "${columns[@]}" --group who && fail "--group without splits"
+sort_images table.csv pictures bad "${columns[@]}" --folds 2 --val 0.6 && fail "--folds that leave no training images"
+[[ ! -e bad ]] || fail "a refused table left folders"
 finish

@@ -69,6 +69,14 @@ grep -qE "^best epoch $epoch, test \(averaged weights\) loss [0-9.]+, top-1 $ave
     fail "expected the test images' scores" whole.log
 grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
     fail "expected word of the best epoch, $epoch" whole.log
+# A process that ended before it had scored the test images: the same command does so.
+cp whole/metrics.jsonl complete
+head -n -2 complete >whole/metrics.jsonl
+small 2 whole --threads 1 || fail "scoring the test images again" whole.log
+[[ $(tested whole) == "$(grep '"kind": "test"' complete)" && $(tail -n 1 whole/metrics.jsonl) == *'"the last step"'* ]] ||
+    fail "expected the test images' scores and the end again" whole/metrics.jsonl
+small 2 whole --threads 1 || fail "a complete run" whole.log
+[[ $(tail -n 1 whole.log) == *"nothing was trained: the run is complete"* ]] || fail "a complete run" whole.log
 accepted "top-1 $average %" eval --data records --checkpoint whole/best.h5 --weights average
 accepted "top-1 $trained %" eval --split val --checkpoint whole/best.h5 --weights trained
 

@@ -128,7 +128,7 @@ static void warn_of_dark(const dn_folder *f)
             first = f->image[i].path;
     if (count > 0)
         dn_warn("%s: %" PRId64 " PNGs of 16 bits are dark, and only their high 8 bits are kept; "
-                "--grey-window 0-4095 keeps grey levels of 12 bits; the first is %s",
+                "--grey-window 0-4095 keeps the 12 bits of grey ones; the first is %s",
                 f->source, count, first);
 }
 
@@ -280,6 +280,16 @@ static dn_status use_source(const dn_raw_set *set, const dn_records_options *opt
     return name_set(source, info->dataset, sizeof info->dataset);
 }
 
+/* Shards among the user's own files would be in the way of both. */
+static dn_status check_apart(const char *source, const char *out)
+{
+    char images[PATH_MAX], shards[PATH_MAX];
+    DN_CHECK(!realpath(source, images) || !realpath(out, shards) || strcmp(images, shards) != 0,
+             DN_EINVAL, "--out: found %s, which is the folder of the images, expected another",
+             out);
+    return DN_OK;
+}
+
 static dn_status plan_conversion(dn_conversion *c, const dn_records_options *o)
 {
     *c = (dn_conversion){.short_side = o->short_side,
@@ -306,6 +316,7 @@ dn_status dn_folder_make(const dn_raw_set *set, const dn_records_options *option
         .writer = {.options = &asked, .prefix = set->prefix ? set->prefix : info.dataset},
         .folder = {.source = source, .options = &asked}};
     DN_TRY(dn_writer_out(options, k.writer.prefix, out));
+    DN_TRY(check_apart(source, out));
     asked.out = out;
     DN_TRY(plan_conversion(&k.conversion, options));
     dn_conversion_describe(&k.conversion, k.writer.conversion);

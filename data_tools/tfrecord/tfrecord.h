@@ -4,8 +4,8 @@
  * dn/tfrecord.h has the framing and example.c the messages; to_tfrecord.c exports records to
  * TFRecords, from_tfrecord.c imports TFRecords of any program. Thread-safe, except for HDF5.
  */
-#ifndef DN_TFRECORD_H
-#define DN_TFRECORD_H
+#ifndef DN_TFRECORD_EXAMPLES_H
+#define DN_TFRECORD_EXAMPLES_H
 
 #include "dn/file.h"
 #include "dn/shard.h"

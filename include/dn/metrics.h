@@ -129,6 +129,10 @@ typedef struct dn_metrics_best {
 dn_status dn_metrics_end(dn_metrics *metrics, int64_t step, uint64_t weights_hash,
                          const char *checkpoint, const dn_metrics_best *best, const char *reason);
 
+/* 1 if the last whole line of the folder's metrics.jsonl is the end of a complete run of `done`
+ * steps, 0 if not or if there is no such file. */
+int dn_metrics_has_end(const char *folder, int64_t done);
+
 /* Completes the folder's metrics.jsonl, if there is one, for a run that is complete but was killed
  * or failed while it recorded its end: removes torn lines and, unless it is there, records the end
  * after step settings->done. The line "run" stays; settings->config and progress are NULL. */

@@ -140,7 +140,7 @@ static void print_image(predictor *p, int64_t i)
         dn_warn("%s", fault);
     if (row->probability > 0 && p->count.dark++ == 0)
         dn_warn("%s: a dark PNG of 16 bits, of which only the high 8 are used; create_records has "
-                "--grey-window for such images; more of them are not named",
+                "--grey-window for grey ones; more of them are not named",
                 path);
     if (o->json) {
         printf("%s", p->count.done > 0 ? ",\n" : "");

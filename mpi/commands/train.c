@@ -195,6 +195,16 @@ static dn_status report_complete(const dn_run *r, const dn_options *o, const dn_
     return DN_OK;
 }
 
+/* 1 if the run is complete, unless its process ended before it had scored the test images.
+ * Collective. */
+static int is_complete(const dn_run *r, const dn_options *o)
+{
+    int awaits_test = r->comm->rank == 0 && dn_run_has_test(r) && strcmp(o->resume, "auto") == 0 &&
+                      !dn_metrics_has_end(r->folder, r->done);
+    dn_comm_broadcast(r->comm, &awaits_test, sizeof awaits_test);
+    return dn_run_is_complete(r) && !awaits_test;
+}
+
 static void close_run(dn_run *r)
 {
     if (!r->metrics) /* the folder was not used */
@@ -224,7 +234,7 @@ static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *li
     dn_options recorded = *options;
     dn_status status = set_up(&r, options, limit, &recorded);
     if (status == DN_OK)
-        status = dn_run_is_complete(&r)
+        status = is_complete(&r, options)
                      ? dn_comm_agree(comm, report_complete(&r, options, &recorded))
                      : train(&r, options, &recorded, *limit);
     close_run(&r);

@@ -147,10 +147,11 @@ static void say_class_weights(const dn_run *r, int classes)
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
     char text[512] = "";
     size_t used = 0;
-    for (int c = 0; c < classes && used < MOST_COLUMNS; c++)
+    int c = 0;
+    for (; c < classes && used < MOST_COLUMNS; c++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %.4g", c ? ", " : "",
                                  names[c], (double)r->class_weights[c]);
-    dn_info("class weights: %s%s", text, used < MOST_COLUMNS ? "" : ", ...");
+    dn_info("class weights: %s%s", text, c < classes ? ", ..." : "");
 }
 
 static dn_status weigh_classes(dn_run *r, dn_options *o)

@@ -221,12 +221,15 @@ dn_status dn_trained_learnt(dn_trained *t)
     return DN_OK;
 }
 
-/* Replaces the training data set by that of --data, if it passes dn_trained_check. */
+/* Replaces the training data set by that of --data, if it passes dn_trained_check. How the training
+ * images were converted remains known. */
 static dn_status take_given(dn_trained *t, const dn_options *o)
 {
     dn_manifest *given;
     DN_TRY(dn_manifest_load(&given, o->data));
     const dn_status status = dn_trained_check(t, given, o);
+    if (t->data)
+        memcpy(given->conversion, t->data->conversion, sizeof given->conversion);
     free(t->data);
     t->data = given;
     return status;

@@ -193,14 +193,15 @@ static int shares_user_namespace(int launcher)
 /* Open MPI's shared-memory transport assumes one PID namespace: ranks in different ones (a
  * container each) crash in it. It also reads other processes' memory, which it cannot do across
  * user namespaces. Ranks with the launcher among their ancestors share its PID namespace; if that
- * is not known the transport is disabled, which is slow at worst. */
-static void avoid_shared_memory(void)
+ * is not known the transport is disabled, which is slow at worst. Returns 1 if it is. */
+static int avoids_shared_memory(void)
 {
     const int launcher = find_launcher();
     if (launcher == 0)
         setenv("OMPI_MCA_btl", "^vader,sm", 0);
     else if (!shares_user_namespace(launcher))
         setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+    return launcher == 0;
 }
 
 /* 1 if mpirun says that all ranks are on this machine. */
@@ -212,7 +213,8 @@ static int is_on_one_machine(void)
 }
 
 /* With other interfaces than `lo` Open MPI 5 finds no route to its own machine: it warns at every
- * start, and has no TCP there. And a process without a launcher would leave a shared-memory file,
+ * start, and has no TCP there. Open MPI 4 leaves `lo` out, which may be all that is up, where ranks
+ * need TCP. And a process without a launcher would leave a shared-memory file,
  * which it does not need, in /dev/shm. setenv does not overwrite what the user set, but Open MPI
  * prefers it to a site's openmpi-mca-params.conf: only what would fail otherwise is set. */
 void dn_choose_transports(void)
@@ -221,8 +223,8 @@ void dn_choose_transports(void)
         setenv("OMPI_MCA_btl", "self", 0);
         return;
     }
-    avoid_shared_memory();
-    if (dn_mpirun_is_prrte() && is_on_one_machine() &&
+    const int needs_tcp = avoids_shared_memory();
+    if ((needs_tcp || dn_mpirun_is_prrte()) && is_on_one_machine() &&
         getenv("OMPI_MCA_btl_tcp_if_exclude") == NULL)
         setenv("OMPI_MCA_btl_tcp_if_include", "lo", 0);
 }

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 
 typedef struct judged {
@@ -40,9 +41,12 @@ dn_status dn_class_auroc(const dn_source *images, const double *probabilities, d
 {
     const int64_t count = images->count;
     const int classes = images->info.classes;
-    judged *const image = malloc((size_t)count * sizeof *image);
-    DN_CHECK(image, DN_ENOMEM, "out of memory for the ROC curves of %" PRId64 " images", count);
+    const int most = omp_get_max_threads(), threads = most < classes ? most : classes;
+    judged *const all = malloc((size_t)threads * (size_t)count * sizeof *all);
+    DN_CHECK(all, DN_ENOMEM, "out of memory for the ROC curves of %" PRId64 " images", count);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int c = 0; c < classes; c++) {
+        judged *const image = all + omp_get_thread_num() * count;
         int is_number = 1;
         for (int64_t i = 0; i < count; i++) {
             image[i] = (judged){probabilities[i * classes + c], images->labels[i] == c};
@@ -50,7 +54,7 @@ dn_status dn_class_auroc(const dn_source *images, const double *probabilities, d
         }
         auroc[c] = is_number ? area(image, count) : (double)NAN;
     }
-    free(image);
+    free(all);
     return DN_OK;
 }
 

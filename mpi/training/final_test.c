@@ -57,20 +57,27 @@ static dn_status evaluate_last(dn_run *r, dn_scores *scores)
     return status;
 }
 
-void dn_run_test(dn_run *r)
+int dn_run_has_test(const dn_run *r)
+{
+    return r->validation != &r->test.images && r->settings.eval_every > 0;
+}
+
+dn_status dn_run_test(dn_run *r)
 {
     dn_metrics_best best;
     const int has_best = dn_run_best(r, &best);
     dn_named_scores test = {.name = r->step.optimizer.average != NULL ? "ema_test" : "test"};
-    if (r->validation == &r->test.images || r->settings.eval_every == 0)
-        return;
+    if (!dn_run_has_test(r))
+        return DN_OK;
     dn_status status = has_best ? take_best(r) : DN_OK;
     if (status == DN_OK)
         status = has_best ? evaluate(r, &test.scores) : evaluate_last(r, &test.scores);
     if (status == DN_OK)
         status = dn_comm_agree(r->comm, dn_metrics_test(r->metrics, r->done,
                                                         has_best ? (int64_t)best.epoch : 0, &test));
-    if (status != DN_OK)
-        dn_warn("the test images were not scored: %s; 'dn_dist eval %s' scores them", dn_message(),
-                r->folder);
+    if (status == DN_OK || status == DN_STOPPED)
+        return status;
+    dn_warn("the test images were not scored: %s; 'dn_dist eval %s' scores them", dn_message(),
+            r->folder);
+    return DN_OK;
 }

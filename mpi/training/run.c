@@ -110,16 +110,27 @@ int dn_run_is_complete(const dn_run *r)
     return (r->done == r->last || dn_monitor_is_over(&r->monitor)) && !dn_run_awaits_evaluation(r);
 }
 
+/* Steps agree on preemption themselves (agree_on_step of step.c); this is for long operations
+ * between steps. */
+static int agree_on_preemption(const dn_run *r)
+{
+    return dn_comm_max(r->comm, dn_preempt_reason(&r->preempt));
+}
+
 static dn_status end_run(dn_run *r, const char *reason)
 {
     uint64_t hash;
     dn_metrics_best best;
     DN_TRY(dn_run_hash(r, &hash));
     DN_TRY(dn_run_finish_saving(r));
-    if (dn_run_is_complete(r))
-        dn_run_test(r);
-    return dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path,
-                                                 dn_run_best(r, &best) ? &best : NULL, reason));
+    const dn_status tested = dn_run_is_complete(r) ? dn_run_test(r) : DN_OK;
+    if (tested == DN_STOPPED)
+        reason = dn_preempt_name(agree_on_preemption(r));
+    DN_TRY(dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path,
+                                                 dn_run_best(r, &best) ? &best : NULL, reason)));
+    DN_CHECK(tested == DN_OK, tested,
+             "stopped on %s before the test images were scored; run again to score them", reason);
+    return DN_OK;
 }
 
 /* Saves, unless that was just done, and ends the run early. */
@@ -130,13 +141,6 @@ static dn_status end_early(dn_run *r, int reason)
     DN_TRY(end_run(r, dn_preempt_name(reason)));
     return dn_fail(DN_STOPPED, "stopped on %s at step %" PRId64 "; run again to resume",
                    dn_preempt_name(reason), r->done);
-}
-
-/* Steps agree on preemption themselves (agree_on_step of step.c); this is for long operations
- * between steps. */
-static int agree_on_preemption(const dn_run *r)
-{
-    return dn_comm_max(r->comm, dn_preempt_reason(&r->preempt));
 }
 
 /* ---- the loop ---- */

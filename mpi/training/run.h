@@ -82,9 +82,12 @@ int dn_run_awaits_evaluation(const dn_run *run);
 
 /* At the end of a complete run that validation images judge: scores the test images, for the first
  * time, with the weights of best.h5 (of averages: with these), or the last ones if no epoch is the
- * best, and records the scores. A failure is a warning. The net then has these weights, and the run
- * can no longer save. Collective (final_test.c). */
-void dn_run_test(dn_run *run);
+ * best, and records the scores. A failure is a warning; DN_STOPPED if it was stopped. The net then
+ * has these weights, and the run can no longer save. Collective (final_test.c). */
+dn_status dn_run_test(dn_run *run);
+
+/* 1 if dn_run_test scores images. */
+int dn_run_has_test(const dn_run *run);
 
 /* dn_average_begin puts the averaged weights into the net and measures their statistics on training
  * images, since averaged running statistics would belong to other weights. dn_average_end restores

@@ -320,6 +320,8 @@ dn_status dn_metrics_test(dn_metrics *m, int64_t step, int64_t best_epoch,
         return DN_OK;
     char text[DN_SCORES_TEXT], weights[48] = "last weights";
     m->step = step;
+    if (m->interval.steps > 0)
+        DN_TRY(end_interval(m, 1));
     if (best_epoch > 0)
         snprintf(weights, sizeof weights, "best epoch %" PRId64, best_epoch);
     dn_scores_text(&scores->scores, m->settings.data.classes, ", ", text);
@@ -421,8 +423,9 @@ dn_status dn_metrics_complete(const dn_metrics_settings *settings, uint64_t weig
     DN_TRY(dn_join_path(path, settings->folder, DN_METRICS_NAME));
     if (access(path, F_OK) != 0)
         return DN_OK;
+    const int has_end = dn_metrics_has_end(settings->folder, settings->done);
     dn_status status = dn_metrics_create(&m, settings);
-    if (status == DN_OK && !m->file.is_ended)
+    if (status == DN_OK && !has_end)
         status = dn_metrics_end(m, settings->done, weights_hash, checkpoint, best, reason);
     dn_metrics_destroy(&m);
     return status;

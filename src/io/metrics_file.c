@@ -36,7 +36,6 @@ static int is_end(const json_t *object, int64_t done)
 typedef struct found {
     int64_t done;
     int has_run;    /* 1: a new "run" line replaces the file's own */
-    int is_ended;   /* of the last line that is kept */
     json_t *before; /* the options of the last start */
     json_t *undone; /* their values before the changes that are not kept, in order */
 } found;
@@ -53,8 +52,6 @@ static int keeps(found *f, const char *line, size_t length)
         json_object_update(f->before, json_object_get(object, "config"));
     else if (!good && is_kind(object, "change"))
         json_object_update_missing(f->undone, json_object_get(object, "from"));
-    if (good)
-        f->is_ended = is_end(object, f->done);
     json_decref(object);
     return good;
 }
@@ -82,7 +79,7 @@ static json_t *find_change(json_t *before, const char *run)
 /* Keeps only the lines of steps that are done, after the run's configuration. */
 static dn_status cut_back(dn_metrics_file *f, int64_t done, const char *run, json_t **change)
 {
-    found there = {done, run != NULL, 0, json_object(), json_object()};
+    found there = {done, run != NULL, json_object(), json_object()};
     uint8_t *bytes = NULL;
     size_t size = 0, kept_size;
     char *kept = NULL;
@@ -104,12 +101,29 @@ static dn_status cut_back(dn_metrics_file *f, int64_t done, const char *run, jso
         status = dn_file_write(f->path, kept, kept_size);
     json_object_update(there.before, there.undone);
     *change = find_change(there.before, run);
-    f->is_ended = there.is_ended;
     json_decref(there.before);
     json_decref(there.undone);
     free(kept);
     free(bytes);
     return status;
+}
+
+int dn_metrics_has_end(const char *folder, int64_t done)
+{
+    char path[PATH_MAX];
+    uint8_t *bytes;
+    size_t size;
+    if (dn_join_path(path, folder, DN_METRICS_NAME) != DN_OK ||
+        dn_file_load(path, &bytes, &size) != DN_OK)
+        return 0;
+    const uint8_t *const end = memrchr(bytes, '\n', size);
+    const uint8_t *const before = end ? memrchr(bytes, '\n', (size_t)(end - bytes)) : NULL;
+    const uint8_t *const line = before ? before + 1 : bytes;
+    json_t *const last = end ? json_loadb((const char *)line, (size_t)(end - line), 0, NULL) : NULL;
+    const int has_end = is_end(last, done);
+    json_decref(last);
+    free(bytes);
+    return has_end;
 }
 
 static dn_status open_file(dn_metrics_file *f)
@@ -165,7 +179,8 @@ static char *object_line(const char *kind, int64_t epoch, int64_t step, json_t *
  * event. */
 static dn_status add_events(dn_metrics_file *f, const char *kind, int64_t step, json_t *values)
 {
-    if (!f->has_events || !json_object_get(values, "lr"))
+    const int has_scalars = strcmp(kind, "test") == 0 || json_object_get(values, "lr");
+    if (!f->has_events || !has_scalars)
         return DN_OK;
     if (!f->events)
         DN_TRY(dn_events_create(&f->events, f->folder, step));

@@ -28,7 +28,6 @@ typedef struct dn_metrics_file {
     int has_events;
     dn_events *events;
     int64_t step; /* of the last object */
-    int is_ended; /* 1: the last object that was kept is the end of the complete run */
 } dn_metrics_file;
 
 /* Creates the folder and opens its file after what is kept of it: the line `run` (NULL: the file's
@@ -38,8 +37,8 @@ typedef struct dn_metrics_file {
 dn_status dn_metrics_file_open(dn_metrics_file *f, const char *folder, int64_t done,
                                const char *run, int has_events, json_t **change);
 
-/* Appends an object of that kind without buffering, all of its line or none, and, if it has a
- * learning rate, its numbers to TensorBoard's file; takes `values`. */
+/* Appends an object of that kind without buffering, all of its line or none, and, if it is
+ * "test" or has a learning rate, its numbers to TensorBoard's file; takes `values`. */
 dn_status dn_metrics_file_add(dn_metrics_file *f, const char *kind, int64_t epoch, int64_t step,
                               json_t *values);
 

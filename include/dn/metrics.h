@@ -87,7 +87,7 @@ typedef struct dn_metrics_values {
 
 /* text = the scores but the loss, separated by `between`: top-1, balanced accuracy and AUROC if
  * class sizes differ, and top-5 if there are more than 5 classes. */
-enum { DN_SCORES_TEXT = 96 };
+enum { DN_SCORES_TEXT = 128 };
 void dn_scores_text(const dn_scores *scores, int classes, const char *between,
                     char text[DN_SCORES_TEXT]);
 

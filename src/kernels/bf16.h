@@ -103,18 +103,18 @@ INLINE words planar_step(const float *x, size_t count)
     return (words)round_pairs(load_some(x, count), load_some(x + DN_LANES, second));
 }
 
+#define INTERLEAVED                                                                                \
+    0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,  \
+        13, 29, 14, 30, 15, 31
+
 /* 16 pixels of two rows, rounded and interleaved. */
 INLINE words paired(vec a, vec b)
 {
     const halves both = round_pairs(a, b);
 #ifdef __AVX512BF16__
-    const halves half_of = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                            8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return (words)permute_halves(0, half_of, (__m512i)both);
+    return (words)permute_halves(0, (halves){INTERLEAVED}, (__m512i)both);
 #else
-    return (words)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6,
-                                          22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
-                                          14, 30, 15, 31);
+    return (words)__builtin_shufflevector(both, both, INTERLEAVED);
 #endif
 }
 

@@ -41,8 +41,7 @@ static void add_table(const dn_kernels *table)
 static int has_bf16_products(void)
 {
     unsigned a, b, c, d;
-    return __builtin_cpu_supports("avx512vbmi") && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
-           (a >> 5 & 1);
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
 }
 
 static int has_amx_bf16(void)
@@ -78,7 +77,7 @@ static void find_x86_tables(void)
         !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
         return;
     add_table(&dn_kernels_avx512);
-    if (!has_bf16_products())
+    if (!has_bf16_products() || !__builtin_cpu_supports("avx512vbmi"))
         return;
     add_overlay(&found.avx512_bf16, "avx512_bf16", &dn_products_dot);
     if (!has_amx_bf16() || !tiles_permitted())

@@ -199,10 +199,11 @@ static dn_status report_complete(const dn_run *r, const dn_options *o, const dn_
  * Collective. */
 static int is_complete(const dn_run *r, const dn_options *o)
 {
-    int awaits_test = r->comm->rank == 0 && dn_run_has_test(r) && strcmp(o->resume, "auto") == 0 &&
-                      !dn_metrics_has_end(r->folder, r->done);
-    dn_comm_broadcast(r->comm, &awaits_test, sizeof awaits_test);
-    return dn_run_is_complete(r) && !awaits_test;
+    if (!dn_run_is_complete(r) || !dn_run_has_test(r) || strcmp(o->resume, "auto") != 0)
+        return dn_run_is_complete(r);
+    int has_end = r->comm->rank == 0 && dn_metrics_has_end(r->folder, r->done);
+    dn_comm_broadcast(r->comm, &has_end, sizeof has_end);
+    return has_end;
 }
 
 static void close_run(dn_run *r)

@@ -4,7 +4,6 @@
 #include <omp.h>
 
 #include "job/timeline.h"
-#include "training/evaluate.h"
 
 enum { MOST_SCORES = 2 };
 
@@ -23,18 +22,23 @@ const char *dn_run_score_name(const dn_run *r, int is_average)
     return is_held_out ? "val" : "test";
 }
 
-/* Evaluates the net's present weights on the images that judge the run. */
-static dn_status evaluate_weights(dn_run *r, int is_average, epoch_scores *e)
+dn_status dn_run_evaluate(dn_run *r, const dn_source *images, dn_scores *scores)
 {
-    dn_named_scores *const scores = &e->scores[e->count];
-    DN_TRY(dn_evaluate(&(dn_evaluation){.comm = r->comm,
+    return dn_evaluate(&(dn_evaluation){.comm = r->comm,
                                         .net = r->net,
-                                        .images = r->validation,
+                                        .images = images,
                                         .io_threads = r->train.io_threads,
                                         .transforms = &r->eval_transform,
                                         .crops = 1,
                                         .preempt = &r->preempt},
-                       &scores->scores));
+                       scores);
+}
+
+/* Evaluates the net's present weights on the images that judge the run. */
+static dn_status evaluate_weights(dn_run *r, int is_average, epoch_scores *e)
+{
+    dn_named_scores *const scores = &e->scores[e->count];
+    DN_TRY(dn_run_evaluate(r, r->validation, &scores->scores));
     scores->name = dn_run_score_name(r, is_average);
     e->count++;
     return DN_OK;

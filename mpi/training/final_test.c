@@ -1,9 +1,8 @@
 /* The scores of the test images at the end of a run that validation images judge; see run.h. */
 #include "dn/file.h"
 #include "dn/run_folder.h"
-#include "training/evaluate.h"
 #include "training/rescue.h"
-#include "training/run.h"
+#include "training/run_parts.h"
 
 /* Rank 0: reads the weights of best.h5, by which the run was judged, into the net. */
 static dn_status read_best(const dn_run *r)
@@ -33,26 +32,14 @@ static dn_status take_best(dn_run *r)
     return DN_OK;
 }
 
-static dn_status evaluate(dn_run *r, dn_scores *scores)
-{
-    return dn_evaluate(&(dn_evaluation){.comm = r->comm,
-                                        .net = r->net,
-                                        .images = &r->test.images,
-                                        .io_threads = r->train.io_threads,
-                                        .transforms = &r->eval_transform,
-                                        .crops = 1,
-                                        .preempt = &r->preempt},
-                       scores);
-}
-
 /* Scores the last weights, or their averages. */
 static dn_status evaluate_last(dn_run *r, dn_scores *scores)
 {
     if (r->step.optimizer.average == NULL)
-        return evaluate(r, scores);
+        return dn_run_evaluate(r, &r->test.images, scores);
     dn_status status = dn_average_begin(r);
     if (status == DN_OK)
-        status = evaluate(r, scores);
+        status = dn_run_evaluate(r, &r->test.images, scores);
     dn_average_end(r);
     return status;
 }
@@ -71,7 +58,8 @@ dn_status dn_run_test(dn_run *r)
         return DN_OK;
     dn_status status = has_best ? take_best(r) : DN_OK;
     if (status == DN_OK)
-        status = has_best ? evaluate(r, &test.scores) : evaluate_last(r, &test.scores);
+        status = has_best ? dn_run_evaluate(r, &r->test.images, &test.scores)
+                          : evaluate_last(r, &test.scores);
     if (status == DN_OK)
         status = dn_comm_agree(r->comm, dn_metrics_test(r->metrics, r->done,
                                                         has_best ? (int64_t)best.epoch : 0, &test));

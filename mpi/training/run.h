@@ -80,10 +80,10 @@ dn_status dn_run_to_end(dn_run *run);
  * last averaged weights were measured. Not collective. */
 int dn_run_awaits_evaluation(const dn_run *run);
 
-/* At the end of a complete run that validation images judge: scores the test images, for the first
- * time, with the weights of best.h5 (of averages: with these), or the last ones if no epoch is the
- * best, and records the scores. A failure is a warning; DN_STOPPED if it was stopped. The net then
- * has these weights, and the run can no longer save. Collective (final_test.c). */
+/* At the end of a complete run that validation images judge: scores the test images with the
+ * weights of best.h5 (of averages: with these), or the last ones if no epoch is the best, and
+ * records the scores. A failure is a warning; DN_STOPPED if it was stopped. The net then has these
+ * weights, and the run can no longer save. Collective (final_test.c). */
 dn_status dn_run_test(dn_run *run);
 
 /* 1 if dn_run_test scores images. */

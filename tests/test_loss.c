@@ -1,4 +1,7 @@
-/* What counts as right: a label of rank 0; ranks are those of the logits. */
+/* Losses: what counts as right, values by their formulas, and gradients by central differences. */
+#include <math.h>
+
+#include "dn/loss.h"
 #include "dn/math.h"
 #include "layers/layer.h"
 #include "unit.h"
@@ -25,8 +28,102 @@ static void test_ranks(void **state)
         assert_int_equal(dn_label_rank(logits[i], CLASSES, i), i);
 }
 
+enum { CLASSES = 3, SETS = 4 };
+
+/* None, the last class, the first two, all. */
+static const uint8_t sets[SETS * CLASSES] = {0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1};
+static const float class_weights[CLASSES] = {0.5F, 3, 1.25F};
+
+/* The logits of large magnitude overflow a naive exp. */
+static const float logits[][CLASSES] = {{0.25F, -1.5F, 2}, {-120, 0, 90}, {3, 0.5F, -0.125F}};
+
+/* The formula of PyTorch's binary_cross_entropy_with_logits, for logits of small magnitude. */
+static double naive_value(const dn_target *t, const float *x)
+{
+    double sum = 0;
+    for (int c = 0; c < CLASSES; c++) {
+        const double hard =
+            t->share * sets[t->label * CLASSES + c] + (1 - t->share) * sets[t->other * CLASSES + c];
+        const double y = hard * (1 - t->smoothing) + t->smoothing / 2, p = 1 / (1 + exp(-x[c]));
+        sum -= (t->weights ? t->weights[c] : 1) * y * log(p) + (1 - y) * log(1 - p);
+    }
+    return sum / CLASSES;
+}
+
+static const dn_target targets[] = {
+    {.label = 0, .other = 3, .share = 1, .sets = sets},
+    {.label = 2, .other = 1, .share = 1, .weights = class_weights, .sets = sets},
+    {.label = 1, .other = 2, .share = 0.3, .smoothing = 0.1, .sets = sets},
+    {.label = 3,
+     .other = 0,
+     .share = 0.75,
+     .smoothing = 0.2,
+     .weights = class_weights,
+     .sets = sets},
+};
+
+enum { TARGETS = sizeof targets / sizeof *targets, ROWS = sizeof logits / sizeof *logits };
+
+static void test_binary_values(void **state)
+{
+    for (int t = 0; t < TARGETS; t++) {
+        for (int r = 0; r < ROWS; r += 2) {
+            const double value = dn_binary_cross_entropy.value(&targets[t], logits[r], CLASSES);
+            assert_true(fabs(value - naive_value(&targets[t], logits[r])) < 1e-12);
+        }
+        assert_true(isfinite(dn_binary_cross_entropy.value(&targets[t], logits[1], CLASSES)));
+    }
+    /* of set 0, none, with logits -120, 0 and 90: log 2 + 90, over 3 */
+    assert_true(fabs(dn_binary_cross_entropy.value(&targets[0], logits[1], CLASSES) -
+                     (log(2) + 90) / 3) < 1e-12);
+}
+
+/* The derivatives of both losses, with rows as labels of the softmax. */
+static void test_gradients(void **state)
+{
+    const double h = 1.0 / 1024;
+    for (int t = 0; t < TARGETS; t++)
+        for (int r = 0; r < ROWS; r += 2)
+            for (int has_sets = 0; has_sets < 2; has_sets++) {
+                const dn_loss *const loss = dn_loss_of(has_sets);
+                dn_target target = targets[t];
+                target.label %= has_sets ? SETS : CLASSES;
+                target.other %= has_sets ? SETS : CLASSES;
+                float found[2 * CLASSES], x[CLASSES];
+                loss->gradient(&target, logits[r], CLASSES, 4, found, 2);
+                for (int c = 0; c < CLASSES; c++) {
+                    memcpy(x, logits[r], sizeof x);
+                    x[c] += (float)h;
+                    const double above = loss->value(&target, x, CLASSES);
+                    x[c] -= (float)(2 * h);
+                    const double below = loss->value(&target, x, CLASSES);
+                    assert_true(fabs(found[2 * c] - (above - below) / (2 * h) / 4) < 1e-6);
+                }
+            }
+}
+
+static void test_binary_decisions(void **state)
+{
+    double p[CLASSES];
+    const float first_two[CLASSES] = {0.5F, 7, 0};
+    for (int label = 0; label < SETS; label++) {
+        const dn_target t = {.label = label, .other = 0, .share = 1, .sets = sets};
+        assert_int_equal(dn_binary_cross_entropy.is_correct(&t, first_two, CLASSES), label == 2);
+    }
+    const dn_target mixed = {.label = 0, .other = 2, .share = 0.4, .sets = sets};
+    assert_true(dn_binary_cross_entropy.is_correct(&mixed, first_two, CLASSES));
+    const dn_target other = {.label = 2, .share = 1, .sets = sets};
+    assert_false(dn_binary_cross_entropy.is_correct(&other, (float[]){1, (float)NAN, -1}, CLASSES));
+    dn_binary_cross_entropy.probabilities(logits[1], CLASSES, p);
+    assert_true(p[0] < 1e-50 && p[0] > 0 && p[1] == 0.5 && p[2] == 1);
+    for (int c = 0; c < CLASSES; c++)
+        assert_true(p[c] == dn_binary_cross_entropy.probability(logits[1], CLASSES, c));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ranks)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranks), cmocka_unit_test(test_binary_values),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_binary_decisions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

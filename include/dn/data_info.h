@@ -11,6 +11,7 @@ enum { DN_MAX_IMAGE_BYTES = 64 << 20 /* of a stored image: its pixels or its enc
 typedef struct dn_data_info {
     char dataset[64];                     /* "CIFAR10" */
     int channels, height, width, classes; /* height and width 0: each image has its own */
+    int label_sets; /* sets of classes, which the labels number; 0: they number the classes */
     double mean[DN_MAX_IMAGE_CHANNELS], std[DN_MAX_IMAGE_CHANNELS]; /* train split, [0, 1] */
 } dn_data_info;
 
@@ -24,6 +25,12 @@ static inline int dn_is_encoded(const dn_data_info *info)
 static inline size_t dn_image_values(const dn_data_info *info)
 {
     return (size_t)info->channels * (size_t)info->height * (size_t)info->width;
+}
+
+/* Number of different labels. */
+static inline int dn_label_count(const dn_data_info *info)
+{
+    return info->label_sets > 0 ? info->label_sets : info->classes;
 }
 
 #endif

@@ -43,6 +43,8 @@ typedef struct dn_manifest_split {
 typedef struct dn_manifest {
     dn_data_info info;
     const char *const *class_names; /* (classes) in UTF-8; owned by a loaded manifest only */
+    const uint8_t *label_sets;      /* (label_sets, classes) 1: the set has the class; NULL: labels
+                                       are classes. Owned as class_names */
     int zstd_level;
     char conversion[DN_CONVERSION_BYTES]; /* dn/conversion.h: from the originals */
     uint64_t source; /* checksum of the source that the records were made from; 0: unknown */
@@ -53,15 +55,18 @@ typedef struct dn_manifest {
 } dn_manifest;
 
 /* Creates a manifest with room for `shards` of each split, their split and index set, and after
- * them for `more` bytes. The caller frees it; class names that the caller sets remain the caller's.
- * Errors: DN_ENOMEM. */
+ * them for `more` bytes. The caller frees it; class names and label sets that the caller sets
+ * remain the caller's. Errors: DN_ENOMEM. */
 dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
                              const int shards[DN_SPLITS], size_t more);
 
 /* Takes the place of dataset.json while records are being made, and after that was interrupted. */
 #define DN_JOURNAL_NAME "making.journal"
 
-enum { DN_MANIFEST_BYTES = 64 << 20 /* largest dataset.json accepted */ };
+enum {
+    DN_MANIFEST_BYTES = 64 << 20,  /* largest dataset.json accepted */
+    DN_LABEL_SETS_BYTES = 64 << 20 /* most label sets x classes */
+};
 
 /* *text(*size) = folder/dataset.json; the caller frees it; NULL on failure. Errors: DN_ENOENT
  * (missing), DN_ECORRUPT (too large), DN_EIO, DN_ENOMEM. */
@@ -72,10 +77,14 @@ dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint
                             size_t size);
 
 /* Creates a manifest without files; the caller frees it; NULL on failure. `names` is a list of
- * info->classes class names. Errors: DN_ECORRUPT (they violate the specification), DN_ENOMEM. */
+ * info->classes class names, `sets` of info->label_sets lists of classes, or NULL. Errors:
+ * DN_ECORRUPT (they violate the specification), DN_ENOMEM. */
 struct json_t;
 dn_status dn_manifest_describe(dn_manifest **manifest, const dn_data_info *info,
-                               const struct json_t *names);
+                               const struct json_t *names, const struct json_t *sets);
+
+/* The label sets as lists of classes; the caller frees it. NULL if labels are classes. */
+struct json_t *dn_manifest_label_sets(const dn_manifest *manifest);
 
 /* Reads folder/dataset.json; the caller frees *manifest; NULL on failure. Errors: DN_ENOENT
  * (missing), DN_EINVAL (another format version), DN_ECORRUPT (it violates the specification or its

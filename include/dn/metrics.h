@@ -23,9 +23,9 @@ typedef struct dn_metrics dn_metrics;
 /* The data set of a run. */
 typedef struct dn_metrics_data {
     const char *name, *path;
-    int classes;
-    int64_t train;      /* images */
-    int64_t validation; /* in the validation split; 0: the test split validates the run */
+    int classes, has_sets; /* has_sets: labels are sets of classes */
+    int64_t train;         /* images */
+    int64_t validation;    /* in the validation split; 0: the test split validates the run */
     int64_t test;
     const char *judge; /* the scores that select the best epoch, as dn_named_scores names them */
 } dn_metrics_data;
@@ -54,10 +54,12 @@ typedef struct dn_metrics_settings {
 
 /* Evaluation results of a net on a split. */
 typedef struct dn_scores {
-    double loss, top1, top5; /* mean, percent, percent */
+    double loss, top1, top5; /* mean, percent, percent. If labels are sets, top1 is the share of
+                                images whose set is told; top5 and balanced are NaN */
     double balanced; /* mean of the per-class accuracies, percent, over classes that have images */
     double auroc;    /* mean area under the ROC curves of the classes, 0 to 1; NaN: not computed */
     int is_uneven;   /* 1: class sizes differ, so balanced is not top1 */
+    int has_sets;    /* 1: labels are sets of classes */
 } dn_scores;
 
 /* Opens folder/metrics.jsonl for appending. First removes all lines but those of steps that are
@@ -85,8 +87,12 @@ typedef struct dn_metrics_values {
     double norm;      /* of the mean gradient before clipping, if has_norm */
 } dn_metrics_values;
 
+/* What the scores' top1 is called: "top-1", or "exact" if labels are sets. */
+const char *dn_top1_name(int has_sets);
+
 /* text = the scores but the loss, separated by `between`: top-1, balanced accuracy and AUROC if
- * class sizes differ, and top-5 if there are more than 5 classes. */
+ * class sizes differ, and top-5 if there are more than 5 classes; if labels are sets, only whether
+ * they are told exactly, and AUROC. */
 enum { DN_SCORES_TEXT = 128 };
 void dn_scores_text(const dn_scores *scores, int classes, const char *between,
                     char text[DN_SCORES_TEXT]);

@@ -142,6 +142,7 @@ typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
     const float *class_weights; /* (classes) weights of the loss; NULL: all 1 */
+    const uint8_t *label_sets;  /* (sets, classes), which the labels number: dn/loss.h; or NULL */
     double label_weights; /* total weight of the unmixed labels, if this batch is part of a larger
                              one; 0: that of the batch */
     dn_mixing mixing;     /* of the images, in place, and of their targets */
@@ -151,11 +152,11 @@ typedef struct dn_pass {
 
 /* Results of a forward pass over the batch. */
 typedef struct dn_result {
-    double loss; /* mean cross-entropy over the batch, natural logarithm. With class weights divided
-                    as PyTorch does: by the labels' weights, or the pass's label_weights; for mixed
-                    images by their number */
-    int correct; /* images whose label has the largest logit; of two labels, the one with the larger
-                    share counts */
+    double loss; /* mean over the batch of the images' (dn/loss.h), natural logarithm. With class
+                    weights divided as PyTorch does: by the labels' weights, or the pass's
+                    label_weights; for mixed images and label sets by the images' number */
+    int correct; /* images whose label the logits tell; of two labels, the one with the larger share
+                    counts */
 } dn_result;
 
 /* The first of rows(team.count, width) = the sum of all rows of the norm group, along the tree of

@@ -27,12 +27,25 @@ typedef dn_status dn_read_fn(const dn_source *source, const dn_request *request,
 struct dn_source {
     dn_data_info info;
     int64_t count;
-    const uint16_t *labels; /* (count) */
+    const uint16_t *labels;    /* (count) */
+    const uint8_t *label_sets; /* as of dn_manifest */
     dn_read_fn *read;
 };
 
+/* 1 if the image has the class. */
+static inline int dn_image_has(const dn_source *source, int64_t image, int class)
+{
+    const int label = source->labels[image];
+    return source->label_sets
+               ? source->label_sets[(size_t)label * (size_t)source->info.classes + (size_t) class]
+               : label == class;
+}
+
+/* count(classes) = the images that have each class. Errors: DN_ENOMEM. */
+dn_status dn_source_count(const dn_source *source, int64_t *count);
+
 /* text = an identification of the split that does not depend on its shards or compression: the data
- * set's name, size, mean, and a checksum of the labels in order. */
+ * set's name, size, mean, and a checksum of the labels in order and of the label sets. */
 void dn_source_describe(const dn_source *source, char *text, size_t size);
 
 #endif

@@ -184,20 +184,23 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_data_i
 }
 
 /* images / (classes x images of the class), as scikit-learn's "balanced"; 0 for a class without
- * images. */
+ * images. For sets of classes images without the class / images with it, as is usual for PyTorch's
+ * pos_weight; 1 for a class without images. */
 static dn_status balance(const dn_source *images, float *weights)
 {
-    const size_t classes = (size_t)images->info.classes;
-    int64_t *const count = calloc(classes, sizeof *count);
-    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %zu classes", classes);
-    for (int64_t i = 0; i < images->count; i++)
-        count[images->labels[i]]++;
-    for (size_t c = 0; c < classes; c++)
-        weights[c] = count[c] > 0
-                         ? (float)((double)images->count / ((double)classes * (double)count[c]))
-                         : 0;
+    const int classes = images->info.classes, has_sets = images->label_sets != NULL;
+    const double all = (double)images->count;
+    int64_t *const count = malloc((size_t)classes * sizeof *count);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
+    const dn_status status = dn_source_count(images, count);
+    for (int c = 0; c < classes && status == DN_OK; c++) {
+        const double own = (double)count[c];
+        weights[c] = own == 0   ? (float)has_sets
+                     : has_sets ? (float)((all - own) / own)
+                                : (float)(all / (classes * own));
+    }
     free(count);
-    return DN_OK;
+    return status;
 }
 
 dn_status dn_options_class_weights(const dn_options *o, const dn_source *images, float *weights)

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dn/loss.h"
 #include "dn/program.h"
 #include "job/preempt.h"
 #include "training/evaluate.h"
@@ -94,7 +95,8 @@ static void set_row(const predictor *p, int64_t image, const float *logits)
     row[0] = (dn_choice){fault, p->pictures->dark[image]};
     if (fault != 0)
         return;
-    dn_softmax(logits, p->classes, probability);
+    dn_loss_of(p->pictures->images.info.label_sets > 0)
+        ->probabilities(logits, p->classes, probability);
     for (int o = 0; o < p->classes; o++)
         order[o] = o;
     qsort_r(order, (size_t)p->classes, sizeof *order, by_probability, probability);

@@ -68,6 +68,7 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
     const dn_metrics_data data = {.name = r->train.images.info.dataset,
                                   .path = r->state.folder[0] ? r->state.folder : o->data,
                                   .classes = r->train.images.info.classes,
+                                  .has_sets = r->train.images.label_sets != NULL,
                                   .train = r->training->count,
                                   .validation =
                                       r->validation == &r->test.images ? 0 : r->validation->count,
@@ -122,10 +123,12 @@ static void say_weights(const dn_run *r)
     dn_metrics_best best;
     char value[48];
     if (dn_run_best(r, &best)) {
+        const int has_sets = r->training->label_sets != NULL;
         snprintf(value, sizeof value,
                  r->monitor.metric == DN_BEST_LOSS       ? "loss %.4f"
                  : r->monitor.metric == DN_BEST_AUROC    ? "AUROC %.4f"
                  : r->monitor.metric == DN_BEST_BALANCED ? "balanced %.2f %%"
+                 : has_sets                              ? "exact %.2f %%"
                                                          : "top-1 %.2f %%",
                  best.value);
         dn_info("best epoch %g, %s %s: %s/" DN_CHECKPOINT_BEST, best.epoch,

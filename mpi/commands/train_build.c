@@ -74,6 +74,24 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
+/* Settles what judges images whose labels are sets of classes. */
+static dn_status judge_sets(const dn_run *r, dn_options *o)
+{
+    const int is_new = r->state.path[0] == '\0';
+    if (!r->training->label_sets)
+        return DN_OK;
+    if (is_new && !dn_options_given(o, "best"))
+        o->run.best = dn_has_auroc(r->validation) ? DN_BEST_AUROC : DN_BEST_LOSS;
+    const int for_best = o->run.best == DN_BEST_BALANCED;
+    DN_CHECK(!for_best &&
+                 (!dn_options_reads(o, "plateau-metric") || o->falls.metric != DN_BEST_BALANCED),
+             DN_EINVAL,
+             "--%s balanced: found images with sets of classes, expected accuracy (of whole sets), "
+             "auroc or loss",
+             for_best ? "best" : "plateau-metric");
+    return DN_OK;
+}
+
 static dn_status check_auroc(const dn_run *r, const dn_options *o)
 {
     const int for_best = o->run.best == DN_BEST_AUROC;
@@ -95,11 +113,10 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
     const int classes = images->info.classes;
     int least = 0, most = 0, few = 0;
-    int64_t *const count = calloc((size_t)classes, sizeof *count);
+    int64_t *const count = malloc((size_t)classes * sizeof *count);
     DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    for (int64_t i = 0; i < images->count; i++)
-        count[images->labels[i]]++;
-    for (int c = 0; c < classes; c++) {
+    const dn_status status = dn_source_count(images, count);
+    for (int c = 0; c < classes && status == DN_OK; c++) {
         least = count[c] < count[least] ? c : least;
         most = count[c] > count[most] ? c : most;
         few += count[c] < FEW_IMAGES;
@@ -108,12 +125,12 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
         dn_warn("%d of %d classes have fewer than %d of the images that judge the run, such as %s "
                 "with %" PRId64 ": scores of these classes are uncertain",
                 few, classes, FEW_IMAGES, names[least], count[least]);
-    if (o->run.best == DN_BEST_ACCURACY && count[most] >= 2 * count[least])
+    if (o->run.best == DN_BEST_ACCURACY && !images->label_sets && count[most] >= 2 * count[least])
         dn_info("--best accuracy judges classes of unequal size, %s with %" PRId64
                 " images and %s with %" PRId64 ": see also --best balanced, auroc and loss",
                 names[most], count[most], names[least], count[least]);
     free(count);
-    return DN_OK;
+    return status;
 }
 
 /* Chooses the training images and the validation images. */
@@ -159,11 +176,13 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
     const size_t images = (size_t)r->training->count;
     if (strcmp(o->class_weights, "none") == 0)
         return DN_OK;
-    const int is_mixed = o->step.mixing.mixup > 0 || o->step.mixing.cutmix > 0;
+    /* otherwise the loss is divided by the number of images */
+    const int is_divided =
+        o->step.mixing.mixup == 0 && o->step.mixing.cutmix == 0 && !r->training->label_sets;
     o->step.class_weights = r->class_weights = calloc((size_t)o->classes, sizeof(float));
-    r->order = is_mixed ? NULL : malloc(images * sizeof *r->order);
+    r->order = is_divided ? malloc(images * sizeof *r->order) : NULL;
     r->ordered = -1;
-    DN_CHECK(r->class_weights && (r->order || is_mixed), DN_ENOMEM,
+    DN_CHECK(r->class_weights && (r->order || !is_divided), DN_ENOMEM,
              "out of memory for the weights of %d classes and the order of %zu images", o->classes,
              images);
     DN_TRY(dn_options_class_weights(o, r->training, r->class_weights));
@@ -298,6 +317,7 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
     DN_TRY(hold_out(r, o));
+    DN_TRY(judge_sets(r, o));
     DN_TRY(check_auroc(r, o));
     if (o->run.best != DN_BEST_NONE && o->run.eval_every > 0)
         DN_TRY(say_classes(r, o));
@@ -311,6 +331,7 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
     DN_TRY(rate_head(o, &o->step.head_rate));
     o->step.load = dn_run_load;
     o->step.user = r;
+    o->step.label_sets = r->training->label_sets;
     o->step.preempt = &r->preempt;
     DN_TRY(weigh_classes(r, o));
     DN_TRY(dn_step_create(&r->step, r->comm, r->net, &o->step));

@@ -90,7 +90,7 @@ static dn_status number_classes(dn_trained *t, const dn_options *o)
     json_t *const names = json_array();
     for (int i = 0; i < info.classes; i++)
         json_array_append_new(names, json_sprintf("%d", i));
-    const dn_status status = dn_manifest_describe(&t->data, &info, names);
+    const dn_status status = dn_manifest_describe(&t->data, &info, names, NULL);
     json_decref(names);
     return status;
 }
@@ -204,6 +204,10 @@ dn_status dn_trained_check(const dn_trained *t, const dn_manifest *data, const d
     DN_CHECK(other == data->info.classes, DN_EINVAL,
              "%s: found \"%s\" as class %d, expected \"%s\" as in %s", o->data,
              data->class_names[other], other, learnt->class_names[other], o->checkpoint);
+    DN_CHECK(!learnt || !learnt->info.label_sets == !data->info.label_sets, DN_EINVAL,
+             "%s: found images with %s, expected %s as in %s", o->data,
+             data->info.label_sets ? "sets of classes" : "one class each",
+             learnt->info.label_sets ? "sets of classes" : "one class each", o->checkpoint);
     DN_CHECK(channels == 0 || channels == data->info.channels, DN_ESHAPE,
              "%s: found images of %d channels, expected %d as in %s", o->data, data->info.channels,
              channels, o->checkpoint);

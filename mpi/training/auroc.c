@@ -49,7 +49,7 @@ dn_status dn_class_auroc(const dn_source *images, const double *probabilities, d
         judged *const image = all + omp_get_thread_num() * count;
         int is_number = 1;
         for (int64_t i = 0; i < count; i++) {
-            image[i] = (judged){probabilities[i * classes + c], images->labels[i] == c};
+            image[i] = (judged){probabilities[i * classes + c], dn_image_has(images, i, c)};
             is_number &= !isnan(image[i].probability);
         }
         auroc[c] = is_number ? area(image, count) : (double)NAN;

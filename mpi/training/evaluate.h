@@ -46,7 +46,8 @@ dn_status dn_evaluate_batches(const dn_evaluation *evaluation, dn_scored_fn *sco
 /* The results of one image; only doubles, as ranks send them as an array of doubles. */
 typedef struct dn_sample {
     double loss;
-    double rank; /* number of classes ranked before the label's; `classes` if its logit is NaN */
+    double rank; /* number of classes ranked before the label's; `classes` if its logit is NaN. If
+                    labels are sets: 0 for the right set, else 1 */
     double predicted;   /* class of the largest logit */
     double probability; /* of `predicted` */
 } dn_sample;
@@ -61,8 +62,5 @@ dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_sample *sample
 /* *scores = the scores over all images, on all ranks. Errors are those of dn_evaluate_samples.
  * Collective. */
 dn_status dn_evaluate(const dn_evaluation *evaluation, dn_scores *scores);
-
-/* p(classes) = the softmax of logits(classes). Not collective. */
-void dn_softmax(const float *logits, int classes, double *p);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dn/loss.h"
 #include "dn/math.h"
 #include "dn/tree.h"
 #include "training/auroc.h"
@@ -10,27 +11,19 @@
 
 enum { SAMPLE = sizeof(dn_sample) / sizeof(double) };
 
-void dn_softmax(const float *logits, int classes, double *p)
+static dn_sample make_sample(const dn_source *images, int64_t image, const float *logits)
 {
-    double largest;
-    const double normal = dn_log_sum_exp(logits, classes, &largest);
-    for (int o = 0; o < classes; o++)
-        p[o] = dn_exp(logits[o] - largest - normal);
-}
-
-/* The same arithmetic as that of the training loss (src/layers/loss.c). */
-static dn_sample make_sample(const float *logits, int classes, int label)
-{
-    dn_sample s = {0};
-    double largest;
-    const double normal = dn_log_sum_exp(logits, classes, &largest);
+    const int classes = images->info.classes, label = images->labels[image];
+    const dn_loss *const loss = dn_loss_of(images->label_sets != NULL);
+    const dn_target target = {.label = label, .share = 1, .sets = images->label_sets};
+    dn_sample s = {.loss = loss->value(&target, logits, classes)};
     int predicted = 0;
     for (int o = 1; o < classes; o++)
         predicted = logits[o] > logits[predicted] ? o : predicted;
-    s.loss = -(logits[label] - largest - normal);
-    s.rank = dn_label_rank(logits, classes, label);
+    s.rank = images->label_sets ? !loss->is_correct(&target, logits, classes)
+                                : dn_label_rank(logits, classes, label);
     s.predicted = predicted;
-    s.probability = dn_exp(logits[predicted] - largest - normal);
+    s.probability = loss->probability(logits, classes, predicted);
     return s;
 }
 
@@ -50,9 +43,10 @@ static void make_samples(const sampling *s, const dn_scored *b, const float *log
     for (int i = 0; i < b->count; i++) {
         const size_t at = (size_t)(b->first - s->first + i);
         const float *const own = logits + (size_t)i * s->classes;
-        s->samples[at] = make_sample(own, (int)s->classes, s->images->labels[b->first + i]);
+        s->samples[at] = make_sample(s->images, b->first + i, own);
         if (s->probabilities)
-            dn_softmax(own, (int)s->classes, s->probabilities + at * s->classes);
+            dn_loss_of(s->images->label_sets != NULL)
+                ->probabilities(own, (int)s->classes, s->probabilities + at * s->classes);
     }
 }
 
@@ -81,21 +75,20 @@ static void sample_batch(void *user, const dn_scored *b)
 static dn_status score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores)
 {
     const int classes = images->info.classes;
-    int64_t *const count = calloc((size_t)classes, sizeof *count);
+    int64_t *const count = malloc((size_t)classes * sizeof *count);
     int present = 0;
     double sum = 0;
     DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    for (int64_t i = 0; i < images->count; i++)
-        count[images->labels[i]]++;
+    const dn_status status = dn_source_count(images, count);
     scores->is_uneven = 0;
-    for (int c = 0; c < classes; c++) {
+    for (int c = 0; c < classes && status == DN_OK; c++) {
         present += count[c] > 0;
         sum += count[c] > 0 ? 100 * (double)correct[c] / (double)count[c] : 0;
         scores->is_uneven |= count[c] != count[0];
     }
     scores->balanced = sum / present;
     free(count);
-    return DN_OK;
+    return status;
 }
 
 /* Sets scores->auroc. */
@@ -122,7 +115,7 @@ static dn_status sum_scores(const dn_sample *samples, const dn_source *images, i
     const int64_t count = images->count;
     const int batches = (int)((count + batch - 1) / batch);
     double *const losses = calloc((size_t)batches, sizeof *losses);
-    int64_t *const correct = calloc((size_t)images->info.classes, sizeof *correct);
+    int64_t *const correct = calloc((size_t)dn_label_count(&images->info), sizeof *correct);
     int64_t top1 = 0, top5 = 0;
     dn_status status = DN_OK;
     if (!losses || !correct) {
@@ -138,7 +131,11 @@ static dn_status sum_scores(const dn_sample *samples, const dn_source *images, i
     scores->loss = dn_tree_sum(losses, batches, 1) / (double)count;
     scores->top1 = 100 * (double)top1 / (double)count;
     scores->top5 = 100 * (double)top5 / (double)count;
-    status = score_classes(images, correct, scores);
+    scores->has_sets = images->label_sets != NULL;
+    if (scores->has_sets)
+        scores->top5 = scores->balanced = (double)NAN;
+    else
+        status = score_classes(images, correct, scores);
 done:
     free(losses);
     free(correct);

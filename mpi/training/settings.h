@@ -51,6 +51,7 @@ typedef struct dn_step_settings {
     double label_smoothing;
     dn_mixing mixing;           /* within each virtual rank's batch */
     const float *class_weights; /* (classes) of the loss, or NULL; not owned */
+    const uint8_t *label_sets;  /* as of dn_pass; not owned */
     int optimizer;              /* index for dn_optimizer_get */
     dn_optimizer_settings rule; /* of the optimizer, without the learning rate */
     double head_rate;           /* learning rate of the linear layer as a multiple of the others' */

@@ -77,6 +77,7 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
                           .virtual_rank = (uint64_t)v,
                           .label_smoothing = (float)step->settings.label_smoothing,
                           .class_weights = step->settings.class_weights,
+                          .label_sets = step->settings.label_sets,
                           .label_weights = step->label_weights,
                           .mixing = step->settings.mixing,
                           .ready = ready,

@@ -47,12 +47,15 @@ int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
     const size_t numbers = (size_t)x->channels * sizeof *x->mean;
     int is_same = strcmp(x->dataset, y->dataset) == 0 && x->channels == y->channels &&
                   x->height == y->height && x->width == y->width && x->classes == y->classes &&
-                  memcmp(x->mean, y->mean, numbers) == 0 && memcmp(x->std, y->std, numbers) == 0 &&
-                  a->source == b->source;
+                  x->label_sets == y->label_sets && memcmp(x->mean, y->mean, numbers) == 0 &&
+                  memcmp(x->std, y->std, numbers) == 0 && a->source == b->source;
     for (int s = 0; s < DN_SPLITS; s++)
         is_same = is_same && a->split[s].count == b->split[s].count;
     for (int c = 0; is_same && c < x->classes; c++)
         is_same = strcmp(a->class_names[c], b->class_names[c]) == 0;
+    if (is_same && x->label_sets > 0)
+        is_same =
+            memcmp(a->label_sets, b->label_sets, (size_t)x->label_sets * (size_t)x->classes) == 0;
     return is_same;
 }
 
@@ -153,21 +156,36 @@ static json_t *split_to_json(const dn_manifest_split *split)
     return json_pack("{s:I,s:o}", "count", (json_int_t)split->count, "shards", shards);
 }
 
+json_t *dn_manifest_label_sets(const dn_manifest *m)
+{
+    json_t *const sets = m->info.label_sets > 0 ? json_array() : NULL;
+    const uint8_t *has = m->label_sets;
+    for (int s = 0; s < m->info.label_sets; s++, has += m->info.classes) {
+        json_t *const set = json_array();
+        for (int c = 0; c < m->info.classes; c++)
+            if (has[c])
+                json_array_append_new(set, json_integer(c));
+        json_array_append_new(sets, set);
+    }
+    return sets;
+}
+
 static json_t *to_json(const dn_manifest *m)
 {
     json_t *const names = json_array();
     for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
-    return json_pack("{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o,s:o,s:{s:o*,s:o,s:o*}}",
-                     "format", DN_MANIFEST_FORMAT, "format_version", DN_MANIFEST_VERSION, "dataset",
-                     m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source),
-                     "conversion", m->conversion[0] ? m->conversion : NULL, "channels",
-                     m->info.channels, "height", m->info.height, "width", m->info.width, "classes",
-                     m->info.classes, "zstd_level", m->zstd_level, "class_names", names, "mean",
-                     dn_json_numbers(m->info.mean, m->info.channels), "std",
-                     dn_json_numbers(m->info.std, m->info.channels), "splits", "train",
-                     split_to_json(&m->split[DN_TRAIN]), "test", split_to_json(&m->split[DN_TEST]),
-                     "val", split_to_json(&m->split[DN_VAL]));
+    return json_pack(
+        "{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o*,s:o,s:o,s:{s:o*,s:o,s:o*}}", "format",
+        DN_MANIFEST_FORMAT, "format_version", DN_MANIFEST_VERSION + (m->info.label_sets > 0),
+        "dataset", m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source), "conversion",
+        m->conversion[0] ? m->conversion : NULL, "channels", m->info.channels, "height",
+        m->info.height, "width", m->info.width, "classes", m->info.classes, "zstd_level",
+        m->zstd_level, "class_names", names, "label_sets", dn_manifest_label_sets(m), "mean",
+        dn_json_numbers(m->info.mean, m->info.channels), "std",
+        dn_json_numbers(m->info.std, m->info.channels), "splits", "train",
+        split_to_json(&m->split[DN_TRAIN]), "test", split_to_json(&m->split[DN_TEST]), "val",
+        split_to_json(&m->split[DN_VAL]));
 }
 
 dn_status dn_manifest_save(const dn_manifest *manifest, const char *folder)

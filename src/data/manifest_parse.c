@@ -134,11 +134,12 @@ static dn_status check_version(json_t *root)
     json_unpack(root, "{s?s,s?I}", "format", &format, "format_version", &found);
     DN_CHECK(strcmp(format, DN_MANIFEST_FORMAT) == 0, DN_ECORRUPT,
              "found the format \"%s\", expected \"%s\"", format, DN_MANIFEST_FORMAT);
-    DN_CHECK(found == DN_MANIFEST_VERSION, DN_EINVAL,
+    const int expected = DN_MANIFEST_VERSION + (json_object_get(root, "label_sets") != NULL);
+    DN_CHECK(found == expected, DN_EINVAL,
              "found format_version %" JSON_INTEGER_FORMAT
              ", expected %d; delete the folder and make it again with this version's "
              "create_records",
-             found, DN_MANIFEST_VERSION);
+             found, expected);
     return DN_OK;
 }
 
@@ -161,24 +162,24 @@ static dn_status check_seal(const char *text, size_t size)
 struct members {
     const char *format, *name, *source, *conversion, *seal;
     json_int_t version, channels, height, width, classes, level, count[DN_SPLITS];
-    json_t *names, *mean, *std, *shards[DN_SPLITS];
+    json_t *names, *sets, *mean, *std, *shards[DN_SPLITS];
 };
 
 static dn_status unpack_members(struct members *m, json_t *root)
 {
     json_error_t error;
     *m = (struct members){0};
-    DN_CHECK(json_unpack_ex(root, &error, JSON_STRICT,
-                            "{s:s,s:I,s:s,s:s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,"
-                            "s:{s?{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s:s}",
-                            "format", &m->format, "format_version", &m->version, "dataset",
-                            &m->name, "source", &m->source, "conversion", &m->conversion,
-                            "channels", &m->channels, "height", &m->height, "width", &m->width,
-                            "classes", &m->classes, "zstd_level", &m->level, "class_names",
-                            &m->names, "mean", &m->mean, "std", &m->std, "splits", "train", "count",
-                            &m->count[DN_TRAIN], "shards", &m->shards[DN_TRAIN], "test", "count",
-                            &m->count[DN_TEST], "shards", &m->shards[DN_TEST], "val", "count",
-                            &m->count[DN_VAL], "shards", &m->shards[DN_VAL], "xxh3", &m->seal) == 0,
+    DN_CHECK(json_unpack_ex(
+                 root, &error, JSON_STRICT,
+                 "{s:s,s:I,s:s,s:s,s?s,s:I,s:I,s:I,s:I,s:I,s:o,s?o,s:o,s:o,"
+                 "s:{s?{s:I,s:o},s:{s:I,s:o},s?{s:I,s:o}},s:s}",
+                 "format", &m->format, "format_version", &m->version, "dataset", &m->name, "source",
+                 &m->source, "conversion", &m->conversion, "channels", &m->channels, "height",
+                 &m->height, "width", &m->width, "classes", &m->classes, "zstd_level", &m->level,
+                 "class_names", &m->names, "label_sets", &m->sets, "mean", &m->mean, "std", &m->std,
+                 "splits", "train", "count", &m->count[DN_TRAIN], "shards", &m->shards[DN_TRAIN],
+                 "test", "count", &m->count[DN_TEST], "shards", &m->shards[DN_TEST], "val", "count",
+                 &m->count[DN_VAL], "shards", &m->shards[DN_VAL], "xxh3", &m->seal) == 0,
              DN_ECORRUPT, "not valid: %s", error.text);
     return DN_OK;
 }
@@ -199,6 +200,7 @@ static dn_status parse_info(dn_data_info *info, const struct members *m)
     info->height = (int)m->height;
     info->width = (int)m->width;
     info->classes = (int)m->classes;
+    info->label_sets = (int)json_array_size(m->sets);
     DN_CHECK(dn_image_values(info) <= DN_MAX_IMAGE_BYTES, DN_ECORRUPT,
              "found %dx%dx%d images, expected at most %d bytes", info->channels, info->height,
              info->width, DN_MAX_IMAGE_BYTES);
@@ -234,29 +236,73 @@ static dn_status check_names(const json_t *names, int classes, size_t *bytes)
     return status;
 }
 
-/* Creates the manifest with its class names after the shards, in one block. */
-static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
-                               const int shards[DN_SPLITS], const json_t *names)
+/* has(classes) = 1 for the classes in the list, which are in increasing order. */
+static dn_status parse_set(uint8_t *has, int set, int classes, const json_t *list)
 {
-    size_t bytes;
-    DN_TRY(check_names(names, info->classes, &bytes));
-    DN_TRY(
-        dn_manifest_create(manifest, info, shards, (size_t)info->classes * sizeof(char *) + bytes));
+    DN_CHECK(json_is_array(list), DN_ECORRUPT, "label set %d: found no list, expected classes",
+             set);
+    json_int_t last = -1;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *const entry = json_array_get(list, i);
+        const json_int_t class = json_is_integer(entry) ? json_integer_value(entry) : -1;
+        DN_CHECK(class > last && class < classes, DN_ECORRUPT,
+                 "label set %d: found an entry that is no class after %" JSON_INTEGER_FORMAT
+                 ", expected increasing numbers below %d",
+                 set, last, classes);
+        has[class] = 1;
+        last = class;
+    }
+    return DN_OK;
+}
+
+/* *bytes = the size of the label sets. */
+static dn_status check_sets(const json_t *sets, const dn_data_info *info, size_t *bytes)
+{
+    const int count = info->label_sets, classes = info->classes;
+    *bytes = (size_t)count * (size_t)classes;
+    DN_CHECK(!sets || (json_is_array(sets) && count >= 1 && count <= UINT16_MAX &&
+                       *bytes <= DN_LABEL_SETS_BYTES),
+             DN_ECORRUPT,
+             "found %zu label sets of %d classes, expected 1 to %d, and a product of at most %d",
+             json_array_size(sets), classes, UINT16_MAX, DN_LABEL_SETS_BYTES);
+    return DN_OK;
+}
+
+/* Creates the manifest with class names and label sets after the shards, in one block. */
+static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
+                               const int shards[DN_SPLITS], const json_t *names, const json_t *sets)
+{
+    const int classes = info->classes;
+    size_t text_bytes, set_bytes;
+    DN_TRY(check_names(names, classes, &text_bytes));
+    DN_TRY(check_sets(sets, info, &set_bytes));
+    DN_TRY(dn_manifest_create(manifest, info, shards,
+                              (size_t)classes * sizeof(char *) + text_bytes + set_bytes));
     const char **const list = (const char **)&(*manifest)->shard[(*manifest)->shards];
-    char *text = (char *)(list + info->classes);
-    for (int i = 0; i < info->classes; i++) {
+    char *text = (char *)(list + classes);
+    for (int i = 0; i < classes; i++) {
         list[i] = strcpy(text, json_string_value(json_array_get(names, (size_t)i)));
         text += strlen(text) + 1;
     }
     (*manifest)->class_names = list;
+    uint8_t *const has = (uint8_t *)text; /* zeroed */
+    for (int s = 0; s < info->label_sets; s++)
+        DN_TRY(parse_set(has + (size_t)s * (size_t)classes, s, classes,
+                         json_array_get(sets, (size_t)s)));
+    (*manifest)->label_sets = sets ? has : NULL;
     return DN_OK;
 }
 
 dn_status dn_manifest_describe(dn_manifest **manifest, const dn_data_info *info,
-                               const json_t *names)
+                               const json_t *names, const json_t *sets)
 {
     *manifest = NULL;
-    return create_loaded(manifest, info, (const int[DN_SPLITS]){0}, names);
+    const dn_status status = create_loaded(manifest, info, (const int[DN_SPLITS]){0}, names, sets);
+    if (status != DN_OK) {
+        free(*manifest);
+        *manifest = NULL;
+    }
+    return status;
 }
 
 /* Only encoded images can have been converted. */
@@ -282,7 +328,7 @@ static dn_status parse_manifest(dn_manifest **manifest, json_t *root)
         DN_CHECK(shards[s] >= 1 || !m.shards[s], DN_ECORRUPT,
                  "found no %s shards, expected at least 1", dn_split_name((dn_split_id)s));
     }
-    DN_TRY(create_loaded(manifest, &info, shards, m.names));
+    DN_TRY(create_loaded(manifest, &info, shards, m.names, m.sets));
     DN_TRY(parse_conversion(*manifest, m.conversion ? m.conversion : ""));
     (*manifest)->zstd_level = (int)m.level;
     DN_TRY(parse_hash(&(*manifest)->source, "source", m.source));

@@ -327,6 +327,7 @@ static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *s
     const int64_t images = shards->chunk_images[shard->index];
     const int64_t image = (int64_t)dn_image_values(&shards->manifest->info);
     const uint16_t *const labels = shards->labels + shard->first;
+    const int most_labels = dn_label_count(&shards->manifest->info);
     char path[PATH_MAX];
     int64_t bytes;
     DN_TRY(dn_join_path(path, shards->folder, shard->hdf5.name));
@@ -338,9 +339,9 @@ static dn_status check_shard(const dn_shards *shards, const dn_manifest_shard *s
     for (int64_t i = 0; i < chunks_of(shard, images); i++)
         DN_TRY(check_chunk(path, &chunk[i], i, bytes, images * image));
     for (int64_t i = 0; i < shard->count; i++)
-        DN_CHECK(labels[i] < shards->manifest->info.classes, DN_ECORRUPT,
+        DN_CHECK(labels[i] < most_labels, DN_ECORRUPT,
                  "%s: image %" PRId64 " has label %d, expected 0 to %d", path, i, labels[i],
-                 shards->manifest->info.classes - 1);
+                 most_labels - 1);
     return DN_OK;
 }
 

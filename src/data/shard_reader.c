@@ -127,6 +127,7 @@ dn_source dn_shards_source(const dn_shards *shards, dn_read_fn *read)
     return (dn_source){.info = shards->manifest->info,
                        .count = shards->split->count,
                        .labels = shards->labels,
+                       .label_sets = shards->manifest->label_sets,
                        .read = read};
 }
 

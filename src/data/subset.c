@@ -97,7 +97,7 @@ dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source 
     enum { SEED = 1 }; /* not the run's: all runs share these images */
     dn_selection draw = {.labels = whole->labels,
                          .count = whole->count,
-                         .classes = whole->info.classes,
+                         .classes = dn_label_count(&whole->info),
                          .fraction = fraction,
                          .keep = 1,
                          .seed = SEED,

@@ -100,12 +100,12 @@ static char *run_line(const dn_metrics *m)
     const dn_metrics_settings *const s = &m->settings;
     const dn_metrics_data *const d = &s->data;
     json_t *const run = json_pack(
-        "{s:s,s:I,s:I,s:I,s:I,s:i,s:s*,s:o,s:{s:s,s:o,s:i,s:I,s:I,s:I}}", "kind", "run", "epochs",
-        (json_int_t)s->epochs, "steps_per_epoch", (json_int_t)s->steps_per_epoch, "last_step",
-        (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks, "judge",
-        d->judge, "config", config, "data", "name", d->name, "path", dn_json_path(d->path),
-        "classes", d->classes, "train", (json_int_t)d->train, "validation",
-        (json_int_t)d->validation, "test", (json_int_t)d->test);
+        "{s:s,s:I,s:I,s:I,s:I,s:i,s:s*,s:o,s:{s:s,s:o,s:i,s:b,s:I,s:I,s:I}}", "kind", "run",
+        "epochs", (json_int_t)s->epochs, "steps_per_epoch", (json_int_t)s->steps_per_epoch,
+        "last_step", (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks,
+        "judge", d->judge, "config", config, "data", "name", d->name, "path", dn_json_path(d->path),
+        "classes", d->classes, "label_sets", d->has_sets, "train", (json_int_t)d->train,
+        "validation", (json_int_t)d->validation, "test", (json_int_t)d->test);
     char *const text = json_dumps(run, 0);
     json_decref(run);
     return text;
@@ -130,7 +130,7 @@ static void progress_line(const dn_metrics *m, const tally *t, int columns, char
     snprintf(epoch, sizeof epoch, "epoch %" PRId64 "/%" PRId64, last_epoch(m), m->settings.epochs);
     snprintf(place, sizeof place, "step %" PRId64 "/%" PRId64, step, per_epoch);
     snprintf(loss, sizeof loss, "loss %.3f", s.loss);
-    snprintf(top1, sizeof top1, "top-1 %.1f%%", s.top1);
+    snprintf(top1, sizeof top1, "%s %.1f%%", dn_top1_name(m->settings.data.has_sets), s.top1);
     snprintf(speed, sizeof speed, "%.*f images/s", s.speed < 100 ? 2 : 0, s.speed);
     if (waited >= WAIT_SHOWN)
         snprintf(wait, sizeof wait, "(%.0f%% data wait)", fmin(waited, 100));
@@ -268,16 +268,22 @@ const char *dn_metrics_title(const char *name)
     return name;
 }
 
+const char *dn_top1_name(int has_sets)
+{
+    return has_sets ? "exact" : "top-1";
+}
+
 void dn_scores_text(const dn_scores *s, int classes, const char *between, char text[DN_SCORES_TEXT])
 {
     char balanced[32] = "", auroc[32] = "", top5[32] = "";
-    if (s->is_uneven && isfinite(s->auroc))
+    if ((s->is_uneven || s->has_sets) && isfinite(s->auroc))
         snprintf(auroc, sizeof auroc, "%sAUROC %.4f", between, s->auroc);
-    if (s->is_uneven)
+    if (s->is_uneven && !s->has_sets)
         snprintf(balanced, sizeof balanced, "%sbalanced %.2f %%", between, s->balanced);
-    if (classes > 5)
+    if (classes > 5 && !s->has_sets)
         snprintf(top5, sizeof top5, "%stop-5 %.2f %%", between, s->top5);
-    snprintf(text, DN_SCORES_TEXT, "top-1 %.2f %%%s%s%s", s->top1, balanced, auroc, top5);
+    snprintf(text, DN_SCORES_TEXT, "%s %.2f %%%s%s%s", dn_top1_name(s->has_sets), s->top1, balanced,
+             auroc, top5);
 }
 
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
@@ -289,13 +295,14 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     m->step = step;
     const summary s = summarize(m, &m->epoch);
     if (m->epoch.steps > 0) { /* none if the run was stopped before this evaluation */
-        snprintf(train, sizeof train, "  train loss %.4f  top-1 %.2f %%", s.loss, s.top1);
+        snprintf(train, sizeof train, "  train loss %.4f  %s %.2f %%", s.loss,
+                 dn_top1_name(m->settings.data.has_sets), s.top1);
         snprintf(speed, sizeof speed, "  %.1f images/s", s.speed);
     }
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
                                      "train_top1", dn_json_number(s.top1));
     const double none = (double)NAN;
-    add_scores(values, "test", &(dn_scores){none, none, none, none, none, 0});
+    add_scores(values, "test", &(dn_scores){none, none, none, none, none, 0, 0});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
         dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);

@@ -54,23 +54,26 @@ static dn_manifest *data_of(const json_t *metadata)
     dn_data_info info = {.dataset = ""};
     dn_manifest *data = NULL;
     int size[3];
-    json_t *const names = list_of(metadata, "classes");
+    json_t *const names = list_of(metadata, "classes"), *const sets =
+                                                            list_of(metadata, "label_sets");
     const size_t classes = json_array_size(names);
     if (classes > 0 && classes <= DN_MAX_CLASSES && image_of(metadata, "records", size) &&
         numbers_of(metadata, "mean", size[0], -1e6, info.mean) &&
         numbers_of(metadata, "std", size[0], 0, info.std)) {
         snprintf(info.dataset, sizeof info.dataset, "%s", text_of(metadata, "dataset"));
         info.classes = (int)classes;
+        info.label_sets = (int)json_array_size(sets);
         info.channels = size[0];
         info.height = size[1];
         info.width = size[2];
-        if (dn_manifest_describe(&data, &info, names) != DN_OK)
+        if (dn_manifest_describe(&data, &info, names, sets) != DN_OK)
             data = NULL;
         else
             snprintf(data->conversion, sizeof data->conversion, "%s",
                      text_of(metadata, "conversion"));
     }
     json_decref(names);
+    json_decref(sets);
     return data;
 }
 

@@ -207,6 +207,8 @@ json_t *dn_weights_describe(const dn_net *net, const dn_weights_about *about)
     for (int i = 0; i < info->classes; i++)
         json_array_append_new(names, json_string(about->data->class_names[i]));
     put_list(object, "classes", names);
+    if (info->label_sets > 0)
+        put_list(object, "label_sets", dn_manifest_label_sets(about->data));
     put_list(object, "mean", dn_json_numbers(info->mean, info->channels));
     put_list(object, "std", dn_json_numbers(info->std, info->channels));
     return object;

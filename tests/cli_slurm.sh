@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What the Slurm scripts ask of srun, and what they do with signals and lost ranks. All commands but
-# dn_dist, which tells what its options come to, are replaced by stand-ins that write down how they were called; the machine has 2 NUMA domains of
-# 4 cores with 2 hardware threads each. soak.sh does it with a real Slurm.
+# dn_dist, which tells what its options come to, are replaced by stand-ins that write down how they
+# were called; the machine has 2 NUMA domains of 4 cores with 2 hardware threads each. e2e_slurm.sh
+# and soak.sh test with a real Slurm.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 calls=$tmp/calls
 mkdir "$tmp/bin" "$tmp/spool folder"

@@ -4,6 +4,7 @@
 # and the resumed run has the hash of an undisturbed one; an infinite gradient changes nothing. No
 # files or processes are left.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+own_network "$@"
 records
 export TERM=dumb
 launcher=(mpirun --oversubscribe --bind-to none -np)
@@ -420,21 +421,20 @@ says "$out" "$out/checkpoint-00000020.h5: cannot write"
 
 # ---- a host is cut off ----
 
-if hosts=$(command -v local-hosts) && ((EUID == 0)); then
-    "$hosts" up 2 >/dev/null
-    launcher=("$hosts" mpirun)
+if [[ -n ${DN_OWN_NETWORK:-} ]]; then
+    hosts.sh up 2
+    launcher=(hosts.sh mpirun --host h1:2,h2:2 --bind-to none -np)
     out=$tmp/cut
     started 4 "$out" --deadline 3
-    "$hosts" cut h2
+    hosts.sh cut h2
     ended 4 "$out" $lost
-    "$hosts" join h2
+    hosts.sh join h2
     wait $job && fail "$out: mpirun ended with 0" "$out.log"
-    "$hosts" down
     grep -q '"host": "h2".*its host does not answer' "$out/lost.json" ||
         fail "$out: expected h2 in lost.json" "$out.log"
     resumes "$out" "h2 cut off"
 else
-    echo "not tried: cutting off a host (needs root, and local-hosts on the PATH)"
+    untried "cutting off a host: $why_not"
 fi
 
 for ((i = 0; i < 3000; i++)); do # the daemon of the program without mpirun ends after it

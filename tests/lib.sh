@@ -91,6 +91,16 @@ flip() { put "$1" "$2" "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 2
 # await PID TEST...: waits until the command succeeds or the process has ended.
 await() { until "${@:2}" >"$tmp/awaited" || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done; }
 
+# own_network ARGUMENT...: runs the test again, with its arguments, in a network of its own (hosts.sh).
+# Sets `why_not` if the system refuses that.
+own_network() {
+    [[ -z ${DN_OWN_NETWORK:-} ]] || return 0
+    ! why_not=$("$here/hosts.sh" run true 2>&1) || {
+        rm -rf "$tmp"
+        exec "$here/hosts.sh" run "$0" "$@"
+    }
+}
+
 # on_ranks R COMMAND...
 on_ranks() {
     local ranks=$1

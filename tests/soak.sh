@@ -1,26 +1,21 @@
 #!/usr/bin/env bash
 # One training run through random faults, and nobody helps it: ranks are killed or stopped, the run
-# is asked to stop, the disk is full, under a Slurm of 4 emulated nodes; links are cut between 4
-# hosts (network namespaces) with scripts/supervise.sh and mpirun. After each fault the run resumes
-# by itself, where it is or as a new job on a random number of ranks. Its last hash is that of a run
-# left alone.
+# is asked to stop, the disk is full, under a real Slurm whose 4 nodes are this machine (slurm.sh);
+# links are cut between 4 hosts (hosts.sh) with scripts/supervise.sh and mpirun. After each fault the
+# run resumes by itself, where it is or as a new job on a random number of ranks. Its last hash is
+# that of a run left alone.
 #
-#   soak.sh BUILD_FOLDER [FAULTS [SEED]]
-#
-# Needs root and the tools local-slurm and local-hosts on the PATH.
+#   soak.sh BUILD_FOLDER [FAULTS [SEED]]   # 5: one of each kind
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-count=${2:-20}
+own_network "$@"
+source "$here/slurm.sh"
+need_slurm
+trap : EXIT # all ends with the network
+count=${2:-5}
 seed=${3:-$RANDOM}
 RANDOM=$seed
 log=$tmp/log
-export LOCAL_SLURM_DIR=$tmp/slurm DN_SOAK=$tmp
-export DN_OUT=$tmp/disk/run DN_GRACE=2 DN_CHECK
-
-unset DN_ALL_TESTS # its tools are not published
-((EUID == 0)) || skip "needs root"
-slurm=$(command -v local-slurm) && hosts=$(command -v local-hosts) ||
-    skip "found no local-slurm and local-hosts on the PATH"
-[[ -z $(ip netns list) ]] || skip "there are network namespaces already: $(ip netns list | xargs)"
+export DN_OUT=$tmp/disk/run DN_GRACE=2
 records
 export DN_DATA=$data
 
@@ -34,49 +29,7 @@ steps=$(((count + 2) * stride))
 options=(--batch-size 4 --virtual-ranks 8 --eval-every 0 --threads 1 --max-steps $steps --epochs 99)
 export DN_ARGS="${options[*]} --checkpoint-every 10 --deadline 4"
 
-say() { printf '%4d s  %s\n' $((SECONDS - began)) "$*"; }
-began=$SECONDS
-
-# ---- the machines ----
-
-clean_up() {
-    local pid
-    [[ $leg != job* ]] || scancel "${leg#job }" || true
-    [[ $leg != pid* ]] || kill -TERM "${leg#pid }" || true
-    sleep 1
-    for pid in $(ranks); do kill -KILL "$pid" || true; done
-    "$slurm" stop || true
-    "$hosts" down || true
-    umount "$tmp/disk" || true
-    rm -rf "$tmp"
-} >/dev/null 2>&1
-
-# The processes of the run.
-ranks() {
-    local folder
-    for folder in /proc/[0-9]*; do
-        [[ $(cat "$folder/comm" 2>/dev/null) == dn_dist ]] || continue
-        ! grep -qzxF "DN_SOAK=$tmp" "$folder/environ" 2>/dev/null || echo "${folder#/proc/}"
-    done
-}
-
-set_up() {
-    mkdir "$tmp/disk" "$tmp/home"
-    mount -t tmpfs -o size=16M soak "$tmp/disk"
-    mkdir "$DN_OUT"
-    ln -s "$repo/slurm" "$repo/scripts" "$tmp/home"
-    ln -s "$build" "$tmp/home/build"
-    printf '%s\n' '#!/usr/bin/env bash' "source '$tmp/home/slurm/common.sh' --model fashion-mnist-tiny" \
-        >"$tmp/job"
-    # A host answers where it refuses a connection.
-    DN_CHECK=$tmp/answers
-    printf '%s\n' '#!/usr/bin/env bash' \
-        'timeout 3 bash -c "</dev/tcp/10.99.0.${1#h}/9" 2>&1 | grep -q refused' >"$DN_CHECK"
-    chmod +x "$DN_CHECK"
-    "$slurm" start 4 4 >"$tmp/slurm.log" 2>&1 || { cat "$tmp/slurm.log"; exit 1; }
-    "$hosts" up 4 >/dev/null
-    eval "$("$slurm" env)"
-}
+say() { printf '%4d s  %s\n' $SECONDS "$*"; }
 
 # ---- legs: one after the other, a job of Slurm or a supervised mpirun ----
 
@@ -85,8 +38,8 @@ leg=none # "job ID" or "pid PROCESS"
 start_job() {
     local nodes=$((2 + RANDOM % 3)) tasks
     tasks=$((nodes + RANDOM % (9 - nodes)))
-    leg="job $(env -u DN_CHECK sbatch --parsable --nodes=$nodes --ntasks=$tasks --exclusive \
-        --no-kill --requeue --open-mode=append --output="$log" "$tmp/job")"
+    leg="job $(sbatch --parsable --nodes=$nodes --ntasks=$tasks --output="$log" \
+        "$tmp/home/slurm/train.sh" --model fashion-mnist-tiny)"
     say "$leg: $tasks ranks on $nodes nodes, failures borne: $DN_MAX_FAILURES"
 }
 
@@ -95,11 +48,10 @@ start_mpirun() {
     for ((i = 2; i <= number; i++)); do list+=,h$i:$((1 + RANDOM % 2)); done
     (
         unset OMPI_MCA_btl OMPI_MCA_btl_tcp_if_include
-        exec "$hosts" exec h1 "$repo/scripts/supervise.sh" "$DN_OUT" "$list" \
-            mpirun --mca plm_rsh_agent "$hosts agent" --mca oob_tcp_if_include 10.99.0.0/24 \
-            --mca btl_tcp_if_include 10.99.0.0/24 --mca btl self,tcp --bind-to none \
-            --oversubscribe -- "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \
-            --out "$DN_OUT" $DN_ARGS
+        DN_CHECK='hosts.sh answers' exec hosts.sh exec h1 \
+            "$repo/scripts/supervise.sh" "$DN_OUT" "$list" \
+            hosts.sh mpirun --bind-to none --oversubscribe -- "$build/dn_dist" train \
+            --model fashion-mnist-tiny --data "$data" --out "$DN_OUT" $DN_ARGS
     ) >>"$log" 2>&1 &
     leg="pid $!"
     say "$leg: ranks on $list, failures borne: $DN_MAX_FAILURES"
@@ -107,33 +59,19 @@ start_mpirun() {
 
 is_running() {
     case $leg in
-    job*) [[ -n $(squeue -h -j "${leg#job }" -o %T 2>/dev/null) ]] ;;
+    job*) ! is_over "${leg#job }" ;;
     pid*) kill -0 "${leg#pid }" 2>/dev/null ;;
     *) false ;;
     esac
 }
 
-# until_or_fail SECONDS WHAT COMMAND...: waits until COMMAND succeeds.
-until_or_fail() {
-    local end=$((SECONDS + $1)) what=$2
-    shift 2
-    until "$@"; do
-        if ((SECONDS > end)); then
-            fail "$what took too long" "$log"
-            finish
-        fi
-        sleep 0.1
-    done
-}
-
 has_reached() { [[ $(last_step "$DN_OUT" || echo 0) -ge $1 ]] || ! is_running; }
 has_ended() { ! is_running; }
-has_no_ranks() { [[ -z $(ranks) ]]; }
 starts() { grep -c '^supervise: .* ranks on' "$log" || true; }
 failures_seen() { grep -c '^supervise: status' "$log" || true; }
 has_failed() { (($(failures_seen) > $1)) || ! is_running; }
 has_resumed() { (($(starts) > $1)) || ! is_running; }
-is_queued() { [[ $(squeue -h -j "${leg#job }" -o %T) == PENDING ]] || ! is_running; }
+is_queued() { is_pending "${leg#job }" || ! is_running; }
 
 # ---- faults ----
 
@@ -160,14 +98,13 @@ inflict() {
     cut)
         mapfile -t all < <(hosts_in_use)
         cut=${all[RANDOM % ${#all[@]}]}
-        "$hosts" cut "$cut" ;;
+        hosts.sh cut "$cut" ;;
     usr1)
         scancel --signal=USR1 --batch "${leg#job }"
         until_or_fail 60 "saving and queueing again" is_queued
         if ((RANDOM % 2)); then
             say "    the job is queued again"
-            sleep 1
-            scontrol update JobId="${leg#job }" StartTime=now
+            start_now "${leg#job }"
         else
             scancel "${leg#job }"
             until_or_fail 60 "the end of the job" has_ended
@@ -176,13 +113,16 @@ inflict() {
     [[ $fault == usr1 ]] || until_or_fail 90 "noticing the fault" has_failed "$seen"
     rm -f "$tmp/disk/filler"
     until_or_fail 90 "resuming" has_resumed "$before"
-    [[ -z $cut ]] || "$hosts" join "$cut"
+    [[ -z $cut ]] || hosts.sh join "$cut"
 }
 
 # ---- the run ----
 
-trap clean_up EXIT
-set_up
+mkdir "$tmp/disk"
+mount -t tmpfs -o size=16M soak "$tmp/disk"
+mkdir "$DN_OUT"
+start_slurm 4 4
+hosts.sh up 4
 train 2 "$tmp/alone" --max-steps $steps --epochs 99 --threads 1 ||
     fail "the run left alone" "$tmp/alone.log"
 expected=$(last_hash "$tmp/alone") || expected=missing

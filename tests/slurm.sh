@@ -3,7 +3,10 @@
 
 # Skips the test where no Slurm can be started.
 need_slurm() {
-    [[ -n ${DN_OWN_NETWORK:-} ]] || skip "needs a network of its own: $why_not"
+    if [[ -z ${DN_OWN_NETWORK:-} ]]; then # the kernel's choice, not a missing package
+        echo "not tried: the system refuses a network: $why_not"
+        exit 77
+    fi
     [[ $(</proc/self/setgroups) == allow ]] || skip "needs root, for slurmd"
     hash slurmctld slurmd sbatch 2>/dev/null ||
         skip "needs Slurm (Debian's packages slurmctld, slurmd and slurm-client)"

@@ -189,6 +189,11 @@ fi
 mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
 works eval best
 said "from best/best.h5"
+truncate -s -1 best/best.h5
+refused "best/best.h5: found no checksum" eval best/best.h5
+on_ranks 2 "$build/dn_dist" eval best >out 2>err || fail "eval, a damaged best.h5" out err
+said "^warning: best checkpoint skipped: best/best.h5: found no checksum .*; using best/checkpoint-0+2.h5$"
+said "from best/checkpoint-0+2.h5"
 mkdir -p runs/{a,b,c,d,e}
 touch runs/{b,c,d,e}/metrics.jsonl
 refused "runs//: *expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//

@@ -272,7 +272,8 @@ static void take_defaults(dn_options *options)
             optimizer->rate_scales ? DN_RATE_SCALING_LINEAR : DN_RATE_SCALING_NONE;
 }
 
-/* Refuses options that exclude each other; a recipe may have both. */
+/* Checks options that exclude each other, of which a recipe may have both, and a limit that the
+ * table cannot state. */
 static dn_status check_together(const dn_options *options)
 {
     const dn_option *const init = find_option(options->command, "init");
@@ -282,6 +283,8 @@ static dn_status check_together(const dn_options *options)
              options->init_from);
     DN_CHECK(!options->csv || !options->json, DN_EINVAL,
              "--csv: found --json, expected one of them");
+    DN_CHECK(options->deadline == 0 || options->deadline >= 1, DN_EINVAL,
+             "--deadline: found %g, expected 0 (never) or 1 to 86400 seconds", options->deadline);
     return DN_OK;
 }
 

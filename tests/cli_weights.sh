@@ -106,6 +106,10 @@ said "five.safetensors, except its head of 5 classes: a new head for 3 is initia
 works train --recipe finetune --model $small --data colour --init-from five.safetensors --batch-size 4 \
     --max-steps 1 --out tuned
 said "five.safetensors, except its head of 5 classes: a new head for 3 is initialised"
+works train --recipe finetune --max-steps 2 --out tuned
+said "^resumed from tuned/checkpoint-0+1.h5 at step 1$"
+said "^batch-size: 4 as in the checkpoint, not 32 as in the recipe$"
+! grep "^warning: --" err || fail "a recipe, resumed: warnings of options that were not given" err
 works "${run[@]}" --out five --init xavier --max-steps 2
 said "^warning: --init xavier: ignored, as the run resumes from a checkpoint that began with kaiming"
 works "${run[@]}" --out five --init-from three.safetensors --max-steps 2

@@ -106,6 +106,10 @@ said "five.safetensors, except its head of 5 classes: a new head for 3 is initia
 works train --recipe finetune --model $small --data colour --init-from five.safetensors --batch-size 4 \
     --max-steps 1 --out tuned
 said "five.safetensors, except its head of 5 classes: a new head for 3 is initialised"
+works train --recipe finetune --max-steps 2 --out tuned
+said "^resumed from tuned/checkpoint-0+1.h5 at step 1$"
+said "^batch-size: 4 as in the checkpoint, not 32 as in the recipe$"
+! grep "^warning: --" err || fail "a recipe, resumed: warnings of options that were not given" err
 works "${run[@]}" --out five --init xavier --max-steps 2
 said "^warning: --init xavier: ignored, as the run resumes from a checkpoint that began with kaiming"
 works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
@@ -189,6 +193,11 @@ fi
 mkdir best && cp five/checkpoint-*1.h5 best/best.h5 && cp five/checkpoint-*2.h5 best
 works eval best
 said "from best/best.h5"
+truncate -s -1 best/best.h5
+refused "best/best.h5: found no checksum" eval best/best.h5
+on_ranks 2 "$build/dn_dist" eval best >out 2>err || fail "eval, a damaged best.h5" out err
+said "^warning: best checkpoint skipped: best/best.h5: found no checksum .*; using best/checkpoint-0+2.h5$"
+said "from best/checkpoint-0+2.h5"
 mkdir -p runs/{a,b,c,d,e}
 touch runs/{b,c,d,e}/metrics.jsonl
 refused "runs//: *expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//

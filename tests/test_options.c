@@ -103,6 +103,8 @@ static void test_values(void **state)
     assert_true(options.deadline == 5);
     PARSE_WELL("plan", "--deadline", "0");
     assert_true(options.deadline == 0);
+    expect_failure(PARSE("train", "--deadline", "0.001"),
+                   "--deadline: found 0.001, expected 0 (never) or 1 to 86400 seconds");
 }
 
 static void test_errors(void **state)

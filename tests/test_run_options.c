@@ -90,6 +90,13 @@ static void test_resume(void **state)
     PARSE_WELL("train", "--virtual-ranks=8", "--epochs", "9");
     assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
     assert_true(options.epochs == 9 && options.lr == 0.3);
+    trial_write("mine.ini", "lr = 0.2\nvirtual-ranks = 4\ndata = there\nepochs = 7\n");
+    PARSE_WELL("train", "--recipe", "./mine.ini", "--epochs", "9");
+    assert_true(options.lr == 0.2 && options.epochs == 9);
+    assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
+    assert_true(options.epochs == 9 && options.lr == 0.3 && options.step.virtual_ranks == 8);
+    assert_false(dn_options_given(&options, "lr") || dn_options_given(&options, "data"));
+    assert_true(dn_options_given(&options, "epochs"));
     PARSE_WELL("train", "--init", "xavier"); /* that the run began with another stays true */
     assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
     assert_int_equal(options.init, DN_INIT_KAIMING);

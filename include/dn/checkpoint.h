@@ -116,9 +116,9 @@ dn_status dn_checkpoint_open(dn_checkpoint_file **file, const char *path, dn_che
 
 /* Opens the folder's newest intact checkpoint of a step below `limit`. If there are no checkpoints
  * or no folder, *file is NULL and state->path empty. Damaged checkpoints are skipped with a
- * warning. If all are damaged it fails and the message has their number: a run that started over
- * would overwrite them. A checkpoint that the system refuses to read is not skipped: it may be
- * whole. Errors: DN_EIO, DN_ENOMEM, those of the newest. */
+ * warning that names the one that is used. If all are damaged it fails and the message has their
+ * number: a run that started over would overwrite them. A checkpoint that the system refuses to
+ * read is not skipped: it may be whole. Errors: DN_EIO, DN_ENOMEM, those of the newest. */
 dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folder, int64_t limit,
                                     dn_checkpoint *state);
 

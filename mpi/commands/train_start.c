@@ -76,12 +76,12 @@ dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_option
     dn_comm_broadcast(r->comm, &r->state, sizeof r->state);
     if (r->state.path[0] == '\0')
         return is_named ? take_model(r, o) : DN_OK;
-    if (o->init_from[0] != '\0')
-        dn_warn("--init-from %s: ignored, as the run resumes from %s (--resume none starts anew)",
-                o->init_from, r->state.path);
     recorded->given = 0;
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(recorded, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
+    if (dn_options_given(o, "init-from"))
+        dn_warn("--init-from %s: ignored, as the run resumes from %s (--resume none starts anew)",
+                o->init_from, r->state.path);
     DN_TRY(take_folder(r, o));
     /* The folder may be named after the model, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));

@@ -28,20 +28,30 @@ dn_status dn_is_checkpoint(const char *path, int *is)
     return status;
 }
 
-/* Opens the file, or a folder's best checkpoint if there is one, else its newest. */
-static dn_status open_file(dn_trained *t, const char *path)
+/* Opens the folder's best checkpoint, or its newest if there is none or it is damaged. */
+static dn_status open_folder(dn_trained *t, const char *folder)
 {
     char best[PATH_MAX], runs[DN_RUNS_TEXT];
-    if (!dn_is_folder(path))
-        return dn_checkpoint_open(&t->file, path, &t->state);
-    DN_TRY(dn_join_path(best, path, DN_CHECKPOINT_BEST));
+    dn_failure failure = {0};
+    DN_TRY(dn_join_path(best, folder, DN_CHECKPOINT_BEST));
     const dn_status status = dn_checkpoint_open(&t->file, best, &t->state);
-    if (status != DN_ENOENT)
+    if (status != DN_ENOENT && status != DN_ECORRUPT)
         return status;
-    DN_TRY(dn_checkpoint_open_newest(&t->file, path, INT64_MAX, &t->state));
+    dn_failure_keep(&failure, status);
+    DN_TRY(dn_checkpoint_open_newest(&t->file, folder, INT64_MAX, &t->state));
+    if (status == DN_ECORRUPT && !t->file)
+        return dn_failure_report(&failure);
     DN_CHECK(t->file, DN_ENOENT, "%s: found no checkpoint-STEP.h5, expected the folder of a run%s",
-             path, dn_runs_there(path, runs));
+             folder, dn_runs_there(folder, runs));
+    if (status == DN_ECORRUPT)
+        dn_warn("best checkpoint skipped: %s; using %s", failure.message, t->state.path);
     return DN_OK;
+}
+
+static dn_status open_file(dn_trained *t, const char *path)
+{
+    return dn_is_folder(path) ? open_folder(t, path)
+                              : dn_checkpoint_open(&t->file, path, &t->state);
 }
 
 /* A safetensors file has one kind of weights. */

@@ -20,10 +20,10 @@ typedef struct dn_trained {
 dn_status dn_is_checkpoint(const char *path, int *is);
 
 /* Opens options->checkpoint: a file, or a run's folder, for whose best or else newest checkpoint it
- * is replaced. Options that were not given, --data included, are taken from the checkpoint, and
- * options->weights is resolved. The caller closes it, even after a failure. DN_ENOENT, DN_EIO,
- * DN_ECORRUPT; DN_EINVAL if the file has neither format, does not name its model, or lacks the
- * requested weights. Not collective. */
+ * is replaced; a damaged one in a folder is skipped with a warning. Options that were not given,
+ * --data included, are taken from the checkpoint, and options->weights is resolved. The caller
+ * closes it, even after a failure. DN_ENOENT, DN_EIO, DN_ECORRUPT; DN_EINVAL if the file has
+ * neither format, does not name its model, or lacks the requested weights. Not collective. */
 dn_status dn_trained_open(dn_trained *trained, dn_options *options);
 
 /* The same for all ranks, of which rank 0 opens the file: the others have `state` and the options

@@ -288,7 +288,7 @@ const dn_option dn_option_table[] = {
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,
      "silence after which a rank counts as lost and the job ends; it also ends if all ranks wait that "
-     "long, or if the start takes five times as long; 0: never"},
+     "long, or if the start takes five times as long; at least 1, or 0: never"},
     {"help", "Machine", ALL | ALONE, FLAG(help), "0", DN_FREE, "print this text"},
     {"version", "Machine", ALL | ALONE, FLAG(version), "0", DN_FREE, "print the version of the program, its kernels, MPI and sources"},
     {0},

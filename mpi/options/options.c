@@ -132,7 +132,7 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
     return DN_OK;
 }
 
-/* Compares a given option with the checkpoint's value. */
+/* Compares a given option with the checkpoint's value, which replaces that of a recipe. */
 static dn_status reconcile(const dn_options *given, const dn_options *saved, const dn_option *o)
 {
     char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
@@ -140,6 +140,10 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
     dn_option_text(o, saved, theirs, sizeof theirs);
     if (strcmp(ours, theirs) == 0)
         return DN_OK;
+    if (given->of_recipe & given_bit(o)) {
+        dn_info("%s: %s as in the checkpoint, not %s as in the recipe", o->name, theirs, ours);
+        return DN_OK;
+    }
     DN_CHECK(
         o->tag != DN_FIXED, DN_EINVAL,
         "--%s: found %s, expected %s as in the checkpoint (or another --out, or --resume none)",
@@ -157,11 +161,12 @@ dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 {
     dn_options saved = *options, merged = *options;
     saved.given = 0;
+    merged.given &= ~options->of_recipe;
     FILE *file = fmemopen((char *)text, strlen(text), "r"); /* read only: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
     DN_TRY(read_ini(file, "the checkpoint's configuration", &saved, 0));
     for (const dn_option *o = dn_option_table; o->name; o++)
-        if (is_recorded(o) && (saved.given & ~options->given & given_bit(o) || o->tag == DN_BEGINS))
+        if (is_recorded(o) && (saved.given & ~merged.given & given_bit(o) || o->tag == DN_BEGINS))
             memcpy((char *)&merged + o->offset, (const char *)&saved + o->offset, o->size);
     for (const dn_option *o = dn_option_table; o->name; o++)
         if (is_recorded(o) && (saved.given & options->given & given_bit(o)) &&
@@ -244,8 +249,11 @@ static dn_status read_recipe(dn_options *options)
 {
     FILE *file;
     char path[PATH_MAX];
+    const dn_option_set before = options->given;
     DN_TRY(dn_recipe_open(options->recipe, &file, path));
-    return read_ini(file, path, options, options->given);
+    DN_TRY(read_ini(file, path, options, before));
+    options->of_recipe = options->given & ~before;
+    return DN_OK;
 }
 
 /* Options that the optimizer reads and the user did not give default to the values in its row. */
@@ -272,7 +280,8 @@ static void take_defaults(dn_options *options)
             optimizer->rate_scales ? DN_RATE_SCALING_LINEAR : DN_RATE_SCALING_NONE;
 }
 
-/* Refuses options that exclude each other; a recipe may have both. */
+/* Checks options that exclude each other, of which a recipe may have both, and a limit that the
+ * table cannot state. */
 static dn_status check_together(const dn_options *options)
 {
     const dn_option *const init = find_option(options->command, "init");
@@ -282,6 +291,8 @@ static dn_status check_together(const dn_options *options)
              options->init_from);
     DN_CHECK(!options->csv || !options->json, DN_EINVAL,
              "--csv: found --json, expected one of them");
+    DN_CHECK(options->deadline == 0 || options->deadline >= 1, DN_EINVAL,
+             "--deadline: found %g, expected 0 (never) or 1 to 86400 seconds", options->deadline);
     return DN_OK;
 }
 

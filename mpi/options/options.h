@@ -122,8 +122,9 @@ typedef struct dn_options {
     const char **words; /* (word_count) operands of the command line */
     int word_count;
 
-    dn_option_set given; /* options given on the command line, in --config or in --recipe */
-    dn_option_set typed; /* options given on the command line */
+    dn_option_set given;     /* options given on the command line, in --config or in --recipe */
+    dn_option_set typed;     /* options given on the command line */
+    dn_option_set of_recipe; /* options given in --recipe only */
 } dn_options;
 
 struct dn_comm;
@@ -171,9 +172,10 @@ int dn_options_given(const dn_options *options, const char *name);
  * does not fit, or a line is longer than inih can read back. */
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
 
-/* Takes options that the user did not give from a checkpoint's text. A different value that the
- * user gave takes precedence, with a warning for a training run; options that only affect a run's
- * start are ignored, with a warning. DN_EINVAL, naming both values, if the net or the position in
+/* Takes options that the user did not give, or only by --recipe, from a checkpoint's text; those of
+ * the recipe count as not given afterwards. A different value that the user gave takes precedence,
+ * with a warning for a training run; options that only affect a run's start are ignored, with a
+ * warning. DN_EINVAL, naming both values, if the net or the position in
  * the data would not fit. On failure the options are unchanged. */
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 

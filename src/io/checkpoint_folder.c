@@ -83,6 +83,6 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
     DN_CHECK(*file || passed == 0, newest.status, "%s: found %d checkpoints, none readable: %s",
              folder, passed, newest.message);
     if (passed > 0)
-        dn_warn("%d newer checkpoints skipped: %s", passed, newest.message);
+        dn_warn("%d newer checkpoints skipped: %s; using %s", passed, newest.message, state->path);
     return DN_OK;
 }

@@ -258,7 +258,7 @@ static void test_bad_manifest(void **state)
 static void test_bad_label_sets(void **state)
 {
     static const char *const edits[][2] = {
-        {"[[0], []]", "images/"},
+        {"[[0], []]", "label_sets is missing"},
         {"[[0], [2, 1]]", "label set 1: found an entry that is no class after 2"},
         {"[[0], [1, 1]]", "label set 1: found an entry that is no class after 1"},
         {"[[0, 4]]", "expected increasing numbers below 4"},

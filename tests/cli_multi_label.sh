@@ -96,6 +96,10 @@ diff -r resumed whole >out || fail "resumed records" out
 # Draws, --limit, --like
 accepted "train 8 in 1 shards, test 1 in 1" parts/train --out drawn --multi-label "$none"
 accepted "train 7 in 1 shards, test 1" x/train --multi-label "$none" --limit 2 --out limited
+pictures tags A 1 "A|B" 1 "A|C" 1 "A|B|C" 1 "B|C" 1 "A|D" 1 "B|D" 1 "$none" 1 "A|B|D" 1 "E" 1
+accepted "train 7 in 1 shards, test 3" tags --out tags-drawn --multi-label "$none" --val-fraction 0.3
+! grep "one image a class" out || fail "sets with one image"
+printed "warning: tags: [1-5] of 5 classes have no image in the test split" "sets with one image"
 pictures march "Mass|Effusion" 2 "$none" 1
 accepted "warning: march: 1 of 3 classes have no image in the test split" FOLDER --source march --like r --multi-label "$none"
 [[ $(about data/march 'd["class_names"]') == "['Cardiomegaly', 'Effusion', 'Mass']" &&

@@ -129,7 +129,7 @@ refused "--classes: found it with --multi-label" x --classes Mass --multi-label 
 refused "--tfrecords: found keep with --multi-label" x --tfrecords keep --multi-label "$none" --out no
 refused "--multi-label: found 'A|B', expected the name of one folder" x --multi-label "A|B" --out no
 refused "--multi-label: found an option" CIFAR10 --multi-label "$none"
-refused "r: found images with sets of classes, expected one class each, as a TFRecord has" to-tfrecord r
+refused "r: found images with sets of classes, expected one class each, as a TFRecord has" to-tfrecord r --out no
 accepted 'found no folder "nothing"' x --multi-label nothing --out r2
 [[ ! -e no ]] || fail "a refused command left a folder"
 

@@ -32,6 +32,10 @@ const dn_option dn_records_option_table[] = {
      .help =
          "use the classes, in their order, and the mean and std of these records; all images "
          "become the test split, which 'dn_dist eval --data' scores; some classes may have none"},
+    {"multi-label", FOR(DN_FOR_FOLDER), WORD(multi_label, "NONE"),
+     .help = "images have any number of classes: a folder's name joins them with '|', such as "
+             "\"Cardiomegaly|Effusion\"; NONE is the name of the folder of images without a class, "
+             "such as \"No Finding\""},
     {"out", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD), WORD(out, "DIR"),
      .help = "folder of the records, or of the files of to-tfrecord; created if missing"},
     {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),
@@ -160,6 +164,13 @@ static dn_status check_together(const dn_records_options *o)
 {
     DN_CHECK(!o->quality || o->short_side || o->exif == DN_EXIF_APPLY, DN_EINVAL,
              "--quality: found it without --short-side or --exif apply, so no JPEG is made");
+    DN_CHECK(!o->multi_label || !strchr(o->multi_label, '|'), DN_EINVAL,
+             "--multi-label: found '%s', expected the name of one folder, without '|'",
+             o->multi_label);
+    DN_CHECK(!o->multi_label || !o->classes, DN_EINVAL,
+             "--classes: found it with --multi-label, which takes all classes");
+    DN_CHECK(!o->multi_label || o->tfrecords != DN_TFRECORDS_KEEP, DN_EINVAL,
+             "--tfrecords: found keep with --multi-label, expected drop: a TFRecord has one label");
     DN_CHECK(!o->like || !o->classes, DN_EINVAL,
              "--classes: found it with --like, whose classes are taken");
     DN_CHECK(!o->like || o->val_fraction <= 0, DN_EINVAL,

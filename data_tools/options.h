@@ -17,6 +17,7 @@ typedef struct dn_records_options {
     int zstd_level;          /* 1 to 22 */
     int jobs;                /* threads */
     const char *classes;     /* names separated by commas ("\," in a name); NULL: all */
+    const char *multi_label; /* folder of images without a class; NULL: images have one class */
     int64_t limit;           /* images per class and split, the first by name; 0: all */
     double val_fraction;     /* drawn for the test split; 0: the default */
     int64_t seed;            /* of the draw */

@@ -58,9 +58,11 @@ static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
     }
     dn_data_info with_classes = *info;
     with_classes.classes = f->classes;
+    with_classes.label_sets = f->label_sets ? f->labels : 0;
     DN_TRY(dn_writer_plan(&k->writer, &with_classes, (const char *const *)f->class_names, count,
                           choose_shards(k, count[first_split(f)])));
-    const dn_manifest *const m = k->writer.manifest;
+    dn_manifest *const m = k->writer.manifest;
+    m->label_sets = f->label_sets;
     k->shard = calloc((size_t)m->shards, sizeof *k->shard);
     DN_CHECK(k->shard, DN_ENOMEM, "%s: out of memory", f->source);
     for (int i = 0; i < m->shards; begin += m->shard[i++].count) {
@@ -77,18 +79,28 @@ static dn_status plan_folder(dn_folder_writer *k, const dn_data_info *info)
  * *first = the first of them. */
 static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const char **first)
 {
-    char *const seen = calloc((size_t)f->classes, 1);
-    DN_CHECK(seen, DN_ENOMEM, "%s: out of memory", f->source);
+    const size_t classes = (size_t)f->classes;
+    uint8_t *const is_label = calloc((size_t)f->labels + classes, 1);
+    uint8_t *const seen = is_label + f->labels;
+    DN_CHECK(is_label, DN_ENOMEM, "%s: out of memory", f->source);
     for (int64_t i = 0; i < f->images; i++)
         if (!f->image[i].is_bad && (f->image[i].split == split || split == DN_SPLITS))
-            seen[f->image[i].label] = 1;
+            is_label[f->image[i].label] = 1;
+    for (size_t l = 0; l < (size_t)f->labels; l++) {
+        if (!is_label[l])
+            continue;
+        if (!f->label_sets)
+            seen[l] = 1;
+        for (size_t c = 0; f->label_sets && c < classes; c++)
+            seen[c] |= f->label_sets[l * classes + c];
+    }
     *unseen = 0;
     for (int c = f->classes - 1; c >= 0; c--)
         if (!seen[c]) {
             *first = f->class_names[c];
             ++*unseen;
         }
-    free(seen);
+    free(is_label);
     return DN_OK;
 }
 
@@ -105,16 +117,17 @@ static dn_status check_classes(const dn_folder *f)
     return DN_OK;
 }
 
-/* Warns of classes without an image in a validation or test split, which are never scored. */
+/* Warns of classes without an image in a validation or test split, which are never scored, or in a
+ * train split, from which sets of classes are drawn. */
 static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
     int unseen;
     const char *first;
     DN_TRY(count_unseen(f, split, &unseen, &first));
     if (unseen > 0)
-        dn_warn("%s: %d of %d classes have no image in the %s split, and so no score there; the "
-                "first is %s",
-                f->source, unseen, f->classes, dn_split_name(split), first);
+        dn_warn("%s: %d of %d classes have no image in the %s split, and so %s; the first is %s",
+                f->source, unseen, f->classes, dn_split_name(split),
+                split == DN_TRAIN ? "are not learnt" : "no score there", first);
     return DN_OK;
 }
 
@@ -148,7 +161,7 @@ static dn_status describe_records(dn_folder_writer *k)
     DN_TRY(check_classes(&k->folder));
     warn_of_dark(&k->folder);
     DN_TRY(dn_folder_warn_of_doubles(&k->folder));
-    for (int s = DN_TEST; s < DN_SPLITS; s++)
+    for (int s = k->folder.label_sets ? DN_TRAIN : DN_TEST; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
             DN_TRY(warn_of_unseen(&k->folder, (dn_split_id)s));
     DN_TRY(dn_writer_check_channels(&k->writer, k->folder.source));
@@ -256,6 +269,10 @@ static dn_status load_like(dn_manifest **like, dn_folder_writer *k, dn_data_info
              "--like %s: found images of %d channels, expected those of %d, as JPEG and PNG files "
              "become",
              folder, m->info.channels, info->channels);
+    DN_CHECK(!m->info.label_sets == !k->folder.options->multi_label, DN_EINVAL,
+             "--like %s: found images with %s, expected %s", folder,
+             m->info.label_sets ? "sets of classes" : "one class each",
+             m->info.label_sets ? "--multi-label NONE as for them" : "no --multi-label");
     DN_CHECK(m->info.classes > 1, DN_EINVAL, "--like %s: found one class, expected 2 or more",
              folder);
     memcpy(info->mean, m->info.mean, sizeof info->mean);

@@ -1,7 +1,8 @@
 /*
  * Makes records of encoded images from any tree of class folders with JPEG and PNG files.
  *
- * folder_splits.c finds the splits, folder_classes.c the classes, and folder_scan.c the files
+ * folder_splits.c finds the splits, folder_classes.c the classes, folder_sets.c sets of classes
+ * (--multi-label), and folder_scan.c the files
  * (sets/imagenet.c those of ImageNet); folder_files.c reads files, folder_shards.c converts images
  * and makes the shards, folder_doubles.c finds duplicates, and folder.c is the whole. An image's
  * path and a few numbers are kept, its bytes only until its shard is written.
@@ -27,10 +28,10 @@ typedef struct dn_folder_image {
     /* the tar file that contains it, from byte `at` on; NULL: it is a file */
     const char *archive;
     int64_t at;
-    int64_t size;  /* of one in an archive; this and the rest: folder_files.c, folder_shards.c */
-    uint64_t hash; /* XXH3-64 of its bytes, 0 if they cannot be read */
-    uint16_t label;
-    uint8_t split; /* dn_split_id */
+    int64_t size;   /* of one in an archive; this and the rest: folder_files.c, folder_shards.c */
+    uint64_t hash;  /* XXH3-64 of its bytes, 0 if they cannot be read */
+    uint16_t label; /* its class, or with --multi-label its set of classes */
+    uint8_t split;  /* dn_split_id */
     uint8_t is_bad : 1;
     uint8_t is_dark : 1; /* a dark PNG of 16 bits, of which 8 are kept */
 } dn_folder_image;
@@ -42,7 +43,10 @@ typedef struct dn_folder {
     const dn_manifest *like; /* records whose classes and their order are used, or NULL */
     char **class_names;      /* (classes), by code point, or in the order of `like` */
     int classes;
-    int *place; /* (classes) their indices among all classes of the source */
+    int labels;                /* number of different labels: classes, or sets of classes */
+    uint8_t *label_sets;       /* as of dn_manifest */
+    struct json_t *set_labels; /* the label of each set; NULL: none yet */
+    int *place;                /* (classes) their indices among all classes of the source */
     int all_classes;
     char *archive[DN_SPLITS]; /* tar files, or NULL */
     int is_drawn;             /* the test split is drawn from the train split's folder */
@@ -94,9 +98,20 @@ dn_status dn_folder_has_folders(const char *path, int *has);
 /* The index of `name` in names(count), which are sorted by code point, or -1. */
 int dn_folder_find_name(const char *name, char **names, int count);
 
+/* DN_EINVAL unless dataset.json can have the name of a class folder in `folder`. */
+dn_status dn_folder_check_name(const char *folder, const char *name);
+
 /* Takes over the sorted names(classes) of all classes in `where`, and keeps those of --classes.
  * DN_EINVAL if fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
+
+/* For --multi-label: takes the classes in the sorted names(count) of the folders in `where`, and
+ * warns if none is of images without a class. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_folder_find_set_classes(dn_folder *f, const char *where, char **names, int count);
+
+/* *label = the label of the set of classes that the folder's name is, a new one if need be.
+ * DN_EINVAL, DN_ENOMEM. */
+dn_status dn_folder_find_set(dn_folder *f, const char *where, const char *name, int *label);
 
 /* Appends an image to f->image: the file `below`, relative to the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);

@@ -105,7 +105,7 @@ int dn_folder_find_name(const char *name, char **names, int count)
 
 /* ---- classes ---- */
 
-static dn_status check_class_name(const char *folder, const char *name)
+dn_status dn_folder_check_name(const char *folder, const char *name)
 {
     DN_CHECK(dn_writer_takes_name(name), DN_EINVAL,
              "%s/%s: found a class name that is no UTF-8 or has control characters, expected one "
@@ -181,8 +181,9 @@ dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, i
     f->class_names = names;
     f->classes = classes;
     DN_TRY(keep_asked(f, where));
+    f->labels = f->options->multi_label ? 0 : f->classes;
     for (int i = 0; i < f->classes; i++)
-        DN_TRY(check_class_name(where, f->class_names[i]));
+        DN_TRY(dn_folder_check_name(where, f->class_names[i]));
     if (f->classes == 1 && dn_is_folder(where))
         return refuse_one_class(f, where);
     DN_CHECK(f->classes > 1 && f->classes <= UINT16_MAX, DN_EINVAL,

@@ -18,6 +18,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "dn/file.h"
 #include "dn/image.h"
 #include "writer/selection.h"
@@ -29,6 +31,13 @@ static dn_status find_classes(dn_folder *f, const char *folder)
     char **names;
     int classes;
     const dn_status status = dn_folder_names(folder, &names, &classes, &f->skipped);
+    for (int i = 0; status == DN_OK && i < classes; i++)
+        if (strchr(names[i], '|')) {
+            dn_warn("%s: found a class \"%s\"; if '|' joins the classes of an image, take "
+                    "--multi-label NONE",
+                    folder, names[i]);
+            break;
+        }
     if (status == DN_OK)
         return dn_folder_set_classes(f, folder, names, classes);
     dn_folder_free_names(names, classes);
@@ -164,18 +173,18 @@ static dn_status check_found(const struct class_folder *c, const char *path, int
     if (c->other)
         snprintf(text, sizeof text, " but %" PRId64 " files, such as %s", others, c->other);
     DN_CHECK(images > 0 || c->split != DN_TRAIN, DN_EINVAL,
-             "%s: found no image%s, expected at least one JPEG or PNG a class; name the classes to "
-             "take with --classes",
-             path, text);
+             "%s: found no image%s, expected at least one JPEG or PNG a class%s", path, text,
+             c->f->options->multi_label ? "" : "; name the classes to take with --classes");
     return DN_OK;
 }
 
-static dn_status scan_class(dn_folder *f, const char *folder, dn_split_id split, int label)
+static dn_status scan_class(dn_folder *f, const char *folder, const char *name, dn_split_id split,
+                            int label)
 {
     char path[PATH_MAX];
     struct class_folder c = {.f = f, .split = split, .label = label};
     const int64_t images = f->images, others = f->skipped;
-    DN_TRY(dn_join_path(path, folder, f->class_names[label]));
+    DN_TRY(dn_join_path(path, folder, name));
     dn_status status = walk_class(&c, path);
     if (status == DN_OK)
         status = check_found(&c, path, f->images - images, f->skipped - others);
@@ -225,33 +234,64 @@ static dn_status check_out(const dn_folder *f, const char *folder)
     return DN_OK;
 }
 
+/* Scans the folders of sets of classes. The train split, which is the first, defines the classes;
+ * other splits may have other sets of them. */
+static dn_status scan_sets(dn_folder *f, const char *folder, dn_split_id split)
+{
+    uint8_t has_folder[UINT16_MAX] = {0}; /* by label */
+    char **names;
+    int count, label;
+    dn_status status = dn_folder_names(folder, &names, &count, &f->skipped);
+    if (status == DN_OK && f->classes == 0)
+        status = dn_folder_find_set_classes(f, folder, names, count);
+    for (int i = 0; status == DN_OK && i < count; i++) {
+        status = dn_folder_find_set(f, folder, names[i], &label);
+        if (status == DN_OK && has_folder[label]++)
+            status = dn_fail(DN_EINVAL,
+                             "%s/%s: found a second folder of these classes, expected one for each "
+                             "set of them, in any order",
+                             folder, names[i]);
+        if (status == DN_OK)
+            status = scan_class(f, folder, names[i], split, label);
+    }
+    dn_folder_free_names(names, count);
+    return status;
+}
+
 dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
 {
     DN_TRY(check_out(f, folder));
+    if (f->options->multi_label)
+        return scan_sets(f, folder, DN_TRAIN);
     DN_TRY(find_classes(f, folder));
     for (int c = 0; c < f->classes; c++)
-        DN_TRY(scan_class(f, folder, DN_TRAIN, c));
+        DN_TRY(scan_class(f, folder, f->class_names[c], DN_TRAIN, c));
     return DN_OK;
 }
 
 /* Classes may be missing here, but must not be new. */
-dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split)
+static dn_status scan_known(dn_folder *f, const char *folder, dn_split_id split)
 {
     char **names;
     int count;
-    DN_TRY(check_out(f, folder));
     dn_status status = dn_folder_names(folder, &names, &count, &f->skipped);
     for (int i = 0; status == DN_OK && i < count; i++) {
         const int label = dn_folder_find_name(names[i], f->class_names, f->classes);
         if (label >= 0)
-            status = scan_class(f, folder, split, label);
+            status = scan_class(f, folder, names[i], split, label);
         else if (!f->options->classes)
             status = dn_fail(DN_EINVAL,
                              "%s/%s: found a class that is not among those of the train split",
                              folder, names[i]);
     }
     dn_folder_free_names(names, count);
-    DN_TRY(status);
+    return status;
+}
+
+dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split)
+{
+    DN_TRY(check_out(f, folder));
+    DN_TRY((f->options->multi_label ? scan_sets : scan_known)(f, folder, split));
     DN_CHECK(f->image[f->images - 1].split == split, DN_EINVAL,
              "%s: found no image in class folders, expected at least one", folder);
     return DN_OK;
@@ -264,7 +304,7 @@ dn_status dn_folder_draw(dn_folder *f)
     int64_t train;
     f->is_drawn = 1;
     DN_TRY(dn_draw_items(f->options, f->source, f->image, &f->image->label, sizeof *f->image,
-                         f->images, f->classes, &train));
+                         f->images, f->labels, &train));
     for (int64_t i = train; i < f->images; i++)
         f->image[i].split = DN_TEST;
     return DN_OK;
@@ -313,12 +353,14 @@ static dn_status scan_like(dn_folder *f)
     int count;
     DN_TRY(check_out(f, f->source));
     DN_TRY(copy_classes(f));
+    if (f->options->multi_label)
+        return scan_sets(f, f->source, DN_TEST);
     dn_status status = dn_folder_names(f->source, &names, &count, &f->skipped);
     if (status == DN_OK)
         status = check_known(f, names, count);
     for (int c = 0; status == DN_OK && c < f->classes; c++)
         if (dn_folder_find_name(f->class_names[c], names, count) >= 0)
-            status = scan_class(f, f->source, DN_TEST, c);
+            status = scan_class(f, f->source, f->class_names[c], DN_TEST, c);
     dn_folder_free_names(names, count);
     return status;
 }
@@ -360,6 +402,8 @@ void dn_folder_free(dn_folder *f)
     free(f->image);
     free(f->other);
     free(f->place);
+    free(f->label_sets);
+    json_decref(f->set_labels);
     for (int s = 0; s < DN_SPLITS; s++)
         free(f->archive[s]);
     dn_folder_free_names(f->class_names, f->classes);

@@ -21,6 +21,8 @@ struct range {
 struct split_info {
     const dn_manifest_split *split;
     int64_t *class;                    /* (classes) number of images */
+    int64_t without_class;             /* images; this and the next only with label sets */
+    double classes_per_image;          /* mean */
     int64_t hdf5, tfrecord;            /* bytes of the files */
     int by_class;                      /* images are stored by class */
     struct range width, height, bytes; /* of encoded images */
@@ -67,17 +69,31 @@ static dn_status measure_images(struct split_info *s, const dn_shards *shards)
     return DN_OK;
 }
 
+static void measure_sets(struct split_info *s, const dn_source *source)
+{
+    const int classes = source->info.classes;
+    int64_t sum = 0;
+    for (int64_t i = 0; i < source->count; i++) {
+        const uint8_t *const set = source->label_sets + (size_t)source->labels[i] * (size_t)classes;
+        s->without_class += !memchr(set, 1, (size_t)classes);
+    }
+    for (int c = 0; c < classes; c++)
+        sum += s->class[c];
+    s->classes_per_image = (double)sum / (double)source->count;
+}
+
 static dn_status measure_split(struct split_info *s, const dn_shards *shards)
 {
     const dn_data_info *const info = &dn_shards_manifest(shards)->info;
-    const uint16_t *const labels = dn_shards_source(shards, NULL).labels;
+    const dn_source source = dn_shards_source(shards, NULL);
     s->class = calloc((size_t)info->classes, sizeof *s->class);
     DN_CHECK(s->class, DN_ENOMEM, "out of memory for the classes");
+    DN_TRY(dn_source_count(&source, s->class));
+    if (source.label_sets)
+        measure_sets(s, &source);
     s->by_class = 1;
-    for (int64_t i = 0; i < s->split->count; i++) {
-        s->class[labels[i]]++;
-        s->by_class &= i == 0 || labels[i] >= labels[i - 1];
-    }
+    for (int64_t i = 1; i < source.count; i++)
+        s->by_class &= source.labels[i] >= source.labels[i - 1];
     for (int i = 0; i < s->split->shards; i++) {
         s->hdf5 += s->split->shard[i].hdf5.bytes;
         s->tfrecord += s->split->shard[i].tfrecord.bytes;
@@ -109,6 +125,10 @@ static json_t *split_to_json(const struct info *v, const struct split_info *s)
         json_pack("{s:I,s:i,s:I,s:I,s:s}", "count", (json_int_t)s->split->count, "shards",
                   s->split->shards, "bytes", (json_int_t)s->hdf5, "tfrecord_bytes",
                   (json_int_t)s->tfrecord, "order", s->by_class ? "by class" : "mixed");
+    if (v->manifest->label_sets) {
+        json_object_set_new(json, "without_class", json_integer(s->without_class));
+        json_object_set_new(json, "classes_per_image", json_real(s->classes_per_image));
+    }
     if (dn_is_encoded(&v->manifest->info)) {
         json_object_set_new(json, "width", range_to_json(&s->width));
         json_object_set_new(json, "height", range_to_json(&s->height));
@@ -138,12 +158,13 @@ static json_t *to_json(const struct info *v)
         if (v->shards[s])
             json_object_set_new(splits, dn_split_name((dn_split_id)s),
                                 split_to_json(v, &v->split[s]));
-    return json_pack(
-        "{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:o,s:o}", "dataset", info->dataset, "images",
-        dn_is_encoded(info) ? "encoded" : "pixels", "source",
-        json_sprintf("%016" PRIx64, m->source), "channels", info->channels, "height", info->height,
-        "width", info->width, "mean", dn_json_numbers(info->mean, info->channels), "std",
-        dn_json_numbers(info->std, info->channels), "classes", classes, "splits", splits);
+    return json_pack("{s:s,s:s,s:o,s:i,s:i,s:i,s:o,s:o,s:i,s:o,s:o}", "dataset", info->dataset,
+                     "images", dn_is_encoded(info) ? "encoded" : "pixels", "source",
+                     json_sprintf("%016" PRIx64, m->source), "channels", info->channels, "height",
+                     info->height, "width", info->width, "mean",
+                     dn_json_numbers(info->mean, info->channels), "std",
+                     dn_json_numbers(info->std, info->channels), "label_sets", info->label_sets,
+                     "classes", classes, "splits", splits);
 }
 
 /* ---- as text, from the JSON ---- */
@@ -167,6 +188,8 @@ static void print_value(const json_t *value)
         snprintf(text, sizeof text, "%lld/%lld/%lld", least, median, greatest);
     else if (json_is_string(value))
         snprintf(text, sizeof text, "%s", json_string_value(value));
+    else if (json_is_real(value))
+        snprintf(text, sizeof text, "%.3f", json_real_value(value));
     else
         snprintf(text, sizeof text, "%lld", json_integer_value(value));
     printf(" %*s", COLUMN, text);
@@ -206,6 +229,8 @@ static void print_text(const dn_manifest *m, const char *folder, const json_t *j
     size_t i;
     printf("%s: %s, %d classes, ", dn_one_line_copy(shown, sizeof shown, folder), info->dataset,
            info->classes);
+    if (info->label_sets > 0)
+        printf("%d sets of them, ", info->label_sets);
     if (dn_is_encoded(info))
         printf("encoded images\n");
     else
@@ -229,6 +254,10 @@ static void print_text(const dn_manifest *m, const char *folder, const json_t *j
         print_row("  width", splits, "width");
         print_row("  height", splits, "height");
         print_row("  bytes of an image", splits, "image_bytes");
+    }
+    if (info->label_sets > 0) {
+        print_row("images without a class", splits, "without_class");
+        print_row("classes per image", splits, "classes_per_image");
     }
     puts("classes");
     json_array_foreach(json_object_get(json, "classes"), i, class)

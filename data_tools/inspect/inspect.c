@@ -68,7 +68,7 @@ static dn_status list_images(struct inspect *v, int class)
             dn_random_permutation(order, (size_t)count, (uint64_t)v->options->seed,
                                   (uint64_t)v->options->epoch);
         for (int64_t i = 0; i < count; i++)
-            if (class < 0 || v->source.labels[order[i]] == class)
+            if (class < 0 || dn_image_has(&v->source, order[i], class))
                 v->request[v->count++] =
                     (dn_request){.index = order[i], .epoch = v->options->epoch, .position = i};
     }
@@ -209,10 +209,21 @@ static dn_status read_name(const struct inspect *v, int64_t index,
     return status;
 }
 
+/* Prints the numbers and names of the image's classes. */
+static void print_classes(const struct inspect *v, int64_t index)
+{
+    const dn_manifest *const m = v->manifest;
+    int printed = 0;
+    for (int c = 0; c < m->info.classes; c++)
+        if (dn_image_has(&v->source, index, c) && ++printed)
+            printf("class    %d %s\n", c, m->class_names[c]);
+    if (!printed)
+        printf("class    none\n");
+}
+
 static dn_status print_facts(struct inspect *v, const dn_request *request)
 {
     const dn_data_info *const info = &v->source.info;
-    const int label = v->source.labels[request->index];
     dn_shard_place at;
     dn_encoded file;
     char name[DN_SHARD_FILE_NAME + 1];
@@ -221,7 +232,7 @@ static dn_status print_facts(struct inspect *v, const dn_request *request)
     dn_shards_find(v->shards, request->index, &at);
     printf("sample   %s %" PRId64 " of %" PRId64 "\n", dn_split_name(v->split), request->index,
            v->source.count);
-    printf("class    %d %s\n", label, v->manifest->class_names[label]);
+    print_classes(v, request->index);
     if (name[0])
         printf("file     %s\n", name);
     if (dn_is_encoded(info))
@@ -323,7 +334,7 @@ static dn_status draw_image(struct inspect *v, const struct grid *g, int64_t i, 
     const int top = GAP + (int)(i / g->columns) * cell_height(g);
     const int letters = g->side / (DN_GLYPH_WIDTH * g->scale), line = DN_GLYPH_HEIGHT * g->scale;
     dn_pixels image = {0}, tile = {0};
-    char number[24];
+    char number[24], classes[256];
     dn_status status;
     DN_TRY_OR_DONE(read_image(v, request, &image));
     const int longer = image.width > image.height ? image.width : image.height;
@@ -331,8 +342,8 @@ static dn_status draw_image(struct inspect *v, const struct grid *g, int64_t i, 
                                      : reduce(v, &image, g->side, &tile));
     dn_sheet_draw(sheet, &tile, left + (g->side - tile.width) / 2,
                   top + (g->side - tile.height) / 2);
-    dn_sheet_write(sheet, v->manifest->class_names[v->source.labels[request->index]], letters,
-                   g->scale, left, top + g->side + 2 * g->scale);
+    dn_manifest_label_text(v->manifest, v->source.labels[request->index], classes, sizeof classes);
+    dn_sheet_write(sheet, classes, letters, g->scale, left, top + g->side + 2 * g->scale);
     snprintf(number, sizeof number, "%" PRId64, request->index);
     dn_sheet_write(sheet, number, letters, g->scale, left, top + g->side + line + 2 * g->scale);
 done:

@@ -320,6 +320,9 @@ static dn_status check_out(struct export_job *x)
 static dn_status load_records(struct export_job *x, int *lacks)
 {
     DN_TRY(dn_manifest_load(&x->writer.manifest, x->folder));
+    DN_CHECK(x->writer.manifest->info.label_sets == 0, DN_EINVAL,
+             "%s: found images with sets of classes, expected one class each, as a TFRecord has",
+             x->folder);
     find_prefix(x);
     *lacks = lacks_file(x);
     for (int s = 0; *lacks && s < DN_SPLITS; s++)

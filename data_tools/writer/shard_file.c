@@ -57,6 +57,16 @@ static int put_class_names(const dn_shard_file *w)
     return good;
 }
 
+/* Writes a 0 or 1 for each label set and class; nothing if labels are classes. */
+static int put_label_sets(const dn_shard_file *w)
+{
+    const dn_data_info *const info = &w->manifest->info;
+    const hsize_t shape[2] = {(hsize_t)info->label_sets, (hsize_t)info->classes};
+    return info->label_sets == 0 ||
+           dn_hdf5_write(w->file, DN_SHARD_LABEL_SETS, H5T_STD_U8LE,
+                         H5Screate_simple(2, shape, NULL), w->manifest->label_sets);
+}
+
 static int put_labels(const dn_shard_file *w, const uint16_t *labels)
 {
     const int64_t count = w->shard->count;
@@ -92,7 +102,7 @@ int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels)
     f->file = H5Fcreate(f->path, H5F_ACC_TRUNC, creation, access);
     H5Pclose(creation);
     H5Pclose(access);
-    return put_attributes(f) && put_class_names(f) && put_labels(f, labels);
+    return put_attributes(f) && put_class_names(f) && put_label_sets(f) && put_labels(f, labels);
 }
 
 int dn_shard_file_finish(dn_shard_file *f)

@@ -26,10 +26,10 @@ typedef struct dn_shard_file {
 dn_status dn_shard_file_open(dn_shard_file *f, const dn_manifest *manifest,
                              const dn_manifest_shard *shard);
 
-/* create begins the HDF5 file with the contents common to all shards: attributes, class names and
- * labels(count). finish completes it; call it even after create failed. Both are called within the
- * critical section, and return 0 if HDF5 fails, which for a file in memory only a lack of it or
- * `ulimit -f` can cause; errno tells which. */
+/* create begins the HDF5 file with the contents common to all shards: attributes, class names,
+ * label sets and labels(count). finish completes it; call it even after create failed. Both are
+ * called within the critical section, and return 0 if HDF5 fails, which for a file in memory only a
+ * lack of it or `ulimit -f` can cause; errno tells which. */
 int dn_shard_file_create(dn_shard_file *f, const uint16_t *labels);
 int dn_shard_file_finish(dn_shard_file *f);
 

@@ -79,10 +79,7 @@ static int has_files(const char *folder, const dn_manifest_shard *shard)
 
 int dn_writer_has_classes(const dn_writer *w)
 {
-    int same = w->existing && w->existing->info.classes == w->manifest->info.classes;
-    for (int c = 0; same && c < w->manifest->info.classes; c++)
-        same = strcmp(w->existing->class_names[c], w->manifest->class_names[c]) == 0;
-    return same;
+    return w->existing && dn_manifest_labels_are_same(w->existing, w->manifest);
 }
 
 int dn_writer_is_complete(const dn_writer *w, int shards)
@@ -285,6 +282,9 @@ static uint64_t journal_key(const dn_writer *writer, uint64_t source)
     key = hash_text(hash_text(hash_text(key, dn_version()), info->dataset), m->conversion);
     for (int i = 0; i < info->classes; i++)
         key = hash_text(key, m->class_names[i]);
+    if (info->label_sets > 0)
+        key = XXH3_64bits_withSeed(m->label_sets, (size_t)info->label_sets * (size_t)info->classes,
+                                   key);
     for (int i = 0; i < m->shards; i++) {
         key = XXH3_64bits_withSeed(&m->shard[i].count, sizeof m->shard[i].count, key);
         key = hash_text(hash_text(key, m->shard[i].hdf5.name), m->shard[i].tfrecord.name);

@@ -52,7 +52,7 @@ dn_status dn_writer_out(const dn_records_options *options, const char *prefix, c
  * dataset.json is damaged or another program's. */
 dn_status dn_writer_begin(dn_writer *w, const char *dataset);
 
-/* 1 if the existing records have the planned class names. */
+/* 1 if the existing records have the planned class names and label sets. */
 int dn_writer_has_classes(const dn_writer *w);
 
 /* 1 if the existing records have these options, all their files, and `shards` shards in the first

@@ -86,6 +86,13 @@ dn_status dn_manifest_describe(dn_manifest **manifest, const dn_data_info *info,
 /* The label sets as lists of classes; the caller frees it. NULL if labels are classes. */
 struct json_t *dn_manifest_label_sets(const dn_manifest *manifest);
 
+/* 1 if both have the same class names and label sets, in the same order. */
+int dn_manifest_labels_are_same(const dn_manifest *a, const dn_manifest *b);
+
+/* text(size) = the name of the label's class, or those of its set, joined by '|'; "(no class)" of
+ * an empty set. A longer text is cut. */
+void dn_manifest_label_text(const dn_manifest *manifest, int label, char *text, size_t size);
+
 /* Reads folder/dataset.json; the caller frees *manifest; NULL on failure. Errors: DN_ENOENT
  * (missing), DN_EINVAL (another format version), DN_ECORRUPT (it violates the specification or its
  * checksum), DN_EIO, DN_ENOMEM. */

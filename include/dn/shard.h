@@ -32,6 +32,7 @@ enum {
 #define DN_SHARD_HASHES      "xxh3"    /* ... and the checksum of each */
 #define DN_SHARD_LABELS      "labels"
 #define DN_SHARD_CLASS_NAMES "class_names"
+#define DN_SHARD_LABEL_SETS  "label_sets" /* if labels number sets of classes */
 #define DN_SHARD_LABELS_HASH "labels_xxh3"
 #define DN_SHARD_FILE_NAMES  "file_names" /* of encoded images, if known */
 #define DN_SHARD_FILES_HASH  "file_names_xxh3"

@@ -41,21 +41,44 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
     return DN_OK;
 }
 
-int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
+int dn_manifest_labels_are_same(const dn_manifest *a, const dn_manifest *b)
 {
     const dn_data_info *const x = &a->info, *const y = &b->info;
-    const size_t numbers = (size_t)x->channels * sizeof *x->mean;
-    int is_same = strcmp(x->dataset, y->dataset) == 0 && x->channels == y->channels &&
-                  x->height == y->height && x->width == y->width && x->classes == y->classes &&
-                  x->label_sets == y->label_sets && memcmp(x->mean, y->mean, numbers) == 0 &&
-                  memcmp(x->std, y->std, numbers) == 0 && a->source == b->source;
-    for (int s = 0; s < DN_SPLITS; s++)
-        is_same = is_same && a->split[s].count == b->split[s].count;
+    int is_same = x->classes == y->classes && x->label_sets == y->label_sets;
     for (int c = 0; is_same && c < x->classes; c++)
         is_same = strcmp(a->class_names[c], b->class_names[c]) == 0;
     if (is_same && x->label_sets > 0)
         is_same =
             memcmp(a->label_sets, b->label_sets, (size_t)x->label_sets * (size_t)x->classes) == 0;
+    return is_same;
+}
+
+void dn_manifest_label_text(const dn_manifest *m, int label, char *text, size_t size)
+{
+    const int classes = m->info.classes;
+    size_t used = 0;
+    if (!m->label_sets) {
+        snprintf(text, size, "%s", m->class_names[label]);
+        return;
+    }
+    for (int c = 0; c < classes && used < size; c++)
+        if (m->label_sets[(size_t)label * (size_t)classes + (size_t)c])
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "|" : "",
+                                     m->class_names[c]);
+    if (used == 0)
+        snprintf(text, size, "(no class)");
+}
+
+int dn_manifest_is_same(const dn_manifest *a, const dn_manifest *b)
+{
+    const dn_data_info *const x = &a->info, *const y = &b->info;
+    const size_t numbers = (size_t)x->channels * sizeof *x->mean;
+    int is_same = strcmp(x->dataset, y->dataset) == 0 && x->channels == y->channels &&
+                  x->height == y->height && x->width == y->width &&
+                  memcmp(x->mean, y->mean, numbers) == 0 && memcmp(x->std, y->std, numbers) == 0 &&
+                  a->source == b->source && dn_manifest_labels_are_same(a, b);
+    for (int s = 0; s < DN_SPLITS; s++)
+        is_same = is_same && a->split[s].count == b->split[s].count;
     return is_same;
 }
 

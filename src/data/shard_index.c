@@ -112,6 +112,24 @@ static dn_status check_class_names(hid_t file, const char *path, const dn_manife
     return status;
 }
 
+/* Checks that they equal dataset.json's. */
+static dn_status check_label_sets(hid_t file, const char *path, const dn_manifest *manifest)
+{
+    const int sets = manifest->info.label_sets, classes = manifest->info.classes;
+    const size_t size = (size_t)sets * (size_t)classes;
+    uint8_t *const found = sets > 0 ? malloc(size) : NULL;
+    if (sets == 0)
+        return DN_OK;
+    DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %d label sets", path, sets);
+    dn_status status =
+        dn_hdf5_read(file, path, DN_SHARD_LABEL_SETS, H5T_NATIVE_UINT8, (int64_t)size, found);
+    if (status == DN_OK && memcmp(found, manifest->label_sets, size) != 0)
+        status = dn_fail(DN_ECORRUPT,
+                         "%s: found other " DN_SHARD_LABEL_SETS " than dataset.json says", path);
+    free(found);
+    return status;
+}
+
 /* Whether the data set is uint8 of `shape`, in chunks of whole images with only the zstd filter;
  * *chunk_images = images per chunk. */
 static int is_as_specified(hid_t images, const hsize_t shape[4], hsize_t *chunk_images)
@@ -240,6 +258,7 @@ static dn_status read_shard(const char *path, const dn_shards *shards,
     DN_CHECK(file >= 0, DN_ECORRUPT, "%s: damaged: HDF5 cannot open it", path);
     DN_TRY_OR_DONE(check_attributes(file, path, shards, shard));
     DN_TRY_OR_DONE(check_class_names(file, path, shards->manifest));
+    DN_TRY_OR_DONE(check_label_sets(file, path, shards->manifest));
     DN_TRY_OR_DONE(is_encoded(shards) ? list_encoded(file, path, shards, shard)
                                       : read_images(file, path, shards, shard));
     DN_TRY_OR_DONE(read_labels(file, path, shards, shard));

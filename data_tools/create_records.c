@@ -157,7 +157,7 @@ static void print_help(void)
     printf(
         "\n"
         "options; 'create_records NAME --help' lists those of one set; defaults in [brackets]\n");
-    dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL);
+    dn_option_print(stdout, dn_records_option_table, DN_FOR_ALL, NULL);
     printf(
         "\n"
         "Records are HDF5 shards, which dn_dist reads, dataset.json, and optional TFRecord\n"
@@ -220,7 +220,7 @@ static dn_status print_help_of(const char *name)
                set->info.dataset, set->prefix ? "this data set" : "any tree of class folders",
                set->prefix ? set->prefix : " and the name of --source");
     printf("\noptions; defaults in [brackets]\n");
-    dn_option_print(stdout, dn_records_option_table, command ? command->use : set->use);
+    dn_option_print(stdout, dn_records_option_table, command ? command->use : set->use, NULL);
     return DN_OK;
 }
 

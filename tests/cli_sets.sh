@@ -198,4 +198,7 @@ rm imagenet/tars/ILSVRC2012_img_val.tar
 refused "found no validation images in val nor in ILSVRC2012_img_val.tar; --val-fraction takes them from train" \
     IMAGENET --source imagenet/tars
 [[ -z $(compgen -G "$program.*") ]] || fail "the devkit's folder is left"
+for set in $(limited "$build/$program" list | grep -oE '^[A-Z0-9_]+'); do
+    grep -qE "(accepted|works|^ ).* $set( |\$)" "$here"/cli_*.sh || fail "found no test that converts $set"
+done
 finish

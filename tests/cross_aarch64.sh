@@ -25,8 +25,8 @@ compile narrow src/kernels/vector.c -ffp-contract=fast -DDN_VL=8 $level -DDN_ISA
 compile wide src/kernels/vector.c -ffp-contract=fast -DDN_VL=16 $level -DDN_ISA=wide
 compile dot_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=0 -DDN_ISA=dot_twin
 compile amx_twin src/kernels/bf16.c -ffp-contract=fast -DDN_AMX=1 -DDN_ISA=amx_twin
-for source in train/{optimizer_table,sgd,adam,rmsprop,lars,lamb} transforms/pixel_kernels; do
-    compile "${source##*/}" "src/$source.c" -ffp-contract=off -fno-math-errno -DDN_ISA=generic
+for source in src/optimizers/*.c src/transforms/pixel_kernels.c; do
+    compile "$(basename "$source" .c)" "$source" -ffp-contract=off -fno-math-errno -DDN_ISA=generic
 done
 for source in src/base/{status,words,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/transforms/pixel_table src/layers/layout \
     tests/check_{kernels,products,operands,winograd,rows,stride,pixels} \

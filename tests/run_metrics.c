@@ -28,16 +28,23 @@ void metrics_run_to(FILE *progress, double interval, const char *checkpoint)
     const dn_named_scores scores[] = {{"test", {1.25, 60, 95.5, 40, 0.875, 1, 0}},
                                       {"ema_val", {0.5, 70, 99, 70, 0.5, 0, 0}}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
-    assert_int_equal(
-        dn_metrics_step(metrics, 1, &(dn_metrics_values){2.0, 1, 0.1, 0.25, 0.125, 1, 0.125, 0}),
-        DN_OK);
-    assert_int_equal(
-        dn_metrics_step(metrics, 2, &(dn_metrics_values){1.0, 3, 0.1, 0.25, 0.5, 2, 0.5, 0}),
-        DN_OK);
+    const dn_metrics_values first = {.loss = 2,
+                                     .correct = 1,
+                                     .rate = 0.1,
+                                     .data_wait = 0.25,
+                                     .sum_wait = 0.125,
+                                     .late_rank = 1,
+                                     .late_wait = 0.125};
+    dn_metrics_values second = first;
+    second.loss = 1;
+    second.correct = 3;
+    second.sum_wait = second.late_wait = 0.5;
+    second.late_rank = 2;
+    assert_int_equal(dn_metrics_step(metrics, 1, &first), DN_OK);
+    assert_int_equal(dn_metrics_step(metrics, 2, &second), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, scores, 2), DN_OK);
-    assert_int_equal(
-        dn_metrics_step(metrics, 3, &(dn_metrics_values){(double)NAN, 0, 0.1, 0.25, 0, 0, 0, 0}),
-        DN_OK);
+    const dn_metrics_values third = {.loss = (double)NAN, .rate = 0.1, .data_wait = 0.25};
+    assert_int_equal(dn_metrics_step(metrics, 3, &third), DN_OK);
     assert_int_equal(
         dn_metrics_end(metrics, 3, 0x123456789abcdef0u, checkpoint, NULL, "early stop"), DN_OK);
     dn_metrics_destroy(&metrics);

@@ -80,7 +80,7 @@ static void test_table(void **state)
     char *text = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
-    dn_option_print(file, dish_table, 2);
+    dn_option_print(file, dish_table, 2, NULL);
     fclose(file);
     assert_string_equal(
         text, "  --dish-name NAME        of it\n"

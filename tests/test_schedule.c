@@ -1,11 +1,10 @@
 /* Learning rates against PyTorch's schedulers (golden/make_optimizer.py), and at the ends. */
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
 #include "dn/monitor.h"
 #include "dn/schedule.h"
-#include "unit.h"
+#include "golden_cases.h"
 
 /* PyTorch's schedulers multiply the last rate by a ratio, so their rounding grows over the steps;
  * its cosine ends at a ratio of zero, hence the absolute part. */
@@ -71,7 +70,7 @@ static void test_pytorch(void **state)
     json_t *golden = json_load_file(DN_GOLDEN_DIR "/optimizer.json", 0, &error);
     assert_non_null(golden);
     const json_t *cases = json_object_get(golden, "rates");
-    assert_true(json_array_size(cases) > 0);
+    expect_case_of_each(cases, "schedule", dn_schedule_name);
     for (size_t i = 0; i < json_array_size(cases); i++)
         check_case(json_array_get(cases, i));
     json_decref(golden);

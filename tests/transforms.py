@@ -1,9 +1,10 @@
 """Transforms by dn_dist, and by torchvision with the numbers that dn_dist drew.
 
-    transforms.py TRANSFORM_DUMP FOLDER [--table]
+    transforms.py TRANSFORM_DUMP FOLDER [--table] [STEP...]
 
 Compares with torchvision's functions on tensors and on PIL images; prints the greatest mean absolute
-difference of an image in 255ths, over several draws of each list (--table: of every list).
+difference of an image in 255ths, over several draws of each list (--table: of every list). The
+named steps must be in some list.
 """
 import pathlib
 import subprocess
@@ -89,6 +90,10 @@ def apply(image, step, d):
         return F.resize(image, [int(step.split(":")[1])], Mode.BILINEAR, antialias=True)
     if name == "center-crop":
         return F.center_crop(image, [int(step.split(":")[1])] * 2)
+    if name == "ten-crop":
+        crop = int(options(step)["crop"])
+        image = F.five_crop(image, [int(step.split(":")[1])] * 2)[crop % 5]
+        return F.hflip(image) if crop >= 5 else image
     if name == "pad-crop":
         pad, (height, width) = int(step.split(":")[1]), size_of(image)
         image = F.pad(image, [pad] * 4, fill=float(options(step).get("fill", 0)))
@@ -164,7 +169,8 @@ def picture(height, width, channels):
 
 lists = [
     "random-resized-crop:48", "random-resized-crop:48:scale=0.2-0.5:ratio=1-2,hflip", "random-resized-crop:96:0.1:0.3",
-    "resize:40,center-crop:32", "resize:90", "vflip:p=1", "hflip:p=1,vflip:p=1", "pad-crop:4:fill=0,hflip",
+    "resize:40,center-crop:32", "ten-crop:40:crop=1", "ten-crop:48:crop=7",
+    "resize:90", "vflip:p=1", "hflip:p=1,vflip:p=1", "pad-crop:4:fill=0,hflip",
     "hflip:p=1,pad-crop:5:fill=9,vflip:p=1,pad-crop:3:fill=200,color-jitter:0.3",
     "rotate:45", "rotate:30:interpolation=bilinear", "rotate:90-90:fill=77", "rotate:60:interpolation=bilinear:fill=90",
     "affine:20:translate=0.2:scale=0.7-1.4:shear=10", "affine:20:translate=0.1-0.3:shear=-10-10--20-20:fill=128",
@@ -181,6 +187,9 @@ lists = [
 lists += [f"trivial-augment:interpolation={method}" for method in ("nearest", "bilinear")] + \
     ["trivial-augment:fill=99", "rand-augment", "rand-augment:num_ops=6:magnitude=30:interpolation=bilinear:fill=7",
      "rand-augment:num_ops=1:magnitude=17"]
+untested = set(sys.argv[3:]) - {"--table"} - {step.split(":")[0] for text in lists for step in text.split(",")}
+if untested:
+    raise SystemExit(f"found no list with {', '.join(sorted(untested))}")
 
 
 def has_pil_twin(text):

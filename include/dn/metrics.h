@@ -80,11 +80,11 @@ typedef struct dn_metrics_values {
     double loss;      /* mean over the global batch */
     int64_t correct;  /* images of it whose top-1 prediction is correct */
     double rate;      /* learning rate */
-    double data_wait; /* seconds */
-    double sum_wait;  /* seconds */
-    int late_rank;    /* rank whose gradients were ready last */
-    double late_wait; /* seconds that another rank waited for it */
-    double norm;      /* of the mean gradient before clipping, if has_norm */
+    double data_wait; /* seconds, of the rank that waited longest for its batches */
+    double sum_wait;  /* seconds, of the rank that waited longest for the sum over ranks */
+    int late_rank;    /* the rank that waited least for that sum */
+    double late_wait; /* seconds that another rank waited longer, for this one */
+    double norm;      /* of the mean gradient before clipping; 0 without --clip-norm */
 } dn_metrics_values;
 
 /* What the scores' top1 is called: "top-1", or "exact" if labels are sets. */

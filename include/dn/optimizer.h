@@ -1,7 +1,7 @@
 /*
  * Optimizers: rules that update the parameters from a step's gradients, over flat vectors of all
- * parameters in the order of dn/net.h. To add one, write a file in src/train, name it in
- * CMakeLists.txt, and add a row to src/train/optimizer_table.c.
+ * parameters in the order of dn/net.h. To add one, write a file in src/optimizers and
+ * add its row to optimizer_table.c there.
  *
  * The state of a rule is kept outside of it in named state vectors; checkpoints and ranks that
  * share weights take their names from the optimizer's row. Results are bit-identical for any number
@@ -21,17 +21,17 @@ enum { DN_OPTIMIZER_READS = 3 };  /* most settings that one reads besides the co
 /* Tensors without weight decay: gamma and beta of batch norms; all biases, those betas included. */
 typedef enum dn_undecayed { DN_UNDECAYED_NORM = 1, DN_UNDECAYED_BIAS = 2 } dn_undecayed;
 
-/* A rule reads the settings that apply to it. */
+/* A rule reads those that its row names (dn_optimizer.reads), and the first three. */
 typedef struct dn_optimizer_settings {
     double rate; /* learning rate of this step */
     double weight_decay;
     int undecayed;   /* dn_undecayed bits: which tensors have no weight decay */
-    double momentum; /* SGD, RMSprop, LARS: mu; 0: none */
-    int nesterov;    /* SGD: Nesterov's variant */
-    double beta1;    /* Adam, LAMB: decay rate of the average gradient */
-    double beta2;    /* these and RMSprop: decay rate of the average squared gradient */
-    double eps;      /* these: added to the root of that average */
-    double trust;    /* LARS: the trust coefficient */
+    double momentum; /* mu; 0: none */
+    int nesterov;    /* Nesterov's variant of momentum */
+    double beta1;    /* decay rate of the average gradient */
+    double beta2;    /* decay rate of the average squared gradient */
+    double eps;      /* added to the root of that average */
+    double trust;    /* coefficient of a tensor's own rate */
 } dn_optimizer_settings;
 
 /* One step. The vectors do not overlap. */

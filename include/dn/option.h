@@ -89,7 +89,11 @@ dn_status dn_option_take(const dn_option_reader *reader, int argc, const char *c
 dn_status dn_option_refuse(const dn_option_reader *reader, const char *dashes,
                            const char *argument);
 
-/* Prints --help for the takers' options in 80 columns, with defaults in brackets. */
-void dn_option_print(FILE *file, const dn_option *table, int takers);
+/* Writes what precedes the option's help to text(size), which is "" before. */
+typedef void dn_option_note(const dn_option *o, char *text, size_t size);
+
+/* Prints --help for the takers' options in 80 columns, with defaults in brackets. `note` may be
+ * NULL. */
+void dn_option_print(FILE *file, const dn_option *table, int takers, dn_option_note *note);
 
 #endif

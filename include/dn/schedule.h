@@ -1,7 +1,7 @@
 /*
  * The learning rate of a step: bit-identical on any machine. It is a function of the step and, for
- * some schedules, of a state that is stored in the run's checkpoints. To add a schedule, add a row
- * to src/train/schedule.c. Not collective.
+ * some schedules, of a state that is stored in the run's checkpoints. To add a schedule, add a
+ * function and its row to src/train/schedule.c. Not collective.
  */
 #ifndef DN_SCHEDULE_H
 #define DN_SCHEDULE_H
@@ -17,13 +17,13 @@ typedef struct dn_schedule_state {
 enum { DN_SCHEDULE_DOUBLES = sizeof(dn_schedule_state) / sizeof(double), DN_MILESTONES = 16 };
 enum { DN_SCHEDULE_READS = 7 }; /* most settings that a schedule reads */
 
-/* A schedule reads the settings that apply to it. */
+/* A schedule reads those that its row names (dn_schedule.reads). */
 typedef struct dn_schedule_settings {
-    double gamma;                     /* step, multi-step, plateau: factor of each drop */
-    int step_epochs;                  /* step: epochs between drops; 0: at 50 and 75 % */
-    int64_t milestone[DN_MILESTONES]; /* multi-step: epochs that begin with a drop, ascending */
+    double gamma;                     /* factor of each drop */
+    int step_epochs;                  /* epochs between drops; 0: at 50 and 75 % */
+    int64_t milestone[DN_MILESTONES]; /* epochs that begin with a drop, ascending */
     int milestones;                   /* count of milestones */
-    double power;                     /* polynomial */
+    double power;                     /* exponent */
     int metric;                       /* plateau: dn_monitored, not DN_BEST_NONE */
     int patience, cooldown;           /* plateau: epochs */
     double threshold;                 /* plateau: minimum relative improvement */

@@ -58,16 +58,35 @@ int dn_options_reads(const dn_options *options, const char *name)
     return !c || is_listed(c->reads(chosen(options, c)), name);
 }
 
+enum { READERS_SIZE = 512 };
+
+/* text = the names of the rows that read the option. */
+static void list_readers(const struct chooser *c, const char *option, const char *between,
+                         char text[READERS_SIZE])
+{
+    size_t used = 0;
+    for (int i = 0; c->name(i) && used < READERS_SIZE; i++)
+        if (is_listed(c->reads(i), option))
+            used += (size_t)snprintf(text + used, READERS_SIZE - used, "%s%s",
+                                     used > 0 ? between : "", c->name(i));
+}
+
+void dn_options_note_readers(const dn_option *o, char *text, size_t size)
+{
+    const struct chooser *const c = find_chooser(o->name);
+    char readers[READERS_SIZE];
+    if (!c)
+        return;
+    list_readers(c, o->name, ", ", readers);
+    snprintf(text, size, "for %s: ", readers);
+}
+
 /* Refuses an option that the chosen row does not read. */
 static dn_status refuse_unread(const dn_options *options, const char *name)
 {
     const struct chooser *const c = find_chooser(name);
-    char readers[128] = "";
-    size_t used = 0;
-    for (int i = 0; c->name(i) && used < sizeof readers; i++)
-        if (is_listed(c->reads(i), name))
-            used += (size_t)snprintf(readers + used, sizeof readers - used, "%s%s",
-                                     used > 0 ? " or " : "", c->name(i));
+    char readers[READERS_SIZE];
+    list_readers(c, name, " or ", readers);
     return dn_fail(DN_EINVAL, "--%s: found --%s %s, which does not read it, expected %s", name,
                    c->option, c->name(chosen(options, c)), readers);
 }

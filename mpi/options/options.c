@@ -53,14 +53,19 @@ typedef struct ini_target {
     dn_status status;
 } ini_target;
 
+/* Whether a file may set the option, so --print prints it. */
+static int is_ini_key(const dn_option *o)
+{
+    return o->kind != DN_FLAG && strcmp(o->name, "config") != 0 && strcmp(o->name, "recipe") != 0;
+}
+
 static int take_ini_value(void *user, const char *section, const char *name, const char *value)
 {
     (void)section;
     ini_target *to = user;
     const dn_option *o = find_option(DN_COMMAND_TRAIN, name);
     dn_nearest nearest = {.word = name};
-    if (!o || o->kind == DN_FLAG || strcmp(o->name, "config") == 0 ||
-        strcmp(o->name, "recipe") == 0)
+    if (!o || !is_ini_key(o))
         to->status =
             dn_fail(DN_EINVAL, "found the key '%.64s', expected an option of 'dn_dist train'%s",
                     name, o ? "" : dn_option_hint(&nearest, dn_option_table, DN_COMMAND_TRAIN, ""));
@@ -160,16 +165,16 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 {
     dn_options saved = *options, merged = *options;
-    saved.given = 0;
     merged.given &= ~options->of_recipe;
-    FILE *file = fmemopen((char *)text, strlen(text), "r"); /* read only: text stays const */
+    DN_TRY(dn_option_set_defaults(dn_option_table, &saved)); /* for options that it lacks */
+    FILE *file = fmemopen((char *)text, strlen(text), "r");  /* read only: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));
     DN_TRY(read_ini(file, "the checkpoint's configuration", &saved, 0));
     for (const dn_option *o = dn_option_table; o->name; o++)
-        if (is_recorded(o) && (saved.given & ~merged.given & given_bit(o) || o->tag == DN_BEGINS))
+        if (is_recorded(o) && (!(merged.given & given_bit(o)) || o->tag == DN_BEGINS))
             memcpy((char *)&merged + o->offset, (const char *)&saved + o->offset, o->size);
     for (const dn_option *o = dn_option_table; o->name; o++)
-        if (is_recorded(o) && (saved.given & options->given & given_bit(o)) &&
+        if (is_recorded(o) && (options->given & given_bit(o)) &&
             options->command == DN_COMMAND_TRAIN && dn_options_reads(&merged, o->name))
             DN_TRY(reconcile(options, &saved, o));
     *options = merged;
@@ -260,21 +265,16 @@ static dn_status read_recipe(dn_options *options)
 static void take_defaults(dn_options *options)
 {
     const dn_optimizer *optimizer = dn_optimizer_get(dn_kernels_get(0), options->step.optimizer);
-    const dn_optimizer_settings *row = &optimizer->defaults;
-    dn_optimizer_settings *rule = &options->step.rule;
-    const struct {
-        const char *option;
-        double *value, initial;
-    } fields[] = {{"lr", &options->lr, row->rate},
-                  {"momentum", &rule->momentum, row->momentum},
-                  {"beta1", &rule->beta1, row->beta1},
-                  {"beta2", &rule->beta2, row->beta2},
-                  {"eps", &rule->eps, row->eps},
-                  {"trust", &rule->trust, row->trust},
-                  {"weight-decay", &rule->weight_decay, row->weight_decay}};
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (!dn_options_given(options, fields[i].option))
-            *fields[i].value = fields[i].initial;
+    const dn_optimizer_settings *const row = &optimizer->defaults;
+    for (const dn_option *o = dn_option_table; o->name; o++) {
+        /* Wraps around for fields before the settings. */
+        const size_t at = o->offset - offsetof(dn_options, step.rule);
+        if (at < sizeof *row && !dn_options_given(options, o->name) &&
+            dn_options_reads(options, o->name))
+            memcpy((char *)&options->step.rule + at, (const char *)row + at, o->size);
+    }
+    if (!dn_options_given(options, "lr"))
+        options->lr = row->rate;
     if (!dn_options_given(options, "lr-scaling"))
         options->lr_scaling =
             optimizer->rate_scales ? DN_RATE_SCALING_LINEAR : DN_RATE_SCALING_NONE;
@@ -330,7 +330,7 @@ void dn_options_help(FILE *file, const dn_command *command)
 {
     fprintf(file, "Usage: dn_dist %s%s%s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
             command->words ? " " : "", command->words ? command->words : "", command->help);
-    dn_option_print(file, dn_option_table, (int)command->bit);
+    dn_option_print(file, dn_option_table, (int)command->bit, dn_options_note_readers);
     if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL | DN_COMMAND_PREDICT)) {
         fprintf(file, "\nsteps of --augment and --eval-transform, separated by commas\n");
         for (int i = 0; dn_transform_usage(i); i++)
@@ -365,7 +365,8 @@ void dn_options_print(const dn_options *options)
 {
     char value[DN_PATH_SIZE];
     for (const dn_option *o = dn_option_table; o->name; o++) {
-        if (!(o->takers & (int)options->command) || o->kind == DN_FLAG)
+        if (!(o->takers & (int)options->command) || !is_ini_key(o) ||
+            !dn_options_reads(options, o->name))
             continue;
         dn_option_text(o, options, value, sizeof value);
         printf("%s = %s\n", o->name, value);

@@ -153,6 +153,9 @@ int dn_options_reads(const dn_options *options, const char *name);
  * files are not checked: the command line may override a recipe's choice. */
 dn_status dn_options_check_reads(const dn_options *options);
 
+/* A dn_option_note: "for adam, lamb: ", the schedules or optimizers that read the option. */
+void dn_options_note_readers(const dn_option *o, char *text, size_t size);
+
 /* Prints a description of the command, and its options with their defaults. */
 void dn_options_help(FILE *file, const dn_command *command);
 
@@ -161,7 +164,8 @@ void dn_options_help(FILE *file, const dn_command *command);
  * options that may differ: paths of a node's own files, and those that affect time only. */
 void dn_options_print_comparable(FILE *file, const dn_options *options);
 
-/* Prints the command's options as lines "name = value". */
+/* Prints the command's options as lines "name = value" that --config reads: those in force, so not
+ * those that the schedule or optimizer does not read, nor --config and --recipe. */
 void dn_options_print(const dn_options *options);
 
 /* 1 if the user gave the option, named without its dashes. */

@@ -34,18 +34,12 @@ static int append_json(const char *text, size_t size, void *to)
 
 /* ---- reading ---- */
 
-/* How the member of an interval is merged: added, or as the mean over the time; others, such as the
- * step, are those of the last interval. */
+/* Whether the member of intervals is added up over them. Of the others, real numbers are averaged
+ * over the time, but `lr` and whole numbers, such as the step, are those of the last interval. */
 static int is_total(const char *key)
 {
     return strcmp(key, "seconds") == 0 || strcmp(key, "data_wait") == 0 ||
            strcmp(key, "sum_wait") == 0 || strcmp(key, "late_wait") == 0;
-}
-
-static int is_mean(const char *key)
-{
-    return strcmp(key, "loss") == 0 || strcmp(key, "top1") == 0 ||
-           strcmp(key, "images_per_s") == 0 || strcmp(key, "gradient_norm") == 0;
 }
 
 /* Merges `next` into the interval before it. */
@@ -62,7 +56,7 @@ static void merge(json_t *interval, json_t *next)
         const double x = json_number_value(old), y = json_number_value(value);
         if (json_is_number(old) && json_is_number(value) && is_total(key))
             json_object_set_new(interval, key, json_real(x + y));
-        else if (json_is_number(old) && json_is_number(value) && is_mean(key))
+        else if (json_is_real(old) && json_is_real(value) && strcmp(key, "lr") != 0)
             json_object_set_new(interval, key, json_real(x + part * (y - x)));
         else if (!json_is_null(value))
             json_object_set(interval, key, value);

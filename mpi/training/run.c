@@ -63,15 +63,7 @@ static dn_status train_step(dn_run *r, dn_step_result *result)
     const double label_weights = r->order != NULL ? mean_label_weights(r) : 0;
     DN_TRY(dn_step_run(&r->step, r->done, rate, label_weights, result));
     r->done++;
-    dn_run_warn_unrecorded(dn_metrics_step(r->metrics, r->done,
-                                           &(dn_metrics_values){.loss = result->loss,
-                                                                .correct = result->correct,
-                                                                .rate = rate,
-                                                                .norm = result->norm,
-                                                                .data_wait = result->data_wait,
-                                                                .sum_wait = result->sum_wait,
-                                                                .late_rank = result->late_rank,
-                                                                .late_wait = result->late_wait}));
+    dn_run_warn_unrecorded(dn_metrics_step(r->metrics, r->done, &result->values));
     dn_saver_warn(r->saver);
     dn_run_update_rescue(r);
     return DN_OK;

@@ -152,15 +152,19 @@ static int agree_on_step(dn_step *step, double start, double computed, double re
     return (int)step->scores[DN_SCORE_STOP];
 }
 
-static void set_result(const dn_step *step, dn_step_result *result)
+static dn_metrics_values values_of(const dn_step *step, double rate, double norm)
 {
-    const double *scores = step->scores;
-    result->loss = scores[DN_SCORE_LOSS] / step->settings.virtual_ranks;
-    result->correct = (int64_t)scores[DN_SCORE_CORRECT];
-    result->data_wait = scores[DN_SCORE_DATA_WAIT];
-    result->sum_wait = scores[DN_SCORE_WAIT];
-    result->late_rank = (int)scores[DN_SCORE_LATE_RANK];
-    result->late_wait = scores[DN_SCORE_WAIT] + scores[DN_SCORE_NEGATIVE_WAIT];
+    const double *const scores = step->scores;
+    return (dn_metrics_values){
+        .loss = scores[DN_SCORE_LOSS] / step->settings.virtual_ranks,
+        .correct = (int64_t)scores[DN_SCORE_CORRECT],
+        .rate = rate,
+        .data_wait = scores[DN_SCORE_DATA_WAIT],
+        .sum_wait = scores[DN_SCORE_WAIT],
+        .late_rank = (int)scores[DN_SCORE_LATE_RANK],
+        .late_wait = scores[DN_SCORE_WAIT] + scores[DN_SCORE_NEGATIVE_WAIT],
+        .norm = norm,
+    };
 }
 
 dn_status dn_step_run(dn_step *step, int64_t number, double rate, double label_weights,
@@ -183,10 +187,9 @@ dn_status dn_step_run(dn_step *step, int64_t number, double rate, double label_w
     dn_note_operation(step->comm->activity, DN_UPDATING);
     DN_TRY(dn_step_check(step, number));
     dn_rescue_hold(step->settings.rescue);
-    result->norm = dn_step_update(step, number, rate);
+    result->values = values_of(step, rate, dn_step_update(step, number, rate));
     dn_rescue_release(step->settings.rescue, number + 1);
     const double updated = mark(step, DN_SPAN_UPDATE, number, reduced);
-    set_result(step, result);
     step->times.compute += computed - start;
     step->times.wait += reduced - computed;
     step->times.flight += record_buckets(step);

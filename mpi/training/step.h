@@ -12,6 +12,7 @@
 #define DN_STEP_H
 
 #include "allreduce/allreduce.h"
+#include "dn/metrics.h"
 #include "dn/net.h"
 #include "dn/optimizer.h"
 #include "training/settings.h"
@@ -67,14 +68,8 @@ dn_bytes dn_step_bytes(const dn_step *step);
 
 /* Results of one step over the global batch. */
 typedef struct dn_step_result {
-    double loss;      /* mean over the images */
-    int64_t correct;  /* top-1 */
-    double data_wait; /* of the rank that waited longest for its batches, seconds */
-    double sum_wait;  /* of the rank that waited longest for the sum over ranks */
-    int late_rank;    /* the rank that waited least for that sum */
-    double late_wait; /* how much longer another rank waited, for this one */
-    double norm;      /* of the gradient before clipping; 0 without --clip-norm */
-    int preempted;    /* reason why the job should end after this step (preempt.h), or 0 */
+    dn_metrics_values values;
+    int preempted; /* reason why the job should end after this step (preempt.h), or 0 */
 } dn_step_result;
 
 /* Runs step `number` (from 0) at learning rate `rate`. `label_weights`: with class weights, the sum

@@ -39,7 +39,7 @@ int dn_leaf_is_finite(const dn_net *net);
 dn_status dn_step_check(dn_step *step, int64_t number);
 
 /* Updates parameters, optimizer, averaged weights and running statistics from the summed leaf.
- * Returns the gradient's norm as dn_step_result has it. Not collective. */
+ * Returns the gradient's norm as dn_metrics_values has it. Not collective. */
 double dn_step_update(dn_step *step, int64_t number, double rate);
 
 #endif

@@ -302,9 +302,9 @@ static void print_words(FILE *file, const char *words)
     fprintf(file, "\n");
 }
 
-static void print_option(FILE *file, const dn_option *o)
+static void print_option(FILE *file, const dn_option *o, dn_option_note *note)
 {
-    char names[TEXT_SIZE], text[4 * TEXT_SIZE];
+    char names[TEXT_SIZE], noted[TEXT_SIZE] = "", text[4 * TEXT_SIZE];
     const char *const argument = o->kind == DN_CHOICE ? expected_text(o, names) : o->argument;
     const char *initial = o->initial ? o->initial : "";
     if (!argument)
@@ -313,13 +313,15 @@ static void print_option(FILE *file, const dn_option *o)
                          argument ? " " : "", argument ? argument : "");
     if (column >= COLUMN)
         column = fprintf(file, "\n") - 1;
-    snprintf(text, sizeof text, "%s%s%s%s", o->help, initial[0] ? " [" : "", initial,
+    if (note)
+        note(o, noted, sizeof noted);
+    snprintf(text, sizeof text, "%s%s%s%s%s", noted, o->help, initial[0] ? " [" : "", initial,
              initial[0] ? "]" : "");
     fprintf(file, "%*s", COLUMN - column, "");
     print_words(file, text);
 }
 
-void dn_option_print(FILE *file, const dn_option *table, int takers)
+void dn_option_print(FILE *file, const dn_option *table, int takers, dn_option_note *note)
 {
     const char *group = NULL;
     for (const dn_option *o = table; o->name; o++) {
@@ -328,6 +330,6 @@ void dn_option_print(FILE *file, const dn_option *table, int takers)
         if (o->group && (!group || strcmp(group, o->group) != 0))
             fprintf(file, "\n%s\n", o->group);
         group = o->group;
-        print_option(file, o);
+        print_option(file, o, note);
     }
 }

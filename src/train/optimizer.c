@@ -4,7 +4,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
-#include "rule.h"
+#include "optimizers/rule.h"
 
 /* optimizer_table.c, per dn_level; NULL after a table's last row. */
 extern const dn_optimizer *const dn_optimizers_generic[], *const dn_optimizers_avx2[],

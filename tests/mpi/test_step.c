@@ -74,16 +74,16 @@ static dn_status run_steps(const dn_comm *comm, dn_step *step, dn_net *net)
 static dn_status run_late(const dn_comm *comm, dn_step *step)
 {
     const int late = comm->size / 2;
-    dn_step_result result = {.late_rank = -1};
-    for (useconds_t d = 20000; result.late_rank != late && d < 5000000; d *= 2) {
+    dn_step_result result = {.values.late_rank = -1};
+    for (useconds_t d = 20000; result.values.late_rank != late && d < 5000000; d *= 2) {
         delay = comm->rank == late ? d : 0;
         DN_TRY(dn_step_run(step, 0, 0.1, 0, &result));
     }
     delay = 0;
-    DN_CHECK(result.late_rank == late, DN_EINVAL, "found rank %d late, expected %d",
-             result.late_rank, late);
-    DN_CHECK(comm->size == 1 ? result.late_wait == 0 : result.late_wait > 0, DN_EINVAL,
-             "found a wait of %g s for the late rank", result.late_wait);
+    DN_CHECK(result.values.late_rank == late, DN_EINVAL, "found rank %d late, expected %d",
+             result.values.late_rank, late);
+    DN_CHECK(comm->size == 1 ? result.values.late_wait == 0 : result.values.late_wait > 0,
+             DN_EINVAL, "found a wait of %g s for the late rank", result.values.late_wait);
     return DN_OK;
 }
 

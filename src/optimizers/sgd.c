@@ -30,9 +30,10 @@ static void ISA(sgd)(const dn_update *u, const dn_tensor *tensor, size_t begin, 
     }
 }
 
-const dn_optimizer ISA(dn_sgd) = {.name = "sgd",
-                                  .defaults = {.rate = 0.1, .weight_decay = 1e-4, .momentum = 0.9},
-                                  .rate_scales = 1,
-                                  .states = {"momentum"},
-                                  .reads = {"momentum", "nesterov"},
-                                  .rule = ISA(sgd)};
+const dn_optimizer ISA(dn_sgd) = {
+    .name = "sgd",
+    .defaults = {.rate = 0.1, .weight_decay = 1e-4, .momentum = 0.9, .nesterov = 1},
+    .rate_scales = 1,
+    .states = {"momentum"},
+    .reads = {"momentum", "nesterov"},
+    .rule = ISA(sgd)};

@@ -3,8 +3,8 @@
  * vectorisation but without contraction: fused multiply-adds occur only where the source has fmaf,
  * so all levels give the same bits.
  */
-#ifndef DN_TRAIN_RULE_H
-#define DN_TRAIN_RULE_H
+#ifndef DN_OPTIMIZERS_RULE_H
+#define DN_OPTIMIZERS_RULE_H
 
 #include <math.h>
 

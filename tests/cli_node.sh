@@ -77,6 +77,8 @@ fi
 # --- threads --------------------------------------------------------------------------------------
 
 shows "one rank" "1 ranks x" "$dn_dist" "${small[@]}"
+shows "OMP_THREAD_LIMIT" "1 ranks x 1 threads" env OMP_THREAD_LIMIT=1 "$dn_dist" "${small[@]}" --threads 2
+
 # A container may have some of the machine's processors, or of their time.
 is_part=$(($(nproc) != $(nproc --all)))
 if grep -q "a CPU quota grants" "$tmp/output"; then

@@ -222,6 +222,24 @@ small 2 late --eval-every 1 || fail "the evaluation that is left" late.log
 small 1 late && grep -q "the run is complete, late/checkpoint-00000005.h5 " late.log ||
     fail "a complete run" late.log
 
+# The same for a last epoch outside --eval-every, whose scores only metrics.jsonl has; that start is stopped, too.
+small 2 outside --epochs 3 --eval-every 2 || fail "a last epoch outside --eval-every" outside.log
+last_loss() { grep '"epoch", ' outside/metrics.jsonl | tail -n 1 | grep -oE '"test_loss": [0-9.]+'; }
+expected=$(last_loss) || fail "a last epoch outside --eval-every: no score" outside/metrics.jsonl
+sed -i '/"epoch": 3,/d' outside/metrics.jsonl
+trap '' USR1 # until dn_dist catches it
+"$build/dn_dist" train --out outside >>outside.log 2>&1 &
+job=$!
+trap - USR1
+while kill -USR1 $job 2>/dev/null; do sleep 0.01; done
+status=0
+wait $job || status=$?
+[[ $status == 75 && $(tail -n 1 outside/metrics.jsonl) == *SIGUSR1* ]] ||
+    fail "a stop before the last evaluation: found status $status, expected 75" outside.log
+small 2 outside || fail "the last evaluation that is left" outside.log
+[[ $(last_loss) == "$expected" ]] || fail "the last evaluation that is left: expected $expected" outside/metrics.jsonl
+small 2 outside && grep -q "the run is complete, outside/" outside.log || fail "a complete run" outside.log
+
 status=0
 small 2 late --lr 0.02 --seed 1 || status=$?
 [[ $status == 1 ]] && grep -q "^dn_dist: --lr: found another value than late/checkpoint-00000005.h5 was trained with, and nothing was trained" late.log ||

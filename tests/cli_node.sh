@@ -77,6 +77,18 @@ fi
 # --- threads --------------------------------------------------------------------------------------
 
 shows "one rank" "1 ranks x" "$dn_dist" "${small[@]}"
+shows "OMP_THREAD_LIMIT" "1 ranks x 1 threads" env OMP_THREAD_LIMIT=1 "$dn_dist" "${small[@]}" --threads 2
+
+# A line of standard error is one write, so that lines of processes are not mixed.
+python3 - "$dn_dist" "${small[@]}" --threads $((cores + 1)) >"$tmp/output" 2>&1 <<'END' || fail "lines of standard error" "$tmp/output"
+import os, subprocess, sys
+read, write = os.pipe2(os.O_DIRECT)  # keeps writes apart
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=write, check=True)
+os.close(write)
+writes = list(iter(lambda: os.read(read, 4096), b""))
+assert any(w.startswith(b"warning: rank 0 on") for w in writes) and all(w.endswith(b"\n") for w in writes), writes
+END
+
 # A container may have some of the machine's processors, or of their time.
 is_part=$(($(nproc) != $(nproc --all)))
 if grep -q "a CPU quota grants" "$tmp/output"; then

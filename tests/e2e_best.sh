@@ -222,6 +222,24 @@ small 2 late --eval-every 1 || fail "the evaluation that is left" late.log
 small 1 late && grep -q "the run is complete, late/checkpoint-00000005.h5 " late.log ||
     fail "a complete run" late.log
 
+# The same for a last epoch outside --eval-every, whose scores only metrics.jsonl has; that start is stopped, too.
+small 2 outside --epochs 3 --eval-every 2 || fail "a last epoch outside --eval-every" outside.log
+last_loss() { grep '"epoch", ' outside/metrics.jsonl | tail -n 1 | grep -oE '"test_loss": [0-9.]+'; }
+expected=$(last_loss) || fail "a last epoch outside --eval-every: no score" outside/metrics.jsonl
+sed -i '/"epoch": 3,/d' outside/metrics.jsonl
+trap '' USR1 # until dn_dist catches it
+"$build/dn_dist" train --out outside >>outside.log 2>&1 &
+job=$!
+trap - USR1
+while kill -USR1 $job 2>/dev/null; do sleep 0.01; done
+status=0
+wait $job || status=$?
+[[ $status == 75 && $(tail -n 1 outside/metrics.jsonl) == *SIGUSR1* ]] ||
+    fail "a stop before the last evaluation: found status $status, expected 75" outside.log
+small 2 outside || fail "the last evaluation that is left" outside.log
+[[ $(last_loss) == "$expected" ]] || fail "the last evaluation that is left: expected $expected" outside/metrics.jsonl
+small 2 outside && grep -q "the run is complete, outside/" outside.log || fail "a complete run" outside.log
+
 status=0
 small 2 late --lr 0.02 --seed 1 || status=$?
 [[ $status == 1 ]] && grep -q "^dn_dist: --lr: found another value than late/checkpoint-00000005.h5 was trained with, and nothing was trained" late.log ||
@@ -264,9 +282,27 @@ small 1 whole --resume "$newest" --max-steps "$(($(grep -oE '[0-9]+\.h5' <<<"$ne
     fail "another way" whole.log
 [[ $(find whole -name 'checkpoint-*.h5' -path '*/old-1/*' | wc -l) -gt 0 ]] || fail "nothing set aside" whole.log
 [[ -e whole/old-1/evaluation.json && ! -e whole/evaluation.json ]] || fail "an evaluation of what was set aside" whole.log
-small 2 elsewhere --resume "$newest" || fail "another folder" elsewhere.log
-[[ -e elsewhere/best.h5 ]] && grep -q "^no best.h5 in elsewhere: a new best epoch is searched for" elsewhere.log ||
-    fail "another folder: expected a best.h5 there" elsewhere.log
+
+# The best epoch of a checkpoint stays the best one after --resume FILE: it is FILE itself, or has the best.h5 beside it.
+small 1 back --val-fraction 0.2 --best loss --early-stop 2 --lr 0 --keep 0 --epochs 40 || fail "training" back.log
+end=$(last_step back)
+first=back/checkpoint-00000004.h5
+printf -v before 'back/checkpoint-%08d.h5' $((end - 4))
+small 2 itself --resume $first && small 2 beside --resume "$before" || fail "another folder" {itself,beside}.log
+for out in itself beside; do
+    [[ $(last_step $out) == "$end" && $(tested $out) == "$(tested back)" ]] ||
+        fail "$out: expected the end and the scores of the undisturbed run" {back,$out}/metrics.jsonl
+done
+cmp back/best.h5 beside/best.h5 && grep -q "^best epoch so far, [0-9]*: beside/best.h5, a copy of back/best.h5$" beside.log ||
+    fail "the best epoch of another folder" beside.log
+mkdir bare
+cp "$before" bare
+small 2 elsewhere --resume "bare/${before#*/}" || fail "without its best epoch" elsewhere.log
+grep -q "^no best.h5 in elsewhere: a new best epoch is searched for" elsewhere.log ||
+    fail "expected word of a best epoch that is forgotten" elsewhere.log
+small 1 back --resume $first --lr 3 --max-steps 8 || fail "going back" back.log
+cmp $first back/best.h5 && grep -q "^best epoch 1, validation loss [0-9.]*: back/best.h5$" back.log ||
+    fail "going back: expected the best epoch in best.h5" back.log
 
 # Classes of unequal sizes are judged by the mean of their accuracies, the same on any number of ranks.
 mkdir -p uneven/test

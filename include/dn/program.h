@@ -16,8 +16,9 @@ typedef enum dn_exit {
 const char *dn_version(void);
 
 /* Call first. Reopens standard streams that are closed, so that no other file gets their
- * descriptors; writes to a standard output that was closed fail. A write beyond the user's file
- * size limit (RLIMIT_FSIZE) fails instead of killing the process. */
+ * descriptors; writes to a standard output that was closed fail. Standard error is written line by
+ * line. A write beyond the user's file size limit (RLIMIT_FSIZE) fails instead of killing the
+ * process. */
 void dn_streams_open(void);
 
 /* Call last. Flushes standard output. Errors: DN_EIO. */

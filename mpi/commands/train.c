@@ -4,17 +4,14 @@
  */
 #include "commands/commands.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "commands/consistency.h"
 #include "commands/memory.h"
 #include "commands/train_parts.h"
-#include "dn/file.h"
 #include "dn/run_folder.h"
 #include "job/heartbeat.h"
 #include "job/placement.h"
@@ -93,21 +90,6 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                .tensorboard = o->tensorboard});
 }
 
-/* If this folder has no best.h5, as after --resume FILE from another folder, forgets the best
- * epoch, so that the next evaluated epoch writes one. */
-static void forget_best(dn_run *r)
-{
-    char best[PATH_MAX];
-    const int is_there = r->comm->rank == 0 &&
-                         dn_join_path(best, r->folder, DN_CHECKPOINT_BEST) == DN_OK &&
-                         (access(best, F_OK) == 0 || errno != ENOENT);
-    if (dn_comm_max(r->comm, is_there) || r->monitor.state.best_epoch == 0)
-        return;
-    dn_info("no " DN_CHECKPOINT_BEST " in %s: a new best epoch is searched for, after epoch %g",
-            r->folder, r->monitor.state.epochs);
-    r->monitor.state.best_epoch = 0;
-}
-
 /* DN_EINVAL if --time-limit leaves no time for a step: every restart would end in the same way. */
 static dn_status check_time(const dn_run *r, const char *limit)
 {
@@ -147,7 +129,7 @@ static dn_status train(dn_run *r, const dn_options *o, const dn_options *recorde
     dn_note_operation(r->comm->activity, DN_SAVING);
     DN_TRY(DN_ON_RANK_0(r->comm, open_output(r, o, limit)));
     dn_note_operation(r->comm->activity, DN_STARTING);
-    forget_best(r);
+    dn_train_find_best(r, strcmp(o->resume, "auto") == 0);
     r->state.schedule_state = r->rate.state;
     r->state.monitor = r->monitor.state;
     if (r->step.optimizer.average == NULL)
@@ -198,14 +180,17 @@ static dn_status report_complete(const dn_run *r, const dn_options *o, const dn_
     return DN_OK;
 }
 
-/* 1 if the run is complete, unless its process ended before it had scored the test images.
- * Collective. */
-static int is_complete(const dn_run *r, const dn_options *o)
+/* 1 if the run is complete, unless its process ended before it had scored the last epoch or the
+ * test images. Collective. */
+static int is_complete(dn_run *r, const dn_options *o)
 {
-    if (!dn_run_is_complete(r) || !dn_run_has_test(r) || strcmp(o->resume, "auto") != 0)
+    const int only_records = dn_run_only_records_scores(r);
+    if (!dn_run_is_complete(r) || (!only_records && !dn_run_has_test(r)) ||
+        strcmp(o->resume, "auto") != 0)
         return dn_run_is_complete(r);
     int has_end = r->comm->rank == 0 && dn_metrics_has_end(r->folder, r->done);
     dn_comm_broadcast(r->comm, &has_end, sizeof has_end);
+    r->lacks_scores = only_records && !has_end;
     return has_end;
 }
 

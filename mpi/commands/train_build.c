@@ -195,14 +195,15 @@ static dn_status weigh_classes(dn_run *r, dn_options *o)
 /* Checks that every rank has a virtual rank; else the message says how to keep the global batch. */
 static dn_status check_ranks(const dn_run *r, const dn_options *o)
 {
-    char cure[PATH_MAX + 32] = "";
+    char cure[96] = "";
     const int64_t global = (int64_t)o->batch_size * o->step.virtual_ranks;
     int64_t parts = r->comm->size;
+    DN_CHECK(r->state.path[0] == '\0' || r->comm->size <= o->step.virtual_ranks, DN_EINVAL,
+             "found %d ranks, expected at most %d, the --virtual-ranks of %s", r->comm->size,
+             o->step.virtual_ranks, r->state.path);
     while (parts < global && global % parts != 0)
         parts++;
-    if (r->state.path[0])
-        snprintf(cure, sizeof cure, "; so it is in %s", r->state.path);
-    else if (parts <= global)
+    if (parts <= global)
         snprintf(cure, sizeof cure,
                  "; for %d: --virtual-ranks %" PRId64 " --batch-size %" PRId64 "%s", r->comm->size,
                  parts, global / parts, o->sync_bn ? "" : " --sync-bn");

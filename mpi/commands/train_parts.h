@@ -19,6 +19,12 @@ dn_status dn_train_find_start(dn_run *run, dn_options *options, int64_t limit,
  * the run up again from an older one. Returns errors of reading the file. Collective. */
 dn_status dn_train_load_start(dn_run *run, const dn_options *options, int64_t *limit);
 
+/* Finds the checkpoint of the best epoch that the run knows of: the folder's best.h5, or after
+ * --resume FILE that file or the best.h5 beside it, of which it makes a copy. Without one forgets
+ * the best epoch, so that the next evaluated epoch writes one. `is_auto`: the run resumes from its
+ * own folder's newest checkpoint. Collective. */
+void dn_train_find_best(dn_run *run, int is_auto);
+
 /* Opens the run's splits; the caller closes them, even after a failure. Collective. */
 dn_status dn_train_open_data(dn_run *run, const dn_options *options);
 

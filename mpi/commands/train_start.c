@@ -2,7 +2,10 @@
  * sends it to all ranks; see train_parts.h. */
 #include "commands/train_parts.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -134,4 +137,61 @@ dn_status dn_train_load_start(dn_run *r, const dn_options *o, int64_t *limit)
     DN_TRY(status);
     share_state(r);
     return DN_OK;
+}
+
+/* ---- the best epoch ---- */
+
+/* 1 if the file is the checkpoint of the run's best epoch. Rank 0. */
+static int is_of_best(const dn_run *r, const char *path)
+{
+    const dn_monitor_state *const m = &r->monitor.state;
+    dn_checkpoint_file *file;
+    dn_checkpoint c;
+    const dn_status status = dn_checkpoint_open(&file, path, &c);
+    dn_checkpoint_close(&file);
+    return status == DN_OK && c.step == (int64_t)m->best_epoch * r->rate.steps_per_epoch &&
+           c.monitor.best_epoch == m->best_epoch && c.monitor.best == m->best;
+}
+
+/* Returns 1 on success. A copy, as `from` may be on another file system. */
+static int copy_best(const dn_run *r, const char *from, const char *best)
+{
+    uint8_t *bytes = NULL;
+    size_t size;
+    dn_status status = dn_file_load(from, &bytes, &size);
+    if (status == DN_OK)
+        status = dn_file_write(best, bytes, size);
+    free(bytes);
+    if (status == DN_OK)
+        dn_info("best epoch so far, %g: %s, a copy of %s", r->monitor.state.best_epoch, best, from);
+    else
+        dn_warn("%s", dn_message());
+    return status == DN_OK;
+}
+
+/* 1 if the folder has the best epoch's checkpoint. Rank 0. */
+static int has_best(const dn_run *r, int is_auto)
+{
+    char best[PATH_MAX], beside[PATH_MAX + sizeof DN_CHECKPOINT_BEST];
+    const char *const from = r->state.path, *const name = strrchr(from, '/');
+    snprintf(beside, sizeof beside, "%.*s" DN_CHECKPOINT_BEST, name ? (int)(name + 1 - from) : 0,
+             from);
+    if (dn_join_path(best, r->folder, DN_CHECKPOINT_BEST) != DN_OK)
+        return 0;
+    const int is_there = access(best, F_OK) == 0 || errno != ENOENT;
+    if (is_there && (is_auto || is_of_best(r, best)))
+        return 1;
+    if (is_of_best(r, from))
+        return copy_best(r, from, best);
+    return is_of_best(r, beside) ? copy_best(r, beside, best) : is_there;
+}
+
+void dn_train_find_best(dn_run *r, int is_auto)
+{
+    if (r->monitor.state.best_epoch == 0 ||
+        dn_comm_max(r->comm, r->comm->rank == 0 && has_best(r, is_auto)))
+        return;
+    dn_info("no " DN_CHECKPOINT_BEST " in %s: a new best epoch is searched for, after epoch %g",
+            r->folder, r->monitor.state.epochs);
+    r->monitor.state.best_epoch = 0;
 }

@@ -194,6 +194,8 @@ static void set_threads(dn_place *place, int threads)
         omp_set_num_threads(threads);
     else if (env_threads() == 0)
         omp_set_num_threads(dn_limit_threads(quota, place->quota_ranks, cores));
+    if (omp_get_max_threads() > omp_get_thread_limit()) /* OMP_THREAD_LIMIT: no more would start */
+        omp_set_num_threads(omp_get_thread_limit());
     place->threads = omp_get_max_threads();
 }
 

@@ -42,11 +42,11 @@ void dn_place_restart(char **argv, int threads);
 
 /*
  * Finds this rank's place and sets the number of OpenMP threads: `threads`, else OMP_NUM_THREADS,
- * else one per core, limited by a CPU quota. Ranks of a node that may use the same cores divide
- * them. If there are as many threads as cores each is pinned to one; fewer threads are all pinned
- * to the set of the rank's cores. Nothing is pinned if `pin` is off, if OMP_PLACES or OMP_PROC_BIND
- * bind threads, if threads outnumber cores, or if ranks share cores. Threads created later may use
- * all of the rank's cores. Collective.
+ * else one per core, limited by a CPU quota; at most OMP_THREAD_LIMIT. Ranks of a node that may use
+ * the same cores divide them. If there are as many threads as cores each is pinned to one; fewer
+ * threads are all pinned to the set of the rank's cores. Nothing is pinned if `pin` is off, if
+ * OMP_PLACES or OMP_PROC_BIND bind threads, if threads outnumber cores, or if ranks share cores.
+ * Threads created later may use all of the rank's cores. Collective.
  */
 dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin);
 

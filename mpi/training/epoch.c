@@ -83,13 +83,19 @@ static int is_evaluated(const dn_run *r, int64_t epoch)
     return r->settings.eval_every > 0 && epoch % r->settings.eval_every == 0;
 }
 
+/* 1 if the run is at the end of an epoch after which it is evaluated as its last one. */
+static int has_last_scores(const dn_run *r)
+{
+    return r->settings.eval_every > 0 && r->done == r->last &&
+           r->done % r->rate.steps_per_epoch == 0;
+}
+
 /* Evaluates the weights after the epoch, if anything needs their scores; after a failure, or if
  * stopped, there are none. */
 static dn_status score_epoch(dn_run *r, epoch_scores *e)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
-    const int is_due = is_evaluated(r, epoch);
-    const int is_last = r->settings.eval_every > 0 && r->done == r->last;
+    const int is_due = is_evaluated(r, epoch), is_last = has_last_scores(r);
     *e = (epoch_scores){.count = 0};
     if (!is_due && !is_last && !dn_rate_awaits(&r->rate, epoch))
         return DN_OK;
@@ -101,6 +107,7 @@ static dn_status score_epoch(dn_run *r, epoch_scores *e)
         observe(r, epoch, is_due, e);
     else
         e->count = 0;
+    r->lacks_scores = is_last && status != DN_OK;
     dn_timeline_add(r->comm->timeline, DN_SPAN_EVALUATE, r->done, 0, start, omp_get_wtime());
     return status;
 }
@@ -126,9 +133,15 @@ dn_status dn_run_end_epoch(dn_run *r, int is_belated)
 static int awaits_scores(const dn_run *r)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
-    return dn_rate_awaits(&r->rate, epoch) ||
+    return r->lacks_scores || dn_rate_awaits(&r->rate, epoch) ||
            (r->done > 0 && r->done % r->rate.steps_per_epoch == 0 && is_evaluated(r, epoch) &&
             dn_monitor_awaits(&r->monitor, epoch));
+}
+
+int dn_run_only_records_scores(const dn_run *r)
+{
+    const int64_t epoch = r->done / r->rate.steps_per_epoch;
+    return has_last_scores(r) && r->monitor.state.epochs < (double)epoch;
 }
 
 /* 1 if the run is at its end and the statistics of its averaged weights are of an earlier step. A

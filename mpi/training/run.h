@@ -48,6 +48,7 @@ typedef struct dn_run {
     dn_loader *loader;    /* begins with batch done x (virtual ranks of this rank) */
     int64_t done, last;   /* steps: trained so far, and at the run's end */
     int64_t saved;        /* `done` when this process saved last, -1 before */
+    int lacks_scores;     /* 1: the evaluation after the last step is missing in metrics.jsonl */
     dn_preempt preempt;
     dn_failure failure; /* the first in saving; ends the run */
 } dn_run;
@@ -64,6 +65,10 @@ const char *dn_run_end_reason(const dn_run *run);
 
 /* 1 if no step and no evaluation is left. Not collective. */
 int dn_run_is_complete(const dn_run *run);
+
+/* 1 if the evaluation after the run's last step is for metrics.jsonl alone: no checkpoint tells
+ * whether it was done. Not collective. */
+int dn_run_only_records_scores(const dn_run *run);
 
 /* The dn_load_fn of a run, with the batches of its next step. */
 dn_load_fn dn_run_load;

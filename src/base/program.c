@@ -53,7 +53,8 @@ void dn_streams_open(void)
     for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
         if (fcntl(file, F_GETFD) < 0)
             open("/dev/null", O_RDONLY);
-    signal(SIGXFSZ, SIG_IGN); /* a file past `ulimit -f` is an error of its write */
+    setvbuf(stderr, NULL, _IOLBF, BUFSIZ); /* lines of several processes may go to one file */
+    signal(SIGXFSZ, SIG_IGN);              /* a file past `ulimit -f` is an error of its write */
 }
 
 dn_status dn_output_flush(void)

@@ -401,7 +401,8 @@ static double result_bytes(const dn_comm *comm, const dn_net *net, const dn_eval
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
     const double cells = fmin(images, classes * classes);
-    const double matrix = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
+    const double matrix =
+        c->images->label_sets ? 0 : images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
     const double kept = (double)dn_images_of(comm, net, c->images).results;
     return kept * (double)dn_result_bytes(c->images) + (comm->rank == 0 ? matrix : 0);
 }

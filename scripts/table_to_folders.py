@@ -6,6 +6,9 @@
 
 The table has a header. Each row names an image (a path below the folder of images) and its label. Images
 of one group, such as those of a patient, come into one split. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
+
+For `create_records --multi-label`, a label joins several classes with '|', or --label-columns names columns
+that have 1 for the classes of an image, and 0 or nothing for others.
 """
 import argparse
 import csv
@@ -21,6 +24,10 @@ def options():
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--file", default="file", metavar="COLUMN", help="column of the file's name [file]")
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of the label [label]")
+    parser.add_argument("--label-columns", metavar="A,B", help="columns of 1 and 0, one a class, instead of --label")
+    parser.add_argument("--uncertain", choices=["0", "1"], help="what -1 in them counts as [it is refused]")
+    parser.add_argument("--none", default="No Finding", metavar="NAME", help="label of images with none of them "
+                        "[No Finding]")
     parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")
     parser.add_argument("--val", type=float, default=0, metavar="P", help="fraction of groups for validation [0]")
     parser.add_argument("--test", type=float, default=0, metavar="P", help="fraction of groups for the test [0]")
@@ -37,12 +44,26 @@ def options():
     return o
 
 
+def label_of(o, row, where):
+    """The label of the row, the classes of a set in one order."""
+    if not o.label_columns:
+        return "|".join(sorted(set(row[o.label].split("|"))))
+    value_of = {"": 0, "0": 0, "0.0": 0, "1": 1, "1.0": 1}
+    if o.uncertain:
+        value_of["-1"] = value_of["-1.0"] = int(o.uncertain)
+    columns = o.label_columns.split(",")
+    for column in columns:
+        if row[column] not in value_of:
+            sys.exit(f"{where}: found {row[column]} in {column}, expected 1, 0 or nothing, or -1 with --uncertain")
+    return "|".join(sorted(column for column in columns if value_of[row[column]])) or o.none
+
+
 def rows_of(o):
     """(path, label, group) of each row. Ends the program with a line at the first one that is unusable."""
     with open(o.table, newline="", encoding="utf-8-sig") as table:
         reader = csv.DictReader(table)
-        wanted = [o.file, o.label] + ([o.group] if o.group else [])
-        for column in wanted:
+        wanted = [o.file] + ([] if o.label_columns else [o.label]) + ([o.group] if o.group else [])
+        for column in wanted + (o.label_columns.split(",") if o.label_columns else []):
             if column not in (reader.fieldnames or []):
                 sys.exit(f"{o.table}: found the columns {', '.join(reader.fieldnames or [])}, expected {column}")
         rows = []
@@ -50,12 +71,13 @@ def rows_of(o):
             where = f"{o.table}, line {reader.line_num}"
             if not all(row[column] for column in wanted):
                 sys.exit(f"{where}: found an empty field, expected {', '.join(wanted)}")
-            if "/" in row[o.label] or row[o.label].startswith("."):
-                sys.exit(f"{where}: found the label '{row[o.label]}', expected the name of a folder")
+            label = label_of(o, row, where)
+            if "/" in label or label.startswith("."):
+                sys.exit(f"{where}: found the label '{label}', expected the name of a folder")
             path = os.path.join(o.images, row[o.file])
             if not os.path.isfile(path):
                 sys.exit(f"{where}: found no file {path}")
-            rows.append((path, row[o.label], row[o.group] if o.group else path))
+            rows.append((path, label, row[o.group] if o.group else path))
     if not rows:
         sys.exit(f"{o.table}: found no rows")
     return rows

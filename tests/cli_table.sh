@@ -38,6 +38,34 @@ done
 [[ $(find folds/*/test -type l -printf '%f\n' | sort -u | wc -l) == 40 ]] ||
     fail "folds: expected each image in one test split"
 
+# Sets of classes: as ChestX-ray14 writes them, and in columns as CheXpert does
+cat >sets.csv <<'END'
+Image Index,Finding Labels,Patient ID
+deep/1-1.png,No Finding,1
+deep/2-2.png,Effusion|Cardiomegaly,2
+deep/3-3.png,Cardiomegaly|Effusion,3
+END
+sort_images sets.csv pictures sets --file "Image Index" --label "Finding Labels" --group "Patient ID" --test 0.3 ||
+    fail "sets" err
+[[ $(cd sets && find . -type l -printf '%h\n' | cut -d/ -f3 | sort | uniq -c | tr -s ' ') == \
+    $' 2 Cardiomegaly|Effusion\n 1 No Finding' ]] || fail "sets: other folders"
+cat >columns.csv <<'END'
+Path,Edema,Mass
+deep/1-1.png,1.0,
+deep/2-2.png,0.0,0
+deep/3-3.png,1,1.0
+deep/4-4.png,-1.0,1
+END
+columns_of=(columns.csv pictures --file Path --label-columns Mass,Edema)
+no_images "line 5: found -1.0 in Edema, expected 1, 0 or nothing" "${columns_of[@]:0:2}" bad "${columns_of[@]:2}"
+for uncertain in 0 1; do
+    sort_images "${columns_of[@]:0:2}" columns$uncertain "${columns_of[@]:2}" --uncertain $uncertain --none nothing ||
+        fail "columns" err
+done
+[[ $(ls -m columns0/train) == "Edema, Edema|Mass, Mass, nothing" ]] || fail "columns: found $(ls -m columns0/train)"
+[[ $(ls -m columns1/train) == "Edema, Edema|Mass, nothing" ]] || fail "columns: found $(ls -m columns1/train)"
+no_images "found the columns Path, Edema, Mass, expected Lung" columns.csv pictures bad --file Path --label-columns Lung
+
 no_images "sorted: exists already" table.csv pictures sorted "${columns[@]}"
 no_images "found the columns image, who, finding, expected file" table.csv pictures bad
 no_images "line 2: found no file none/deep/1-1.png" table.csv none bad "${columns[@]}"

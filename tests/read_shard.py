@@ -35,7 +35,7 @@ def read_about(folder):
     with open(os.path.join(folder, "dataset.json"), "rb") as file:
         text = file.read()
     about = json.loads(text)
-    assert about["format_version"] == 4
+    assert about["format_version"] == (5 if "label_sets" in about else 4)
     seal = b'  "xxh3": "%s"\n}\n' % about["xxh3"].encode()
     assert len(seal) == 31 and text.endswith(seal), text[-31:]
     assert not xxhash or xxhash.xxh3_64_hexdigest(text[:-31]) == about["xxh3"]
@@ -59,6 +59,19 @@ def stored(folder, split):
         else:
             images = read_images(path, file["images"])
         yield from zip(file["labels"][:].tolist(), images)
+
+
+def image_sets(folder, split):
+    """The classes of each image, 0 or 1 (classes), of records with label sets."""
+    about = read_about(folder)
+    expected = np.zeros((len(about["label_sets"]), about["classes"]), np.uint8)
+    for row, classes in zip(expected, about["label_sets"]):
+        assert sorted(set(classes)) == classes
+        row[classes] = 1
+    for _, path, file in shards(folder, split):
+        sets = file["label_sets"]
+        assert sets.dtype == np.uint8 and np.array_equal(sets[:], expected), path
+        yield from sets[:][file["labels"][:]]
 
 
 def file_names(folder, split):

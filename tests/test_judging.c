@@ -86,6 +86,18 @@ static void test_nothing_to_hold_out(void **state)
     dn_subset_destroy(&held);
 }
 
+/* Of sets of classes, many may have one image. */
+static void test_sets_of_one(void **state)
+{
+    static const uint16_t labels[] = {0, 1, 2};
+    const dn_source whole = {.info = {.classes = 4, .label_sets = 4}, .count = 3, .labels = labels};
+    dn_subset kept, held;
+    assert_int_equal(dn_subset_split(&kept, &held, &whole, 0.5), DN_OK);
+    assert_int_equal(held.images.count, 2);
+    dn_subset_destroy(&kept);
+    dn_subset_destroy(&held);
+}
+
 static void test_monitor(void **state)
 {
     const double losses[] = {3, (double)NAN, 2, 2, 2.5, (double)INFINITY};
@@ -139,9 +151,11 @@ static void test_first_not_finite(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_split), cmocka_unit_test(test_nothing_to_hold_out),
-        cmocka_unit_test(test_monitor), cmocka_unit_test(test_first_not_finite),
-        cmocka_unit_test(test_ties)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_split),
+                                       cmocka_unit_test(test_nothing_to_hold_out),
+                                       cmocka_unit_test(test_sets_of_one),
+                                       cmocka_unit_test(test_monitor),
+                                       cmocka_unit_test(test_first_not_finite),
+                                       cmocka_unit_test(test_ties)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

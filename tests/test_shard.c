@@ -63,6 +63,37 @@ static void test_statistics(void **state)
     free(m);
 }
 
+/* Label sets are saved and loaded unchanged; the sets and the number of classes of an image follow.
+ */
+static void test_label_sets(void **state)
+{
+    static const uint8_t sets[3][CLASSES] = {{1, 0, 0, 1}, {0}, {0, 1, 0, 0}};
+    static const uint16_t labels[] = {0, 2, 0, 1, 2, 0};
+    dn_manifest *m, *again;
+    char text[8];
+    int64_t count[CLASSES];
+    assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
+    m->info.label_sets = 3;
+    m->label_sets = *sets;
+    assert_int_equal(dn_manifest_save(m, "."), DN_OK);
+    assert_int_equal(dn_manifest_load(&again, "."), DN_OK);
+    assert_true(dn_manifest_is_same(m, again));
+    assert_memory_equal(again->label_sets, sets, sizeof sets);
+    dn_manifest_label_text(again, 0, text, sizeof text);
+    assert_string_equal(text, "a|dd");
+    dn_manifest_label_text(again, 1, text, sizeof text);
+    assert_string_equal(text, "(no cla");
+    const dn_source source = {
+        .info = again->info, .count = 6, .labels = labels, .label_sets = again->label_sets};
+    assert_int_equal(dn_source_count(&source, count), DN_OK);
+    assert_memory_equal(count, ((const int64_t[CLASSES]){3, 2, 0, 3}), sizeof count);
+    assert_true(dn_image_has(&source, 0, 3) && !dn_image_has(&source, 3, 1));
+    m->info.label_sets = 2;
+    assert_false(dn_manifest_is_same(m, again));
+    free(again);
+    free(m);
+}
+
 static rlim_t set_files(rlim_t files)
 {
     struct rlimit limit;
@@ -97,8 +128,9 @@ static void test_few_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        MADE_UP_TEST(test_round_trip), cmocka_unit_test(test_class_names),
-        cmocka_unit_test(test_statistics), MADE_UP_TEST(test_few_files)};
+    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_round_trip),
+                                       cmocka_unit_test(test_class_names),
+                                       cmocka_unit_test(test_statistics),
+                                       MADE_UP_TEST(test_label_sets), MADE_UP_TEST(test_few_files)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -249,6 +249,42 @@ static void test_bad_manifest(void **state)
     }
     made_up_edit("s/\"format_version\": 4/\"format_version\": 3/");
     made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 3, expected 4");
+    made_up_edit("s/\"format_version\": 3/\"format_version\": 5/");
+    made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 5, expected 4");
+}
+
+/* Label sets belong to format version 5, are lists of increasing classes, at most 65535, and also
+ * in the shards. */
+static void test_bad_label_sets(void **state)
+{
+    static const char *const edits[][2] = {
+        {"[[0], []]", "label_sets is missing"},
+        {"[[0], [2, 1]]", "label set 1: found an entry that is no class after 2"},
+        {"[[0], [1, 1]]", "label set 1: found an entry that is no class after 1"},
+        {"[[0, 4]]", "expected increasing numbers below 4"},
+        {"[[-1]]", "label set 0: found an entry that is no class"},
+        {"[[\"a\"]]", "label set 0: found an entry that is no class"},
+        {"[[], 0]", "label set 1: found no list"},
+        {"[]", "found 0 label sets of 4 classes, expected 1 to 65535"},
+        {"{}", "found 0 label sets of 4 classes"},
+        {"null", "found 0 label sets of 4 classes"}};
+    char commands[128];
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        assert_int_equal(link(MANIFEST, "good"), 0);
+        snprintf(commands, sizeof commands, "s/version\": 4/version\": 5, \"label_sets\": %s/",
+                 edits[i][0]);
+        made_up_edit(commands);
+        made_up_seal();
+        made_up_expect(made_up_read(), i == 0 ? DN_ENOENT : DN_ECORRUPT, "./", edits[i][1]);
+        assert_int_equal(rename("good", MANIFEST), 0);
+    }
+    made_up_edit("s/\"mean\"/\"label_sets\": [[]], &/");
+    made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 4, expected 5");
+    made_up_edit("s/version\": 4/version\": 5/");
+    for (int i = 0; i < 16; i++)
+        made_up_edit("s/\\[\\]/&, &/g");
+    made_up_seal();
+    made_up_expect(made_up_read(), DN_ECORRUPT, MANIFEST, "found 65536 label sets of 4 classes");
 }
 
 static dn_status overwrite(void *labels)
@@ -287,6 +323,7 @@ int main(void)
         MADE_UP_TEST(test_cut_short),         MADE_UP_TEST(test_flipped_byte),
         MADE_UP_TEST(test_wrong_attributes),  MADE_UP_TEST(test_wrong_label),
         MADE_UP_TEST(test_wrong_class_names), MADE_UP_TEST(test_elsewhere),
-        MADE_UP_TEST(test_bad_manifest),      MADE_UP_TEST(test_overwritten)};
+        MADE_UP_TEST(test_bad_manifest),      MADE_UP_TEST(test_bad_label_sets),
+        MADE_UP_TEST(test_overwritten)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -117,16 +117,17 @@ static dn_status check_classes(const dn_folder *f)
     return DN_OK;
 }
 
-/* Warns of classes without an image in a validation or test split, which are never scored. */
+/* Warns of classes without an image in a validation or test split, which are never scored, or in a
+ * train split, from which sets of classes are drawn. */
 static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
     int unseen;
     const char *first;
     DN_TRY(count_unseen(f, split, &unseen, &first));
     if (unseen > 0)
-        dn_warn("%s: %d of %d classes have no image in the %s split, and so no score there; the "
-                "first is %s",
-                f->source, unseen, f->classes, dn_split_name(split), first);
+        dn_warn("%s: %d of %d classes have no image in the %s split, and so %s; the first is %s",
+                f->source, unseen, f->classes, dn_split_name(split),
+                split == DN_TRAIN ? "are not learnt" : "no score there", first);
     return DN_OK;
 }
 
@@ -160,7 +161,7 @@ static dn_status describe_records(dn_folder_writer *k)
     DN_TRY(check_classes(&k->folder));
     warn_of_dark(&k->folder);
     DN_TRY(dn_folder_warn_of_doubles(&k->folder));
-    for (int s = DN_TEST; s < DN_SPLITS; s++)
+    for (int s = k->folder.label_sets ? DN_TRAIN : DN_TEST; s < DN_SPLITS; s++)
         if (m->split[s].shards > 0)
             DN_TRY(warn_of_unseen(&k->folder, (dn_split_id)s));
     DN_TRY(dn_writer_check_channels(&k->writer, k->folder.source));

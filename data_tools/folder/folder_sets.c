@@ -95,7 +95,7 @@ dn_status dn_folder_find_set_classes(dn_folder *f, const char *where, char **nam
     json_decref(found);
     const char *const none = f->options->multi_label;
     if (status == DN_OK && dn_folder_find_name(none, names, count) < 0)
-        dn_warn("%s: found no folder \"%s\", as --multi-label calls that of images without a class",
+        dn_warn("%s: found no folder \"%s\", of images without a class as --multi-label says",
                 where, none);
     return status;
 }

@@ -320,6 +320,9 @@ static dn_status check_out(struct export_job *x)
 static dn_status load_records(struct export_job *x, int *lacks)
 {
     DN_TRY(dn_manifest_load(&x->writer.manifest, x->folder));
+    DN_CHECK(x->writer.manifest->info.label_sets == 0, DN_EINVAL,
+             "%s: found images with sets of classes, expected one class each, as a TFRecord has",
+             x->folder);
     find_prefix(x);
     *lacks = lacks_file(x);
     for (int s = 0; *lacks && s < DN_SPLITS; s++)
@@ -334,11 +337,7 @@ static dn_status export_records(struct export_job *x)
     dn_status status;
     dn_manifest *there; /* the manifest before the lock, as others may still replace the records */
     DN_TRY(dn_manifest_load(&there, x->folder));
-    const int sets = there->info.label_sets;
     free(there);
-    DN_CHECK(sets == 0, DN_EINVAL,
-             "%s: found images with sets of classes, expected one class each, as a TFRecord has",
-             x->folder);
     DN_TRY(check_out(x));
     DN_TRY(dn_make_folders_counted(x->options.out, &made));
     DN_TRY_OR_DONE(dn_writer_lock(x->options.out, 0, &lock));

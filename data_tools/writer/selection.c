@@ -64,7 +64,7 @@ static dn_status draw(const dn_records_options *options, const char *source, con
                       .count = count,
                       .classes = classes,
                       .fraction = options->val_fraction > 0 ? options->val_fraction : 0.1,
-                      .keep = 1,
+                      .keep = !options->multi_label, /* rare sets, of which many have one image */
                       .seed = (uint64_t)options->seed,
                       .stream = DN_STREAM_SPLIT};
     DN_TRY(dn_draw_images(&d, drawn));

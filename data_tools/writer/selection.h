@@ -18,7 +18,8 @@ dn_status dn_find_asked(const dn_records_options *options, const char *where,
  * drawn for the test split, both in order. The fraction --val-fraction of each class is drawn;
  * rounding errors are carried over to the next classes. The draw depends on the seed, the classes
  * and their numbers of images only. `label` points to the first label, the others follow at a
- * distance of `stride` bytes. At least one image of a class stays, unless no class has two.
+ * distance of `stride` bytes. At least one image of a class stays, unless no class has two,
+ * or labels are sets of classes.
  * DN_EINVAL if a split would be empty; DN_ENOMEM. */
 dn_status dn_draw_test(const dn_records_options *options, const char *source, const uint16_t *label,
                        size_t stride, int64_t count, int classes, int64_t *order, int64_t *train);

@@ -32,8 +32,9 @@ typedef struct dn_subset {
 } dn_subset;
 
 /* Holds out the images that dn_draw_images draws, a function of the labels and the fraction; at
- * least one image of each class is kept. The caller frees both with dn_subset_destroy, also on
- * failure; `whole` must outlive them. Errors: DN_EINVAL (no image is held out), DN_ENOMEM. */
+ * least one image of each class is kept, unless labels are sets of classes. The caller frees both
+ * with dn_subset_destroy, also on failure; `whole` must outlive them. Errors: DN_EINVAL (no image
+ * is held out), DN_ENOMEM. */
 dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source *whole,
                           double fraction);
 

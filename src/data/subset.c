@@ -99,7 +99,7 @@ dn_status dn_subset_split(dn_subset *kept, dn_subset *held_out, const dn_source 
                          .count = whole->count,
                          .classes = dn_label_count(&whole->info),
                          .fraction = fraction,
-                         .keep = 1,
+                         .keep = whole->info.label_sets == 0, /* many sets have one image */
                          .seed = SEED,
                          .stream = DN_STREAM_HELD_OUT};
     dn_status status = make_subset(kept, whole);

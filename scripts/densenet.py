@@ -3,6 +3,7 @@
     from densenet import load
     net, about = load("mine.safetensors")    # net in evaluation mode; about["classes"], ["mean"], ["std"], ...
     logits = net(images)                     # (N, channels, height, width): (pixel / 255 - mean) / std
+    p = logits.sigmoid() if "label_sets" in about else logits.softmax(1)
 
 Its structure follows from the names and shapes of its tensors, which are torchvision's, but for the windows
 of the head's pool, which the metadata's `model` tells.

@@ -17,7 +17,7 @@ enum { MOST_PARTS = NAME_MAX / 2 + 1 };
 /* The classes in a folder's name. */
 struct parts {
     char text[NAME_MAX + 1];
-    char *class[MOST_PARTS]; /* (count) in `text` */
+    char *name[MOST_PARTS]; /* (count) in `text` */
     int count;
 };
 
@@ -30,13 +30,13 @@ static dn_status split_name(const dn_folder *f, const char *where, const char *n
     DN_TRY(dn_folder_check_name(where, name));
     snprintf(p->text, sizeof p->text, "%s", name);
     while (rest && strcmp(name, none) != 0) {
-        char *const class = strsep(&rest, "|");
-        DN_CHECK(*class, DN_EINVAL,
+        char *const word = strsep(&rest, "|");
+        DN_CHECK(*word, DN_EINVAL,
                  "%s/%s: found an empty name among those joined by '|', expected names of classes",
                  where, name);
-        DN_CHECK(strcmp(class, none) != 0, DN_EINVAL,
+        DN_CHECK(strcmp(word, none) != 0, DN_EINVAL,
                  "%s/%s: found \"%s\" beside other names, expected it alone", where, name, none);
-        p->class[p->count++] = class;
+        p->name[p->count++] = word;
     }
     return DN_OK;
 }
@@ -51,7 +51,7 @@ static dn_status collect_classes(const dn_folder *f, const char *where, char **n
     for (int i = 0; i < count; i++) {
         DN_TRY(split_name(f, where, names[i], &p));
         for (int j = 0; j < p.count; j++)
-            DN_CHECK(json_object_set_new(found, p.class[j], json_null()) == 0, DN_ENOMEM,
+            DN_CHECK(json_object_set_new(found, p.name[j], json_null()) == 0, DN_ENOMEM,
                      "%s: out of memory for class names", where);
     }
     DN_CHECK(json_object_size(found) > 1, DN_EINVAL,
@@ -122,11 +122,11 @@ static dn_status read_set(const dn_folder *f, const char *where, const char *nam
     DN_TRY(split_name(f, where, name, &p));
     for (int i = 0; i < p.count; i++) {
         int c = 0;
-        while (c < f->classes && strcmp(f->class_names[c], p.class[i]) != 0)
+        while (c < f->classes && strcmp(f->class_names[c], p.name[i]) != 0)
             c++;
         DN_CHECK(c < f->classes, DN_EINVAL,
                  "%s/%s: found the class \"%s\", which is not among the %d of %s", where, name,
-                 p.class[i], f -> classes, f -> like ? f -> options -> like : "the train split");
+                 p.name[i], f->classes, f->like ? f->options->like : "the train split");
         has[c] = 1;
     }
     return DN_OK;

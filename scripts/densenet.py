@@ -71,7 +71,7 @@ def load(path):
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])
     about = header.pop("__metadata__", {})
-    for key in "classes", "mean", "std":
+    for key in "classes", "label_sets", "mean", "std":
         if key in about:
             about[key] = json.loads(about[key])
     types = {"F32": torch.float32, "I64": torch.int64}

@@ -66,7 +66,17 @@ printed "^AUROC: .* o test [01][.0-9]* .* best [01][.0-9]* in epoch" "top"
 
 works export run run.onnx
 grep -q Sigmoid run.onnx && ! grep -q Softmax run.onnx || fail "an ONNX file: expected Sigmoid"
+if "${DN_READERS_PYTHON:-false}" -c 'import onnxruntime, PIL' 2>/dev/null; then
+    "$DN_READERS_PYTHON" "$here/tags.py" onnx pictures 1.csv run.onnx >out 2>&1 || fail "onnxruntime's probabilities" out
+else
+    untried "onnxruntime: DN_READERS_PYTHON names no python3 that has it and pillow"
+fi
 works export run run.safetensors
+if find_python PIL numpy torch; then
+    "$python" "$here/tags.py" torch pictures 1.csv run.safetensors >out 2>&1 || fail "PyTorch's probabilities" out
+else
+    untried "PyTorch, for lack of python3-torch"
+fi
 works eval run.safetensors --data tags --json
 cmp out 1.json || fail "eval of safetensors: other scores than of the run" out
 

@@ -2,6 +2,8 @@
 
     tags.py make FOLDER            class folders for create_records --multi-label none
     tags.py eval FOLDER CSV JSON   eval's files of FOLDER/test agree with each other
+    tags.py onnx FOLDER CSV FILE   onnxruntime finds the probabilities of eval's CSV
+    tags.py torch FOLDER CSV FILE  so does PyTorch, of safetensors, by scripts/densenet.py
     tags.py many FOLDER            more images x classes than probabilities are kept
 """
 import csv
@@ -83,5 +85,33 @@ def evaluated(root, samples, scores):
     assert near(scores["calibration_error"], 100 * numpy.abs(gaps).sum() / p.size)
 
 
+def compare(root, samples, about, find):
+    """find(images) are the probabilities; about has the mean and std of the channels."""
+    samples = list(csv.DictReader(open(samples)))
+    mean, std = (numpy.array(about[key], numpy.float32) for key in ("mean", "std"))
+    pixels = numpy.stack([numpy.asarray(Image.open(root / s["file"])) for s in samples])
+    images = ((pixels / numpy.float32(255) - mean) / std).transpose(0, 3, 1, 2)
+    expected = [[float(s[f"p:{c}"]) for c in about["classes"]] for s in samples]
+    assert len(about["label_sets"]) == 8 and [] in about["label_sets"]
+    assert numpy.abs(find(numpy.ascontiguousarray(images)) - expected).max() < 1e-5
+
+
+def onnx(root, samples, path):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    about = {key: json.loads(about[key]) for key in ("classes", "label_sets", "mean", "std")}
+    compare(root, samples, about, lambda x: session.run(["probabilities"], {"images": x})[0])
+
+
+def torch(root, samples, path):
+    from torch import from_numpy, no_grad
+    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "scripts"))
+    from densenet import load
+    net, about = load(path)
+    with no_grad():
+        compare(root, samples, about, lambda x: net(from_numpy(x)).sigmoid().numpy())
+
+
 command, folder, *files = sys.argv[1:]
-{"make": make, "eval": evaluated, "many": many}[command](pathlib.Path(folder), *files)
+{"make": make, "eval": evaluated, "onnx": onnx, "torch": torch, "many": many}[command](pathlib.Path(folder), *files)

@@ -65,13 +65,10 @@ static inline size_t dn_told_bytes(const dn_source *images)
     return images->label_sets ? ((size_t)images->info.classes + 7) / 8 : 0;
 }
 
-/* 1 if the net tells that the image has the class. */
-static inline int dn_is_told(const dn_results *r, const dn_source *images, int64_t image, int class)
+/* 1 if the net tells that the image has class c; only if labels are sets. */
+static inline int dn_is_told(const dn_results *r, const dn_source *images, int64_t image, int c)
 {
-    return r->told ? r->told[(size_t)image * dn_told_bytes(images) + (size_t) class / 8] >>
-                             (class % 8) &
-                         1
-                   : r->samples[image].predicted == class;
+    return r->told[(size_t)image * dn_told_bytes(images) + (size_t)c / 8] >> c % 8 & 1;
 }
 
 /* Bytes of the results of an image. */

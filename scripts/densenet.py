@@ -3,6 +3,7 @@
     from densenet import load
     net, about = load("mine.safetensors")    # net in evaluation mode; about["classes"], ["mean"], ["std"], ...
     logits = net(images)                     # (N, channels, height, width): (pixel / 255 - mean) / std
+    p = logits.sigmoid() if "label_sets" in about else logits.softmax(1)
 
 Its structure follows from the names and shapes of its tensors, which are torchvision's, but for the windows
 of the head's pool, which the metadata's `model` tells.
@@ -70,7 +71,7 @@ def load(path):
     begin = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:begin])
     about = header.pop("__metadata__", {})
-    for key in "classes", "mean", "std":
+    for key in "classes", "label_sets", "mean", "std":
         if key in about:
             about[key] = json.loads(about[key])
     types = {"F32": torch.float32, "I64": torch.int64}

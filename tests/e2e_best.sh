@@ -364,7 +364,7 @@ for s in samples:
 END
 works eval uneven-1 --per-class
 grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ .*  AUROC    -$" out || fail "a class without images" out
-grep -qE "^mean of the classes: recall [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
+grep -qE "^mean of the classes: recall [0-9.]+ %, precision [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
 
 # AUROC judges.
 small 2 auroc --data uneven.records --best auroc --schedule plateau --plateau-metric balanced --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log

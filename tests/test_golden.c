@@ -263,16 +263,29 @@ static double setting(const golden *g, const char *key)
     return json_number_value(json_object_get(g->json, key));
 }
 
-enum { MOST_WEIGHTS = 8 };
+enum { MOST_WEIGHTS = 8, MOST_SETS = 8 };
+
+/* has(sets, classes) = the file's label sets; returns it, or NULL if there are none. */
+static const uint8_t *label_sets(const golden *g, uint8_t has[MOST_SETS * MOST_WEIGHTS])
+{
+    const json_t *const sets = json_object_get(g->json, "label_sets");
+    for (size_t s = 0; s < json_array_size(sets); s++)
+        for (int c = 0; c < g->classes; c++)
+            has[s * (size_t)g->classes + (size_t)c] =
+                (uint8_t)json_integer_value(json_array_get(json_array_get(sets, s), (size_t)c));
+    return sets ? has : NULL;
+}
 
 /* One training step without the optimizer, then the same images in evaluation. */
 static void run_step(golden *g)
 {
     const json_t *weights = json_object_get(g->json, "class_weights");
     float class_weights[MOST_WEIGHTS];
+    uint8_t sets[MOST_SETS * MOST_WEIGHTS];
     dn_pass pass = {.seed = 1,
                     .label_smoothing = (float)setting(g, "label_smoothing"),
                     .class_weights = weights ? class_weights : NULL,
+                    .label_sets = label_sets(g, sets),
                     .mixing = {.mixup = setting(g, "mixup")}};
     dn_result result;
     for (size_t i = 0; weights && i < MOST_WEIGHTS; i++)
@@ -352,6 +365,7 @@ int main(void)
         {"densenet121", test_model, NULL, NULL, "densenet121"},
         {"no norm before the head", test_model, NULL, NULL, "head-plain"},
         {"2x2 pool before the head", test_model, NULL, NULL, "head-pool"},
+        {"label sets", test_model, NULL, NULL, "label-sets"},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

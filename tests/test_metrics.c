@@ -273,6 +273,20 @@ static void test_null(void **state)
     dn_metrics_destroy(&metrics);
 }
 
+static void test_texts(void **state)
+{
+    char text[DN_SCORES_TEXT];
+    dn_scores s = {1.25, 60, 95.5, 40, 0.875, 1, 0};
+    dn_scores_text(&s, 6, ", ", text);
+    assert_string_equal(text, "top-1 60.00 %, balanced 40.00 %, AUROC 0.8750, top-5 95.50 %");
+    s.is_uneven = 0;
+    dn_scores_text(&s, 5, ", ", text);
+    assert_string_equal(text, "top-1 60.00 %");
+    s.has_sets = 1;
+    dn_scores_text(&s, 6, ", ", text);
+    assert_string_equal(text, "exact 60.00 %, AUROC 0.8750");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +294,7 @@ int main(void)
         TRIAL_TEST(test_any_path),      TRIAL_TEST(test_failures), TRIAL_TEST(test_kept),
         TRIAL_TEST(test_scores_before), TRIAL_TEST(test_failed),   cmocka_unit_test(test_null),
         TRIAL_TEST(test_norm),          TRIAL_TEST(test_torn),     TRIAL_TEST(test_complete),
+        cmocka_unit_test(test_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

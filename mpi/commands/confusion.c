@@ -1,6 +1,7 @@
 /* Confusion matrix, class scores and calibration; see confusion.h. */
 #include "commands/confusion.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -28,26 +29,50 @@ static int64_t merge_cells(dn_confusion_cell *cell, int64_t count)
     return cells;
 }
 
-dn_status dn_confusion_count(dn_confusion *c, const dn_source *images, const dn_sample *samples,
-                             const double *probabilities, int classes)
+static dn_status count_matrix(dn_confusion *c, const dn_source *images, const dn_results *r)
 {
+    c->cell = malloc((size_t)images->count * sizeof *c->cell);
+    DN_CHECK(c->cell, DN_ENOMEM, "out of memory for predictions of %" PRId64 " images",
+             images->count);
+    for (int64_t i = 0; i < images->count; i++)
+        c->cell[i] = (dn_confusion_cell){images->labels[i], r->samples[i].predicted, 1};
+    c->cells = merge_cells(c->cell, images->count);
+    for (int64_t i = 0; i < c->cells; i++) {
+        const dn_confusion_cell *const n = &c->cell[i];
+        c->class[n->label].images += n->count;
+        c->class[n->predicted].predicted += n->count;
+        c->class[n->label].correct += n->label == n->predicted ? n->count : 0;
+    }
+    return DN_OK;
+}
+
+static dn_status count_sets(dn_confusion *c, const dn_source *images, const dn_results *r)
+{
+#pragma omp parallel for schedule(static)
+    for (int class = 0; class < c->classes; class ++) {
+        dn_class_counts n = {0};
+        for (int64_t i = 0; i < images->count; i++) {
+            const int has = dn_image_has(images, i, class), told = dn_is_told(r, images, i, class);
+            n.images += has;
+            n.predicted += told;
+            n.correct += has && told;
+        }
+        c->class[class] = n;
+    }
+    return DN_OK;
+}
+
+dn_status dn_confusion_count(dn_confusion *c, const dn_source *images, const dn_results *r)
+{
+    const int classes = images->info.classes;
     *c = (dn_confusion){.classes = classes,
                         .class = calloc((size_t)classes, sizeof *c->class),
-                        .cell = malloc((size_t)images->count * sizeof *c->cell),
                         .auroc = malloc((size_t)classes * sizeof *c->auroc)};
-    DN_CHECK(c->class && c->cell && c->auroc, DN_ENOMEM, "out of memory for counts of %d classes",
-             classes);
-    for (int64_t i = 0; i < images->count; i++) {
-        const dn_confusion_cell cell = {images->labels[i], (int)samples[i].predicted, 1};
-        c->class[cell.label].images++;
-        c->class[cell.predicted].predicted++;
-        c->class[cell.label].correct += cell.label == cell.predicted;
-        c->cell[i] = cell;
-    }
-    c->cells = merge_cells(c->cell, images->count);
+    DN_CHECK(c->class && c->auroc, DN_ENOMEM, "out of memory for counts of %d classes", classes);
+    DN_TRY((images->label_sets ? count_sets : count_matrix)(c, images, r));
     for (int class = 0; class < classes; class ++)
         c->auroc[class] = (double)NAN;
-    return probabilities ? dn_class_auroc(images, probabilities, c->auroc) : DN_OK;
+    return r->probabilities ? dn_class_auroc(images, r->probabilities, c->auroc) : DN_OK;
 }
 
 void dn_confusion_free(dn_confusion *c)
@@ -69,29 +94,60 @@ dn_class_scores dn_score_class(const dn_confusion *c, int class)
                              .auroc = c->auroc[class]};
 }
 
-double dn_macro_f1(const dn_confusion *c)
+/* The mean of the numbers that are not NaN. */
+typedef struct mean {
+    double sum;
+    int count;
+} mean;
+
+static void add_to(mean *m, double x)
 {
-    double sum = 0;
-    int count = 0;
-    for (int class = 0; class < c->classes; class ++) {
-        const double f1 = dn_score_class(c, class).f1;
-        sum += isnan(f1) ? 0 : f1;
-        count += !isnan(f1);
-    }
-    return sum / count;
+    m->sum += isnan(x) ? 0 : x;
+    m->count += !isnan(x);
 }
 
-double dn_calibration_error(const dn_sample *samples, int64_t count)
+dn_class_scores dn_score_classes(const dn_confusion *c)
 {
-    enum { BINS = DN_CALIBRATION_BINS };
-    double confidence[BINS] = {0}, correct[BINS] = {0}, error = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const double p = samples[i].probability;
-        const int bin = p >= 0 && p < 1 ? (int)(p * BINS) : BINS - 1;
-        confidence[bin] += p;
-        correct[bin] += samples[i].rank < 1;
+    mean recall = {0}, precision = {0}, f1 = {0};
+    for (int class = 0; class < c->classes; class ++) {
+        const dn_class_scores s = dn_score_class(c, class);
+        add_to(&recall, s.recall);
+        add_to(&precision, s.precision);
+        add_to(&f1, s.f1);
     }
-    for (int b = 0; b < BINS; b++)
-        error += fabs(correct[b] - confidence[b]);
-    return 100 * error / (double)count;
+    return (dn_class_scores){.recall = recall.sum / recall.count,
+                             .precision = precision.sum / precision.count,
+                             .f1 = f1.sum / f1.count,
+                             .auroc = dn_mean_auroc(c->auroc, c->classes)};
+}
+
+/* ---- calibration ---- */
+
+typedef struct bins {
+    double confidence[DN_CALIBRATION_BINS], correct[DN_CALIBRATION_BINS];
+} bins;
+
+static void add_prediction(bins *b, double p, int is_correct)
+{
+    const int bin = p >= 0 && p < 1 ? (int)(p * DN_CALIBRATION_BINS) : DN_CALIBRATION_BINS - 1;
+    b->confidence[bin] += p;
+    b->correct[bin] += is_correct;
+}
+
+double dn_calibration_error(const dn_source *images, const dn_results *r)
+{
+    const int classes = images->info.classes, has_sets = images->label_sets != NULL;
+    const double predictions = (double)images->count * (has_sets ? classes : 1);
+    bins b = {0};
+    double error = 0;
+    if (has_sets && !r->probabilities)
+        return (double)NAN;
+    for (int64_t i = 0; i < images->count && !has_sets; i++)
+        add_prediction(&b, r->samples[i].probability, r->samples[i].rank < 1);
+    for (int64_t i = 0; i < images->count && has_sets; i++)
+        for (int c = 0; c < classes; c++)
+            add_prediction(&b, r->probabilities[i * classes + c], dn_image_has(images, i, c));
+    for (int bin = 0; bin < DN_CALIBRATION_BINS; bin++)
+        error += fabs(b.correct[bin] - b.confidence[bin]);
+    return 100 * error / predictions;
 }

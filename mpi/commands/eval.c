@@ -36,8 +36,7 @@ typedef struct results {
     const char *folder;       /* the run's folder if these are its own data; or empty */
     const char *const *names; /* (classes) */
     int classes;
-    dn_sample *samples;    /* (images->count) on rank 0 */
-    double *probabilities; /* (images->count, classes) on rank 0; NULL: too many */
+    dn_results of; /* the images; on rank 0 of all */
     dn_scores scores;
     dn_confusion confusion;
     double calibration; /* expected calibration error, percent */
@@ -48,7 +47,8 @@ typedef struct results {
 static json_t *to_json(const results *r)
 {
     const dn_options *const o = r->options;
-    json_t *const classes = json_array(), *const confusion = json_array();
+    json_t *const classes = json_array();
+    json_t *const confusion = r->confusion.cell ? json_array() : NULL;
     for (int c = 0; c < r->classes; c++) {
         const dn_class_scores s = dn_score_class(&r->confusion, c);
         json_array_append_new(
@@ -64,15 +64,16 @@ static json_t *to_json(const results *r)
         json_array_append_new(confusion,
                               json_pack("[i,i,I]", c->label, c->predicted, (json_int_t)c->count));
     }
-    return json_pack(
-        "{s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o}", "split",
-        dn_split_name((dn_split_id)o->split), "weights",
-        o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "top1",
-        dn_json_number(r->scores.top1), "top5", dn_json_number(r->scores.top5), "balanced",
-        dn_json_number(r->scores.balanced), "macro_f1", dn_json_number(dn_macro_f1(&r->confusion)),
-        "auroc", dn_json_number(r->scores.auroc), "loss", dn_json_number(r->scores.loss), "images",
-        (json_int_t)r->images->count, "crops", r->evaluation->crops, "calibration_error",
-        dn_json_number(r->calibration), "classes", classes, "confusion_cells", confusion);
+    return json_pack("{s:s,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o*}", "split",
+                     dn_split_name((dn_split_id)o->split), "weights",
+                     o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "label_sets",
+                     r->scores.has_sets, "top1", dn_json_number(r->scores.top1), "top5",
+                     dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced),
+                     "macro_f1", dn_json_number(dn_score_classes(&r->confusion).f1), "auroc",
+                     dn_json_number(r->scores.auroc), "loss", dn_json_number(r->scores.loss),
+                     "images", (json_int_t)r->images->count, "crops", r->evaluation->crops,
+                     "calibration_error", dn_json_number(r->calibration), "classes", classes,
+                     "confusion_cells", confusion);
 }
 
 /* Adds to each sample its index in the split, and its file if the records name it. */
@@ -107,7 +108,7 @@ static dn_status write_evaluation(const results *r)
     json_object_set_new(all, "class_names", names);
     json_object_set_new(all, "checkpoint", dn_json_path(r->options->checkpoint));
     json_object_set_new(all, "data", dn_json_path(r->options->data));
-    dn_status status = dn_worst_samples(&worst, r->images, r->evaluation->transforms, r->samples);
+    dn_status status = dn_worst_samples(&worst, r->images, r->evaluation->transforms, &r->of);
     if (status == DN_OK)
         status = name_files(r, worst);
     json_object_set_new(all, "worst", worst);
@@ -163,18 +164,20 @@ static void print_classes(const results *r)
         print_auroc("  AUROC", s.auroc);
         printf("\n");
     }
-    printf("mean of the classes: recall %.2f %%, F1 %.2f %%", r->scores.balanced,
-           dn_macro_f1(&r->confusion));
-    print_auroc(", AUROC", r->scores.auroc);
+    const dn_class_scores mean = dn_score_classes(&r->confusion);
+    printf("mean of the classes: recall %.2f %%, precision %.2f %%, F1 %.2f %%", mean.recall,
+           mean.precision, mean.f1);
+    print_auroc(", AUROC", mean.auroc);
     printf("\n");
-    if (!r->probabilities)
+    if (!r->of.probabilities)
         printf("AUROC is computed for at most %d probabilities, images x classes\n",
                DN_MOST_PROBABILITIES);
-    if (r->classes > SHOWN_MATRIX) {
-        printf("confusion matrix of %d classes: --json\n", r->classes);
+    if (!r->confusion.cell)
         return;
-    }
-    print_matrix(r);
+    if (r->classes > SHOWN_MATRIX)
+        printf("confusion matrix of %d classes: --json\n", r->classes);
+    else
+        print_matrix(r);
 }
 
 static dn_status print_results(const results *r)
@@ -184,8 +187,11 @@ static dn_status print_results(const results *r)
     char text[DN_SCORES_TEXT];
     dn_scores_text(&r->scores, r->classes, ", ", text);
     printf("%" PRId64 " images: %s, loss %.4f\n", r->images->count, text, r->scores.loss);
-    printf("expected calibration error %.2f %% (%d bins)%s\n", r->calibration, DN_CALIBRATION_BINS,
-           r->evaluation->crops > 1 ? ", mean logits of 10 crops" : "");
+    if (!isnan(r->calibration))
+        printf("expected calibration error %.2f %% (%d bins)\n", r->calibration,
+               DN_CALIBRATION_BINS);
+    if (r->evaluation->crops > 1)
+        printf("mean logits of %d crops\n", r->evaluation->crops);
     if (r->options->per_class)
         print_classes(r);
     return DN_OK;
@@ -195,13 +201,33 @@ static dn_status print_results(const results *r)
 static void print_heads(const results *r, FILE *file)
 {
     fprintf(file, "index,label,predicted,probability,loss,file");
-    for (int c = 0; c < r->classes && r->probabilities; c++) {
+    for (int c = 0; c < r->classes && r->of.probabilities; c++) {
         char head[PATH_MAX];
         snprintf(head, sizeof head, "p:%s", r->names[c]);
         fprintf(file, ",");
         dn_csv_field(file, head);
     }
     fprintf(file, "\n");
+}
+
+/* Prints the label, the prediction and its probability. Of sets, which have no probability, the
+ * classes are joined by '|'. */
+static void print_prediction(const results *r, int64_t i, FILE *file)
+{
+    const dn_sample *const s = &r->of.samples[i];
+    if (!r->images->label_sets) {
+        fprintf(file, "%d,%d,%.9g", r->images->labels[i], s->predicted, s->probability);
+        return;
+    }
+    for (int is_told = 0; is_told < 2; is_told++) {
+        const char *between = "";
+        for (int c = 0; c < r->classes; c++)
+            if (is_told ? dn_is_told(&r->of, r->images, i, c) : dn_image_has(r->images, i, c)) {
+                fprintf(file, "%s%d", between, c);
+                between = "|";
+            }
+        fprintf(file, ",");
+    }
 }
 
 static dn_status print_samples(const results *r, FILE *file)
@@ -212,13 +238,14 @@ static dn_status print_samples(const results *r, FILE *file)
     for (int64_t i = 0; i < r->images->count && status == DN_OK; i++) {
         const char *name;
         const int64_t index = dn_eval_images_index(r->set, i);
-        fprintf(file, "%" PRId64 ",%d,%d,%.9g,%.9g,", index, r->images->labels[i],
-                (int)r->samples[i].predicted, r->samples[i].probability, r->samples[i].loss);
+        fprintf(file, "%" PRId64 ",", index);
+        print_prediction(r, i, file);
+        fprintf(file, ",%.9g,", r->of.samples[i].loss);
         status = dn_shards_file_name(r->set->split.shards, index, &names, &name);
         if (status == DN_OK && name)
             dn_csv_field(file, name);
-        for (int c = 0; c < r->classes && r->probabilities; c++)
-            fprintf(file, ",%.9g", r->probabilities[i * r->classes + c]);
+        for (int c = 0; c < r->classes && r->of.probabilities; c++)
+            fprintf(file, ",%.9g", r->of.probabilities[i * r->classes + c]);
         fprintf(file, "\n");
     }
     dn_file_names_free(&names);
@@ -244,7 +271,7 @@ static dn_status write_samples(const results *r, const char *path)
 static dn_status check_samples(const results *r)
 {
     for (int64_t i = 0; i < r->images->count; i++)
-        DN_CHECK(isfinite(r->samples[i].loss), DN_EDIVERGED,
+        DN_CHECK(isfinite(r->of.samples[i].loss), DN_EDIVERGED,
                  "image %" PRId64 " of %" PRId64 ", counted from 0: the net gives no finite loss "
                  "for it",
                  i, r->images->count);
@@ -256,9 +283,8 @@ static dn_status report(results *r)
 {
     const dn_options *const o = r->options;
     DN_TRY(check_samples(r));
-    r->calibration = dn_calibration_error(r->samples, r->images->count);
-    dn_status status =
-        dn_confusion_count(&r->confusion, r->images, r->samples, r->probabilities, r->classes);
+    r->calibration = dn_calibration_error(r->images, &r->of);
+    dn_status status = dn_confusion_count(&r->confusion, r->images, &r->of);
     if (status == DN_OK)
         status = print_results(r);
     if (status == DN_OK && o->per_sample[0])
@@ -361,21 +387,10 @@ static dn_status evaluate(const dn_comm *comm, dn_net *net, const dn_eval_images
                  .folder = folder,
                  .names = dn_shards_manifest(c->split.shards)->class_names,
                  .classes = dn_net_view(net).spec->classes};
-    const size_t kept = dn_images_of(comm, net, images).results;
-    const int has_auroc = dn_has_auroc(images);
-    r.samples = calloc(kept + 1, sizeof *r.samples);
-    if (has_auroc)
-        r.probabilities = calloc(kept + 1, (size_t)r.classes * sizeof *r.probabilities);
-    dn_status status =
-        r.samples && (r.probabilities || !has_auroc)
-            ? DN_OK
-            : dn_fail(DN_ENOMEM, "out of memory for %" PRId64 " images", images->count);
-    DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_TRY_OR_DONE(dn_evaluate_samples(&evaluation, r.samples, r.probabilities, &r.scores));
-    DN_TRY_OR_DONE(DN_ON_RANK_0(comm, report(&r)));
-done:
-    free(r.probabilities);
-    free(r.samples);
+    dn_status status = dn_evaluate_samples(&evaluation, &r.of, &r.scores);
+    if (status == DN_OK)
+        status = DN_ON_RANK_0(comm, report(&r));
+    dn_results_free(&r.of);
     return status;
 }
 
@@ -386,10 +401,10 @@ static double result_bytes(const dn_comm *comm, const dn_net *net, const dn_eval
     enum { JSON_CELL_BYTES = 256 };
     const double images = (double)c->images->count, classes = dn_net_view(net).spec->classes;
     const double cells = fmin(images, classes * classes);
-    const double matrix = images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
-    const double probabilities = dn_has_auroc(c->images) ? classes * sizeof(double) : 0;
+    const double matrix =
+        c->images->label_sets ? 0 : images * sizeof(dn_confusion_cell) + cells * JSON_CELL_BYTES;
     const double kept = (double)dn_images_of(comm, net, c->images).results;
-    return kept * (sizeof(dn_sample) + probabilities) + (comm->rank == 0 ? matrix : 0);
+    return kept * (double)dn_result_bytes(c->images) + (comm->rank == 0 ? matrix : 0);
 }
 
 dn_status dn_eval(const dn_comm *comm, dn_options *o)

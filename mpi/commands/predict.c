@@ -37,8 +37,6 @@ enum {
  * probability 1 if the image is dark. */
 enum { UNREADABLE = 1, NOT_FINITE };
 
-enum { DOUBLES = sizeof(dn_choice) / sizeof(double) };
-
 typedef struct counts {
     int64_t done, bad, not_finite; /* images: printed, of these with faults, of these not finite */
     int64_t dark;
@@ -286,8 +284,8 @@ static dn_status predict_block(const dn_comm *comm, dn_net *net, predictor *p, i
     p->first = own.first;
     p->last = omp_get_wtime();
     DN_TRY(dn_comm_agree(comm, dn_evaluate_batches(&evaluation, set_rows, p)));
-    dn_comm_gather_doubles(comm, &p->row->class,
-                           (size_t)(row_of(p, own.end - own.first) - p->row) * DOUBLES);
+    dn_comm_gather(comm, p->row,
+                   (size_t)(row_of(p, own.end - own.first) - p->row) * sizeof *p->row);
     return DN_ON_RANK_0(comm, print_block(p));
 }
 

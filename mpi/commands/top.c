@@ -126,19 +126,21 @@ static double last_value(const dn_series *s)
 static void print_metric(FILE *to, const dn_run_summary *s, int index, const window *w, int height)
 {
     static const struct {
-        const char *name, *train, *held_out, *best;
-    } texts[] = {{"loss:", "train %.4f", "%.4f", "%.4f"},
-                 {"accuracy:", "train %.2f%%", "%.2f%%", "%.2f%%"}};
+        const char *name, *train, *held_out;
+    } texts[] = {{"loss:", "train %.4f", "%.4f"},
+                 {"accuracy:", "train %.2f%%", "%.2f%%"},
+                 {"AUROC:", "train %.4f", "%.4f"}};
+    const int t = index + (index == DN_SUMMARY_ACCURACY && s->has_sets);
     const dn_summary_metric *const m = &s->metric[index];
     char train[PART_SIZE], value[PART_SIZE], held_out[2 * PART_SIZE] = "", best[2 * PART_SIZE] = "";
-    number_text(train, texts[index].train, last_value(&m->train));
-    number_text(value, texts[index].held_out, last_value(&m->held_out));
+    number_text(train, texts[t].train, last_value(&m->train));
+    number_text(value, texts[t].held_out, last_value(&m->held_out));
     if (value[0])
         snprintf(held_out, sizeof held_out, " o %s %s", dn_metrics_title(s->held_out), value);
-    number_text(value, texts[index].best, m->best);
+    number_text(value, texts[t].held_out, m->best);
     if (value[0])
         snprintf(best, sizeof best, " best %s in epoch %" PRId64, value, m->best_epoch);
-    const dn_part parts[] = {{texts[index].name, 4}, {train, 2}, {held_out, 3}, {best, 1}};
+    const dn_part parts[] = {{texts[t].name, 4}, {train, 2}, {held_out, 3}, {best, 1}};
     print_parts(to, w, parts, COUNT(parts));
     dn_curve_print(to, &m->train, &m->held_out, w->columns > 0 ? w->columns : PLAIN_COLUMNS, height,
                    w->is_utf8);

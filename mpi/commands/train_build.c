@@ -168,7 +168,8 @@ static void say_class_weights(const dn_run *r, int classes)
     for (; c < classes && used < MOST_COLUMNS; c++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %.4g", c ? ", " : "",
                                  names[c], (double)r->class_weights[c]);
-    dn_info("class weights: %s%s", text, c < classes ? ", ..." : "");
+    dn_info("class weights%s: %s%s", r->training->label_sets ? " of images with the class" : "",
+            text, c < classes ? ", ..." : "");
 }
 
 static dn_status weigh_classes(dn_run *r, dn_options *o)

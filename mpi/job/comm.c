@@ -241,17 +241,17 @@ static void hand_over(const dn_comm *comm, int partner, void *data, size_t bytes
     }
 }
 
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count)
+void dn_comm_gather(const dn_comm *comm, void *x, size_t bytes)
 {
-    uint64_t handed = count;
-    double *end = x + count;
+    uint64_t handed = bytes;
+    char *end = (char *)x + bytes;
     if (comm->rank > 0) {
         hand_over(comm, 0, &handed, sizeof handed);
-        hand_over(comm, 0, x, count * sizeof *x);
+        hand_over(comm, 0, x, bytes);
     }
     for (int r = 1; r < comm->size && comm->rank == 0; r++, end += handed) {
         hand_over(comm, r, &handed, sizeof handed);
-        hand_over(comm, r, end, handed * sizeof *x);
+        hand_over(comm, r, end, handed);
     }
 }
 

@@ -88,9 +88,9 @@ void dn_comm_broadcast(const dn_comm *comm, void *data, size_t bytes);
  * others. Collective. */
 void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count);
 
-/* Appends x(count) of every other rank to that of rank 0, in the order of ranks; rank 0 has room
+/* Appends x(bytes) of every other rank to that of rank 0, in the order of ranks; rank 0 has room
  * for all. Collective. */
-void dn_comm_gather_doubles(const dn_comm *comm, double *x, size_t count);
+void dn_comm_gather(const dn_comm *comm, void *x, size_t bytes);
 
 /* Memory shared by all ranks of a node. */
 typedef struct dn_shared {

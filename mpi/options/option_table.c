@@ -186,7 +186,8 @@ const dn_option dn_option_table[] = {
      "paste a box of one image into another; with --mixup: one of the two for each batch"},
     {"class-weights", "Optimisation", TRAIN, TEXT(class_weights, "W,W,..."), "none", DN_DECIDES,
      "weights in the loss, one per class in the order of 'create_records info'; balanced: images / "
-     "(classes x images of the class), with label sets images without / with the class; none: all 1"},
+     "(classes x images of the class), or for images of several classes images without / with the "
+     "class; none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "folder of checkpoints and metrics; default runs/<recipe> or runs/<model>"},
@@ -199,7 +200,7 @@ const dn_option dn_option_table[] = {
     {"best", "Run", TRAIN, CHOICE(run.best, MONITORED), "accuracy", DN_DECIDES,
      "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
      "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves, "
-     "the default with label sets, where accuracy is that of whole sets"},
+     "the default for images of several classes, whose accuracy is that of whole sets"},
     {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,
      "end after N evaluations without a new best epoch; 0: never"},
     {"checkpoint-every", "Run", TRAIN, WHOLE(run.checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dn/image.h"
+#include "dn/json.h"
 
 /* ---- the picture of an image ---- */
 
@@ -68,11 +69,28 @@ static int find_worst(const dn_sample *samples, int64_t count, int64_t worst[DN_
     return found;
 }
 
+/* The image's label and prediction, as dn_worst_samples says. */
+static json_t *name_classes(const dn_source *images, const dn_results *r, int64_t image)
+{
+    const dn_sample *const s = &r->samples[image];
+    if (!images->label_sets)
+        return json_pack("{s:i,s:i,s:o}", "label", images->labels[image], "predicted", s->predicted,
+                         "probability", dn_json_number(s->probability));
+    json_t *const label = json_array(), *const told = json_array();
+    for (int c = 0; c < images->info.classes; c++) {
+        if (dn_image_has(images, image, c))
+            json_array_append_new(label, json_integer(c));
+        if (dn_is_told(r, images, image, c))
+            json_array_append_new(told, json_integer(c));
+    }
+    return json_pack("{s:o,s:o}", "label", label, "predicted", told);
+}
+
 dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_transform *transform,
-                           const dn_sample *samples)
+                           const dn_results *r)
 {
     int64_t index[DN_WORST];
-    const int count = find_worst(samples, images->count, index);
+    const int count = find_worst(r->samples, images->count, index);
     const size_t floats =
         (size_t)transform->channels * (size_t)transform->height * (size_t)transform->width;
     float *const input = malloc(floats * sizeof *input);
@@ -81,18 +99,17 @@ dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_tra
     int undrawn = 0;
     *worst = json_array();
     for (int i = 0; i < count && input; i++) {
-        const dn_sample *const s = &samples[index[i]];
+        const dn_sample *const s = &r->samples[index[i]];
         const dn_request request = {.index = index[i], .position = index[i]};
         status = images->read(images, &request, transform, &memory, input);
         if (status != DN_OK)
             break;
         json_t *const png = draw_input(transform, input);
         undrawn += png == NULL;
-        json_array_append_new(
-            *worst, json_pack("{s:I,s:i,s:i,s:f,s:o,s:o?}", "index", (json_int_t)index[i], "label",
-                              images->labels[index[i]], "predicted", (int)s->predicted,
-                              "probability", isfinite(s->probability) ? s->probability : 0, "loss",
-                              isfinite(s->loss) ? json_real(s->loss) : json_null(), "png", png));
+        json_t *const sample = name_classes(images, r, index[i]);
+        json_object_update_new(sample, json_pack("{s:I,s:o,s:o?}", "index", (json_int_t)index[i],
+                                                 "loss", dn_json_number(s->loss), "png", png));
+        json_array_append_new(*worst, sample);
     }
     if (undrawn > 0)
         dn_warn("out of memory for %d of %d pictures of the worst samples", undrawn, count);

@@ -35,7 +35,10 @@ static int64_t whole_of(const json_t *record, const char *key)
 
 /* ---- records ---- */
 
-static const char *const metric_names[DN_SUMMARY_METRICS] = {"loss", "top1"};
+static const char *metric_name(const dn_run_summary *s, int m)
+{
+    return m == DN_SUMMARY_LOSS ? "loss" : s->has_sets ? "auroc" : "top1";
+}
 
 /* What curves and state need of an interval or epoch; values may be NaN. */
 typedef struct point {
@@ -60,6 +63,7 @@ static void take_run(dn_run_summary *s, history *h, const json_t *run)
     const char *const judge = dn_record_text(run, "judge");
     snprintf(s->model, sizeof s->model, "%s",
              dn_record_text(json_object_get(run, "config"), "model"));
+    s->has_sets = json_is_true(json_object_get(json_object_get(run, "data"), "label_sets"));
     s->epochs = whole_of(run, "epochs");
     s->last_step = whole_of(run, "last_step");
     s->ranks = whole_of(run, "ranks");
@@ -125,8 +129,8 @@ static dn_status take_record(dn_run_summary *s, history *h, const json_t *record
     }
     for (int m = 0; m < DN_SUMMARY_METRICS; m++) {
         char train[16], held_out[32];
-        snprintf(train, sizeof train, "%s%s", is_epoch ? "train_" : "", metric_names[m]);
-        snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, metric_names[m]);
+        snprintf(train, sizeof train, "%s%s", is_epoch ? "train_" : "", metric_name(s, m));
+        snprintf(held_out, sizeof held_out, "%s_%s", s->held_out, metric_name(s, m));
         p.train[m] = real_of(record, train);
         p.held_out[m] = is_epoch ? real_of(record, held_out) : (double)NAN;
     }

@@ -10,7 +10,7 @@
 #include "dn/status.h"
 #include "top/curve.h"
 
-/* The metrics: loss, and accuracy in percent. */
+/* The metrics: loss, and accuracy in percent or, if labels are sets of classes, AUROC. */
 enum { DN_SUMMARY_LOSS, DN_SUMMARY_ACCURACY, DN_SUMMARY_METRICS };
 
 typedef struct dn_summary_metric {
@@ -22,6 +22,7 @@ typedef struct dn_summary_metric {
 typedef struct dn_run_summary {
     char model[160];   /* or "" */
     char held_out[16]; /* the scores that judge the run: "ema_val", "ema_test", "val" or "test" */
+    int has_sets;      /* labels are sets of classes */
     int is_headless;   /* metrics.jsonl has lines, but not its first one */
     int is_finished;
     char state[512];

@@ -1,12 +1,9 @@
 /* Exact evaluation on any number of ranks; see evaluate.h. */
 #include "training/evaluate.h"
 
-#include <stdlib.h>
-
 #include "dn/loader.h"
 #include "dn/progress.h"
 #include "dn/tree.h"
-#include "training/auroc.h"
 
 typedef struct batches {
     int count, first, end; /* this rank's are [first, end) */
@@ -78,21 +75,10 @@ done:
 
 dn_status dn_evaluate(const dn_evaluation *e, dn_scores *scores)
 {
-    const int has_auroc = dn_has_auroc(e->images);
-    const size_t results = dn_images_of(e->comm, e->net, e->images).results;
-    dn_sample *const samples = calloc(results + 1, sizeof *samples);
-    double *const probabilities =
-        has_auroc ? calloc(results + 1, (size_t)e->images->info.classes * sizeof *probabilities)
-                  : NULL;
-    dn_status status =
-        samples && (probabilities || !has_auroc)
-            ? DN_OK
-            : dn_fail(DN_ENOMEM, "out of memory: cannot evaluate %zu images", results);
-    DN_TRY_OR_DONE(dn_comm_agree(e->comm, status));
-    DN_TRY_OR_DONE(dn_evaluate_samples(e, samples, probabilities, scores));
-    dn_comm_broadcast(e->comm, scores, sizeof *scores);
-done:
-    free(probabilities);
-    free(samples);
+    dn_results results;
+    const dn_status status = dn_evaluate_samples(e, &results, scores);
+    if (status == DN_OK)
+        dn_comm_broadcast(e->comm, scores, sizeof *scores);
+    dn_results_free(&results);
     return status;
 }

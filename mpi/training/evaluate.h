@@ -43,21 +43,44 @@ dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_
  * preempted, or errors of reading the images. Not collective. */
 dn_status dn_evaluate_batches(const dn_evaluation *evaluation, dn_scored_fn *scored, void *user);
 
-/* The results of one image; only doubles, as ranks send them as an array of doubles. */
+/* The results of one image. */
 typedef struct dn_sample {
     double loss;
-    double rank; /* number of classes ranked before the label's; `classes` if its logit is NaN. If
-                    labels are sets: 0 for the right set, else 1 */
-    double predicted;   /* class of the largest logit */
     double probability; /* of `predicted` */
+    int predicted;      /* class of the largest logit */
+    int rank; /* number of classes ranked before the label's; `classes` if its logit is NaN. If
+                 labels are sets: 0 for the right set, else 1 */
 } dn_sample;
 
-/* Computes samples(`results` of dn_images_of) and probabilities(results, classes), on rank 0 those
- * of all images, from the logits averaged over the transforms of each image. `probabilities` may be
- * NULL (dn_has_auroc); then there is no AUROC. On rank 0 *scores = the scores of all. DN_STOPPED if
- * a rank is preempted, DN_ENOMEM, or errors of reading the images. Collective. */
-dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_sample *samples,
-                              double *probabilities, dn_scores *scores);
+/* The results of the images of a rank, or of all. */
+typedef struct dn_results {
+    dn_sample *samples;    /* (images) */
+    double *probabilities; /* (images, classes); NULL: too many (dn_has_auroc) */
+    uint8_t *told; /* (images, bytes of dn_told_bytes) if labels are sets, otherwise NULL: bit c % 8
+                      of byte c / 8 is 1 if the logit of class c is positive */
+} dn_results;
+
+static inline size_t dn_told_bytes(const dn_source *images)
+{
+    return images->label_sets ? ((size_t)images->info.classes + 7) / 8 : 0;
+}
+
+/* 1 if the net tells that the image has class c; only if labels are sets. */
+static inline int dn_is_told(const dn_results *r, const dn_source *images, int64_t image, int c)
+{
+    return r->told[(size_t)image * dn_told_bytes(images) + (size_t)c / 8] >> c % 8 & 1;
+}
+
+/* Bytes of the results of an image. */
+size_t dn_result_bytes(const dn_source *images);
+
+/* Evaluates the images from the logits averaged over the transforms of each. *results = those of
+ * this rank's images, on rank 0 of all; the caller frees them, also after a failure. On rank 0
+ * *scores = the scores of all; without probabilities there is no AUROC. DN_STOPPED if a rank is
+ * preempted, DN_ENOMEM, or errors of reading the images. Collective. */
+dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_results *results,
+                              dn_scores *scores);
+void dn_results_free(dn_results *results);
 
 /* *scores = the scores over all images, on all ranks. Errors are those of dn_evaluate_samples.
  * Collective. */

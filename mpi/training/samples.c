@@ -9,7 +9,34 @@
 #include "training/auroc.h"
 #include "training/evaluate.h"
 
-enum { SAMPLE = sizeof(dn_sample) / sizeof(double) };
+size_t dn_result_bytes(const dn_source *images)
+{
+    const size_t classes = (size_t)images->info.classes;
+    return sizeof(dn_sample) + dn_told_bytes(images) +
+           (dn_has_auroc(images) ? classes * sizeof(double) : 0);
+}
+
+/* Of `count` images. */
+static dn_status create_results(dn_results *r, const dn_source *images, size_t count)
+{
+    const size_t told = dn_told_bytes(images), classes = (size_t)images->info.classes;
+    const int has_auroc = dn_has_auroc(images);
+    *r = (dn_results){.samples = calloc(count + 1, sizeof *r->samples),
+                      .told = told > 0 ? calloc(count + 1, told) : NULL};
+    if (has_auroc)
+        r->probabilities = calloc(count + 1, classes * sizeof *r->probabilities);
+    DN_CHECK(r->samples && (r->told || told == 0) && (r->probabilities || !has_auroc), DN_ENOMEM,
+             "out of memory for the results of %zu images", count);
+    return DN_OK;
+}
+
+void dn_results_free(dn_results *r)
+{
+    free(r->samples);
+    free(r->probabilities);
+    free(r->told);
+    *r = (dn_results){0};
+}
 
 static dn_sample make_sample(const dn_source *images, int64_t image, const float *logits)
 {
@@ -31,22 +58,24 @@ typedef struct sampling {
     const dn_source *images;
     size_t classes;
     int crops;
-    int64_t first;         /* this rank's first image */
-    dn_sample *samples;    /* of this rank's images */
-    double *probabilities; /* (images, classes) of these, or NULL */
-    float *sum;            /* (batch, classes) logits summed over crops; unused with one crop */
+    int64_t first;             /* this rank's first image */
+    const dn_results *results; /* of this rank's images */
+    float *sum;                /* (batch, classes) logits summed over crops; unused with one crop */
 } sampling;
 
 static void make_samples(const sampling *s, const dn_scored *b, const float *logits)
 {
+    const dn_results *const r = s->results;
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < b->count; i++) {
         const size_t at = (size_t)(b->first - s->first + i);
         const float *const own = logits + (size_t)i * s->classes;
-        s->samples[at] = make_sample(s->images, b->first + i, own);
-        if (s->probabilities)
+        r->samples[at] = make_sample(s->images, b->first + i, own);
+        if (r->probabilities)
             dn_loss_of(s->images->label_sets != NULL)
-                ->probabilities(own, (int)s->classes, s->probabilities + at * s->classes);
+                ->probabilities(own, (int)s->classes, r->probabilities + at * s->classes);
+        for (size_t c = 0; c < s->classes && r->told; c++)
+            r->told[at * dn_told_bytes(s->images) + c / 8] |= (uint8_t)((own[c] > 0) << c % 8);
     }
 }
 
@@ -142,25 +171,28 @@ done:
     return status;
 }
 
-dn_status dn_evaluate_samples(const dn_evaluation *e, dn_sample *samples, double *probabilities,
-                              dn_scores *scores)
+dn_status dn_evaluate_samples(const dn_evaluation *e, dn_results *results, dn_scores *scores)
 {
     const dn_view view = dn_net_view(e->net);
     const dn_part_of_images own = dn_images_of(e->comm, e->net, e->images);
-    sampling s = {
-        e->images, (size_t)view.spec->classes, e->crops, own.first, samples, probabilities, NULL};
-    dn_status status = DN_OK;
-    if (e->crops > 1 && !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))
+    const size_t images = (size_t)(own.end - own.first);
+    sampling s = {e->images, (size_t)view.spec->classes, e->crops, own.first, results, NULL};
+    dn_status status = create_results(results, e->images, own.results);
+    if (status == DN_OK && e->crops > 1 &&
+        !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))
         status = dn_fail(DN_ENOMEM, "out of memory for the logits of %d images", view.batch);
     if (status == DN_OK)
         status = dn_evaluate_batches(e, sample_batch, &s);
     DN_TRY_OR_DONE(dn_comm_agree(e->comm, status));
-    dn_comm_gather_doubles(e->comm, &samples->loss, (size_t)(own.end - own.first) * SAMPLE);
-    if (probabilities)
-        dn_comm_gather_doubles(e->comm, probabilities, (size_t)(own.end - own.first) * s.classes);
-    status = DN_ON_RANK_0(e->comm, sum_scores(samples, e->images, view.batch, scores));
+    dn_comm_gather(e->comm, results->samples, images * sizeof *results->samples);
+    if (results->probabilities)
+        dn_comm_gather(e->comm, results->probabilities,
+                       images * s.classes * sizeof *results->probabilities);
+    if (results->told)
+        dn_comm_gather(e->comm, results->told, images * dn_told_bytes(e->images));
+    status = DN_ON_RANK_0(e->comm, sum_scores(results->samples, e->images, view.batch, scores));
     if (status == DN_OK)
-        status = DN_ON_RANK_0(e->comm, score_curves(e->images, probabilities, scores));
+        status = DN_ON_RANK_0(e->comm, score_curves(e->images, results->probabilities, scores));
 done:
     free(s.sum);
     return status;

@@ -47,19 +47,23 @@ CASES = {
     "densenet121": (((6, 12, 24, 16), 32, 4, 0.5, 64, True), 64, 2, 1000, 37),
     "head-plain": (((2, 1), 6, 0, 0.5, 8, True, False), 48, 4, 5, 49),
     "head-pool": (((2, 2), 6, 0, 0.5, 8, False, True, 2), 11, 4, 5, 26),
+    "label-sets": (((2, 2), 6, 4, 0.5, 8, False), 12, 4, 5, 197),
 }
 
 # How dn_dist calls those that are no known names.
 FORMS = {
     "head-plain": "blocks=2,1:growth=6:bottleneck=0:stem=imagenet:stem-channels=8:head-norm=0",
     "head-pool": "blocks=2,2:growth=6:bottleneck=0:stem-channels=8:head-pool=2",
+    "label-sets": "blocks=2,2:growth=6:stem-channels=8",
 }
 
 # Of the training loss; `share` is what dn_mix_draw gives with mixup at alpha 1, see test_golden.c.
 WEIGHTS = [0.5, 2.0, 1.0, 0.25, 1.5]
+SETS = [[0, 0, 0, 0, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]]  # of each label
 LOSSES = {
     "head-plain": {"label_smoothing": 0.1, "class_weights": WEIGHTS},
     "head-pool": {"label_smoothing": 0.2, "class_weights": WEIGHTS, "mixup": 1.0, "share": 0.576923609},
+    "label-sets": {"label_smoothing": 0.1, "class_weights": WEIGHTS, "mixup": 1.0, "share": 0.576923609, "label_sets": SETS},
 }
 
 
@@ -222,8 +226,13 @@ def rolled(x, share):
     return share * x + (1 - share) * x.roll(1, 0)
 
 
-def training_loss(logits, labels, label_smoothing=0.0, class_weights=None, mixup=0.0, share=1.0):
+def training_loss(logits, labels, label_smoothing=0.0, class_weights=None, mixup=0.0, share=1.0,
+                  label_sets=None):
     weight = None if class_weights is None else torch.tensor(class_weights, dtype=logits.dtype)
+    if label_sets:
+        targets = rolled(torch.tensor(label_sets, dtype=logits.dtype)[labels], share)
+        targets = (1 - label_smoothing) * targets + label_smoothing / 2
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
     if mixup:
         labels = rolled(F.one_hot(labels, logits.shape[1]).to(logits.dtype), share)
     return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)

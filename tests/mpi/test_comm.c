@@ -141,7 +141,7 @@ static void test_gather(const dn_comm *comm)
         double *const x = calloc((size_t)(comm->rank == 0 ? count : own) + 1, sizeof *x);
         for (int i = 0; x && i < own; i++)
             x[i] = first + i + 1;
-        dn_comm_gather_doubles(comm, x, (size_t)own);
+        dn_comm_gather(comm, x, (size_t)own * sizeof *x);
         for (int i = 0; x && i < count && comm->rank == 0; i++)
             if (x[i] != i + 1)
                 expect(comm, 0, "gathered values");

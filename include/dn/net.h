@@ -176,11 +176,11 @@ typedef struct dn_team {
     void *user;
 } dn_team;
 
-/* The forward pass, with results(count), and the backward pass that follows it. `pass` has the
- * virtual rank of the first net; the others follow in order. Batches are normalised by the group's
- * statistics, which are left in the leaves with the gradients of each batch's own mean loss. A pass
- * that mixes images overwrites them: fill them again before another pass. Collective over the norm
- * group if there is an exchange. */
+/* The forward pass, with results(count) or NULL, and the backward pass that follows it. `pass` has
+ * the virtual rank of the first net; the others follow in order. Batches are normalised by the
+ * group's statistics, which are left in the leaves with the gradients of each batch's own mean
+ * loss. A pass that mixes images overwrites them: fill them again before another pass. Collective
+ * over the norm group if there is an exchange. */
 void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results);
 void dn_team_backward(const dn_team *team, const dn_pass *pass);
 

@@ -110,7 +110,8 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
         if (net != lead)
             memcpy(net->view.leaf + first, lead->view.leaf + first, (end - first) * sizeof(float));
         const dn_pass own = pass_of(pass, m);
-        dn_loss_score(&net->visits[net->layer_count - 1], net->view.batch, &own, &results[m]);
+        if (results)
+            dn_loss_score(&net->visits[net->layer_count - 1], net->view.batch, &own, &results[m]);
     }
 }
 

@@ -26,8 +26,7 @@ def options():
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of the label [label]")
     parser.add_argument("--label-columns", metavar="A,B", help="columns of 1 and 0, one a class, instead of --label")
     parser.add_argument("--uncertain", choices=["0", "1"], help="what -1 in them counts as [it is refused]")
-    parser.add_argument("--none", default="No Finding", metavar="NAME", help="label of images with none of them "
-                        "[No Finding]")
+    parser.add_argument("--none", default="No Finding", metavar="NAME", help="label of images with no class [No Finding]")
     parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")
     parser.add_argument("--val", type=float, default=0, metavar="P", help="fraction of groups for validation [0]")
     parser.add_argument("--test", type=float, default=0, metavar="P", help="fraction of groups for the test [0]")
@@ -39,6 +38,8 @@ def options():
         parser.error("--folds: expected 2 or more, without --test")
     if not (0 <= o.val and 0 <= o.test and o.val + o.test + (1 / o.folds if o.folds else 0) < 1):
         parser.error("--val, --test, --folds: found fractions that leave no training images, expected a sum below 1")
+    if o.uncertain and not o.label_columns:
+        parser.error("--uncertain: found no --label-columns, whose -1 it is about")
     if o.group and not (o.folds or o.val or o.test):
         parser.error("--group: found no --val, --test or --folds, whose splits it keeps apart")
     return o
@@ -47,7 +48,10 @@ def options():
 def label_of(o, row, where):
     """The label of the row, the classes of a set in one order."""
     if not o.label_columns:
-        return "|".join(sorted(set(row[o.label].split("|"))))
+        parts = set(row[o.label].split("|"))
+        if len(parts) > 1 and not parts.isdisjoint({"", o.none}):
+            sys.exit(f"{where}: found the label '{row[o.label]}', expected classes joined by '|', or {o.none} alone")
+        return "|".join(sorted(parts))
     value_of = {"": 0, "0": 0, "0.0": 0, "1": 1, "1.0": 1}
     if o.uncertain:
         value_of["-1"] = value_of["-1.0"] = int(o.uncertain)

@@ -32,7 +32,7 @@ assert "evaluation" not in two
 for run, train, validation in (one, 60000, 0), (two, 45000, 15000):
     data = run["data"]
     assert data.pop("path") == sys.argv[2]
-    assert data == {"name": "FASHION_MNIST", "classes": 10, "label_sets": False, "train": train,
+    assert data == {"name": "FASHION_MNIST", "classes": 10, "multi_label": False, "train": train,
                     "validation": validation, "test": 10000}, data
 ends = [r for r in two["records"] if r["kind"] in ("interval", "epoch")]
 assert all(0 <= r[k] <= r["seconds"] for r in ends for k in ("data_wait", "sum_wait")) and ends

@@ -33,7 +33,7 @@ printed "exact [0-9.]* %  validation loss [0-9.]*  exact [0-9.]* %  AUROC [01][.
 printed "^best epoch [0-9]*, .*AUROC [01][.0-9]*: parts/best.h5$" "AUROC judges"
 printed "^class weights of images with the class: blue [0-9.]*, green [0-9.]*, red [0-9.]*$" "weights by names"
 works "${small[@]}" --threads 1 --epochs 12 --schedule plateau --plateau-metric auroc --best loss --early-stop 9 --out run
-grep -q '"label_sets": true' run/metrics.jsonl || fail "metrics.jsonl: expected label_sets" run/metrics.jsonl
+grep -q '"multi_label": true' run/metrics.jsonl || fail "metrics.jsonl: expected multi_label" run/metrics.jsonl
 refused "--best balanced: found images with sets of classes" "${small[@]}" --out bad --best balanced
 refused "--plateau-metric balanced: found images with sets of classes" "${small[@]}" --out bad --schedule plateau --plateau-metric balanced
 

@@ -66,7 +66,7 @@ def evaluated(root, samples, scores):
     assert numpy.allclose([float(s["loss"]) for s in samples], losses, atol=1e-6)
     assert near(scores["loss"], losses.mean())
     assert near(scores["top1"], 100 * (told == has).all(1).mean())
-    assert scores["label_sets"] is True and scores["top5"] is None and scores["balanced"] is None
+    assert scores["multi_label"] is True and scores["top5"] is None and scores["balanced"] is None
     assert "confusion_cells" not in scores
     areas, f1 = [], []
     for c, found in enumerate(scores["classes"]):

@@ -126,7 +126,7 @@ static void test_configuration(void **state)
         metrics_check(0, "run", "config", "{\"model\": \"a = b\", \"freeze\": \"\"}");
         metrics_check(0, "run", "data",
                       "{\"name\": \"b\\\"irds\", \"path\": \"/caf\\\\xE9\", \"classes\": 3, "
-                      "\"label_sets\": false, \"train\": 80, \"validation\": 20, \"test\": 50}");
+                      "\"multi_label\": false, \"train\": 80, \"validation\": 20, \"test\": 50}");
         metrics_check(0, "run", "last_step", "9");
         metrics_check(0, "run", "images", "64");
         assert_int_equal(metrics_lines(), done + 2);

@@ -8,7 +8,6 @@
 
 enum { CONFIG_SIZE = 8192 };
 
-/* Of a command line alone: a recipe's may be those of another optimizer than a user's. */
 /* The status is DN_EINVAL, with a message that begins so. */
 static void expect_start(dn_status status, const char *start)
 {
@@ -16,6 +15,7 @@ static void expect_start(dn_status status, const char *start)
     assert_int_equal(strncmp(dn_message(), start, strlen(start)), 0);
 }
 
+/* Of a command line alone: a recipe's may be those of another optimizer than a user's. */
 static void test_unread(void **state)
 {
     char ini[CONFIG_SIZE];

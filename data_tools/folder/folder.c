@@ -81,8 +81,8 @@ static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const 
 {
     const size_t classes = (size_t)f->classes;
     uint8_t *const is_label = calloc((size_t)f->labels + classes, 1);
-    uint8_t *const seen = is_label + f->labels;
     DN_CHECK(is_label, DN_ENOMEM, "%s: out of memory", f->source);
+    uint8_t *const seen = is_label + f->labels;
     for (int64_t i = 0; i < f->images; i++)
         if (!f->image[i].is_bad && (f->image[i].split == split || split == DN_SPLITS))
             is_label[f->image[i].label] = 1;

@@ -68,7 +68,7 @@ static dn_status draw(const dn_records_options *options, const char *source, con
                       .seed = (uint64_t)options->seed,
                       .stream = DN_STREAM_SPLIT};
     DN_TRY(dn_draw_images(&d, drawn));
-    if (d.drawn == 0 && d.largest == 1) {
+    if (d.keep && d.drawn == 0 && d.largest == 1) {
         d.keep = 0;
         DN_TRY(dn_draw_images(&d, drawn));
         dn_warn("%s: found one image a class; the %" PRId64

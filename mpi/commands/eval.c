@@ -66,7 +66,7 @@ static json_t *to_json(const results *r)
     }
     return json_pack("{s:s,s:s,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:i,s:o,s:o,s:o*}", "split",
                      dn_split_name((dn_split_id)o->split), "weights",
-                     o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "label_sets",
+                     o->weights == DN_WEIGHTS_AVERAGE ? "average" : "trained", "multi_label",
                      r->scores.has_sets, "top1", dn_json_number(r->scores.top1), "top5",
                      dn_json_number(r->scores.top5), "balanced", dn_json_number(r->scores.balanced),
                      "macro_f1", dn_json_number(dn_score_classes(&r->confusion).f1), "auroc",

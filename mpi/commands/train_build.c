@@ -157,6 +157,27 @@ static dn_status hold_out(dn_run *r, const dn_options *o)
     return DN_OK;
 }
 
+/* Warns of classes that no training image has: those of sets that were held out whole. */
+static dn_status warn_of_unlearnt(const dn_run *r)
+{
+    const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
+    const int classes = r->training->info.classes;
+    int none = 0, first = 0;
+    int64_t *const count = malloc((size_t)classes * sizeof *count);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
+    const dn_status status = dn_source_count(r->training, count);
+    for (int c = classes - 1; c >= 0 && status == DN_OK; c--)
+        if (count[c] == 0) {
+            first = c;
+            none++;
+        }
+    if (none > 0)
+        dn_warn("%d of %d classes have no training image, and so are not learnt; the first is %s",
+                none, classes, names[first]);
+    free(count);
+    return status;
+}
+
 /* Prints the weights by the names of the classes, as many as fit into a line. */
 static void say_class_weights(const dn_run *r, int classes)
 {
@@ -319,6 +340,7 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
         o->step.virtual_ranks = r->comm->size;
     DN_TRY(same_data(r, o->data));
     DN_TRY(hold_out(r, o));
+    DN_TRY(warn_of_unlearnt(r));
     DN_TRY(judge_sets(r, o));
     DN_TRY(check_auroc(r, o));
     if (o->run.best != DN_BEST_NONE && o->run.eval_every > 0)

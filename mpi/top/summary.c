@@ -63,7 +63,7 @@ static void take_run(dn_run_summary *s, history *h, const json_t *run)
     const char *const judge = dn_record_text(run, "judge");
     snprintf(s->model, sizeof s->model, "%s",
              dn_record_text(json_object_get(run, "config"), "model"));
-    s->has_sets = json_is_true(json_object_get(json_object_get(run, "data"), "label_sets"));
+    s->has_sets = json_is_true(json_object_get(json_object_get(run, "data"), "multi_label"));
     s->epochs = whole_of(run, "epochs");
     s->last_step = whole_of(run, "last_step");
     s->ranks = whole_of(run, "ranks");

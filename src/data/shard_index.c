@@ -117,9 +117,9 @@ static dn_status check_label_sets(hid_t file, const char *path, const dn_manifes
 {
     const int sets = manifest->info.label_sets, classes = manifest->info.classes;
     const size_t size = (size_t)sets * (size_t)classes;
-    uint8_t *const found = sets > 0 ? malloc(size) : NULL;
     if (sets == 0)
         return DN_OK;
+    uint8_t *const found = malloc(size);
     DN_CHECK(found, DN_ENOMEM, "%s: out of memory for %d label sets", path, sets);
     dn_status status =
         dn_hdf5_read(file, path, DN_SHARD_LABEL_SETS, H5T_NATIVE_UINT8, (int64_t)size, found);

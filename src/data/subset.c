@@ -82,9 +82,9 @@ dn_status dn_draw_images(dn_selection *d, uint8_t *drawn)
 static dn_status split_images(dn_subset *kept, dn_subset *held_out, dn_selection *d, uint8_t *drawn)
 {
     DN_TRY(dn_draw_images(d, drawn));
-    DN_CHECK(d->drawn > 0, DN_EINVAL,
-             "--val-fraction %g: found %" PRId64 " training images of %d classes, expected enough "
-             "to hold one out",
+    DN_CHECK(d->drawn > 0 && d->drawn < d->count, DN_EINVAL,
+             "--val-fraction %g: found %" PRId64 " training images of %d labels, expected enough "
+             "to hold one out, and to train on one",
              d->fraction, d->count, d->classes);
     for (int64_t i = 0; i < d->count; i++)
         add_image(drawn[i] ? held_out : kept, i);

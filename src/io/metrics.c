@@ -104,7 +104,7 @@ static char *run_line(const dn_metrics *m)
         "epochs", (json_int_t)s->epochs, "steps_per_epoch", (json_int_t)s->steps_per_epoch,
         "last_step", (json_int_t)s->last_step, "images", (json_int_t)s->images, "ranks", s->ranks,
         "judge", d->judge, "config", config, "data", "name", d->name, "path", dn_json_path(d->path),
-        "classes", d->classes, "label_sets", d->has_sets, "train", (json_int_t)d->train,
+        "classes", d->classes, "multi_label", d->has_sets, "train", (json_int_t)d->train,
         "validation", (json_int_t)d->validation, "test", (json_int_t)d->test);
     char *const text = json_dumps(run, 0);
     json_decref(run);

@@ -28,8 +28,7 @@ typedef struct dn_loss {
     /* 1 if the logits tell the label with the larger share. */
     int (*is_correct)(const dn_target *target, const float *logits, int classes);
 
-    /* The probability of the class; p(classes) = those of all. */
-    double (*probability)(const float *logits, int classes, int class);
+    /* p(classes) = the probabilities of the classes. */
     void (*probabilities)(const float *logits, int classes, double *p);
 } dn_loss;
 

@@ -50,7 +50,10 @@ static dn_sample make_sample(const dn_source *images, int64_t image, const float
     s.rank = images->label_sets ? !loss->is_correct(&target, logits, classes)
                                 : dn_label_rank(logits, classes, label);
     s.predicted = predicted;
-    s.probability = loss->probability(logits, classes, predicted);
+    if (!images->label_sets) {
+        const dn_target told = {.label = predicted, .share = 1};
+        s.probability = dn_exp(-loss->value(&told, logits, classes));
+    }
     return s;
 }
 

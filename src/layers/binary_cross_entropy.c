@@ -66,16 +66,10 @@ static int is_correct(const dn_target *t, const float *logits, int classes)
     return right;
 }
 
-static double probability(const float *logits, int classes, int class)
-{
-    (void)classes;
-    return sigmoid(logits[class]);
-}
-
 static void probabilities(const float *logits, int classes, double *p)
 {
     for (int o = 0; o < classes; o++)
         p[o] = sigmoid(logits[o]);
 }
 
-const dn_loss dn_binary_cross_entropy = {value, gradient, is_correct, probability, probabilities};
+const dn_loss dn_binary_cross_entropy = {value, gradient, is_correct, probabilities};

@@ -45,13 +45,6 @@ static int is_correct(const dn_target *t, const float *logits, int classes)
     return dn_label_rank(logits, classes, t->share < 0.5 ? t->other : t->label) < 1;
 }
 
-static double probability(const float *logits, int classes, int class)
-{
-    double largest;
-    const double normal = dn_log_sum_exp(logits, classes, &largest);
-    return dn_exp(logits[class] - largest - normal);
-}
-
 static void probabilities(const float *logits, int classes, double *p)
 {
     double largest;
@@ -60,4 +53,4 @@ static void probabilities(const float *logits, int classes, double *p)
         p[o] = dn_exp(logits[o] - largest - normal);
 }
 
-const dn_loss dn_cross_entropy = {value, gradient, is_correct, probability, probabilities};
+const dn_loss dn_cross_entropy = {value, gradient, is_correct, probabilities};

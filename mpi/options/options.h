@@ -81,8 +81,8 @@ typedef struct dn_options {
     int lr_scaling;       /* dn_rate_scaling; defaults to the optimizer's */
     int schedule;         /* dn_schedule_get */
     char milestones[128]; /* ascending epochs, separated by commas; or empty */
-    dn_schedule_settings falls; /* milestones are not set */
-    double warmup_epochs;       /* < 0: dn_options_rate decides */
+    dn_schedule_settings scheduling; /* milestones are not set */
+    double warmup_epochs;            /* < 0: dn_options_rate decides */
 
     char class_weights[4096]; /* none, balanced, or numbers separated by commas */
 

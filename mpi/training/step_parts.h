@@ -22,9 +22,6 @@ enum {
     DN_STEP_SCORES
 };
 
-/* Allocates and sets the step's `learnt` tensors. DN_ENOMEM. Not collective. */
-dn_status dn_step_find_learnt(dn_step *step);
-
 /* Computes losses and gradients of the team's virtual ranks from `v` on, in step `number`. The
  * backward pass calls `ready` unless it is NULL. Collective if the team has an exchange. */
 void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready);

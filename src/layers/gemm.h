@@ -97,7 +97,7 @@ void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b);
 
 /* The functions of a kind with `fill`. */
 #define DN_GEMM_KIND                                                                               \
-    .forward = dn_run_pieces, .backward = dn_run_tasks, .forward_part = dn_gemm_forward_part,      \
+    .forward = dn_drive_pieces, .backward = dn_drive_tasks, .forward_part = dn_gemm_forward_part,  \
     .backward_part = dn_gemm_backward_part, .carve_dy = dn_gemm_carve_dy,                          \
     .prepare_dy = dn_gemm_prepare_dy, .scratch = dn_gemm_scratch
 void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);

@@ -6,8 +6,8 @@
 #include <omp.h>
 #include <string.h>
 
-#include "layers/norm.h"
 #include "layers/gemm.h"
+#include "layers/norm.h"
 
 /* ---- memory ---- */
 

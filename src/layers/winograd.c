@@ -18,8 +18,8 @@
  *
  * Transforms process one channel at a time, whose padded row stays in the L1 cache.
  */
-#include "layers/gemm.h"
 #include "layers/dropout.h"
+#include "layers/gemm.h"
 #include "layers/norm.h"
 
 enum {

@@ -1,4 +1,4 @@
-/* Allocates and frees the memory of steps; see step.h. */
+/* Allocates and frees the memory of steps; see training/step.h. */
 #include "training/step_parts.h"
 
 #include <omp.h>

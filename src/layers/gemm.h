@@ -1,11 +1,12 @@
 /*
  * Weights as gemm operands, by channel block, and layers that are a gemm over panels: all
- * convolutions, including the stem's and the transitions'.
+ * convolutions, including the stem's and the transitions', but those by Winograd's transforms
+ * (winograd.c).
  *
  * A kind of layer provides `fill`, which fills a panel (a block of input channels over a piece, as
  * the gemm reads them), and `dgrad`, which consumes the gradient of one; the loops are here. A 3x3
- * is computed tap by tap over the padded layout of a piece (dn/kernels.h). One channel's row, for
- * one image of 2 x 4:
+ * is here computed tap by tap over the padded layout of a piece (dn/kernels.h). One channel's row,
+ * for one image of 2 x 4:
  *
  *     0 0 0 0 0 | x x x x 0 | x x x x 0 | 0 0 0 0 0
  *                 ^ origin          ^ last of the positions

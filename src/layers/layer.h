@@ -73,8 +73,8 @@ typedef struct dn_visit {
     const dn_view *net;                 /* spec, kernels, and the arrays of all layers */
     const dn_map_kernels *on_maps;      /* kernels for the net's element type */
     const dn_product_kernels *products; /* products for it; the head and Winograd's 3x3 use those of
-                                           fp32. dispatch.c says which instance
-                                           they are, CMakeLists.txt of which source */
+                                           fp32. dispatch.c says which instance they are,
+                                           CMakeLists.txt of which source */
     int threads;
 
     /* How the work is divided (cut.c). */

@@ -19,8 +19,8 @@
 #include "dn/program.h"
 #include "dn/words.h"
 #include "folder/folder.h"
-#include "sets/records.h"
 #include "inspect/inspect.h"
+#include "sets/records.h"
 #include "tfrecord/tfrecord.h"
 
 static dn_status print_summary(const char *folder, const char *what)

@@ -9,8 +9,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "commands/consistency.h"
 #include "commands/commands.h"
+#include "commands/consistency.h"
 #include "commands/from_options.h"
 #include "dn/program.h"
 #include "dn/words.h"

@@ -10,9 +10,9 @@
 #include "dn/progress.h"
 #include "inspect/inspect.h"
 #include "made_up.h"
-#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
 #include "trial_files.h"
+#include "writer/pixel_sums.h"
 
 /* The same source gives the same bytes, on any number of threads. */
 static void test_reproducible(void **state)

@@ -2,10 +2,10 @@
  * Makes records of encoded images from any tree of class folders with JPEG and PNG files.
  *
  * folder_splits.c finds the splits, folder_classes.c the classes, folder_sets.c sets of classes
- * (--multi-label), and folder_scan.c the files
- * (sets/imagenet.c those of ImageNet); folder_files.c reads files, folder_shards.c converts images
- * and makes the shards, folder_doubles.c finds duplicates, and folder.c is the whole. An image's
- * path and a few numbers are kept, its bytes only until its shard is written.
+ * (--multi-label), and folder_scan.c the files (sets/imagenet.c those of ImageNet); folder_files.c
+ * reads files, folder_shards.c converts images and makes the shards, folder_doubles.c finds
+ * duplicates, and folder.c is the whole. An image's path and a few numbers are kept, its bytes only
+ * until its shard is written.
  */
 #ifndef DN_FOLDER_H
 #define DN_FOLDER_H

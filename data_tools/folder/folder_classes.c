@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 
 #include "dn/file.h"
-#include "writer/writer.h"
 #include "writer/selection.h"
+#include "writer/writer.h"
 
 /* ---- folders ---- */
 

@@ -13,8 +13,8 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
-#include "writer/pixel_sums.h"
 #include "tfrecord/tfrecord.h"
+#include "writer/pixel_sums.h"
 
 enum { MOST_FAULTS = 20 }; /* faults that are named */
 enum { HDF5, TFRECORD, FORMS };

@@ -17,8 +17,8 @@
 #include "dn/file.h"
 #include "dn/words.h"
 #include "folder/folder.h"
-#include "sets/sets.h"
 #include "sets/imagenet_list.h"
+#include "sets/sets.h"
 
 enum { DEVKIT_BYTES = 64 << 20 };
 

@@ -12,10 +12,10 @@
 
 #include <xxhash.h>
 
-#include "writer/writer.h"
+#include "tfrecord/tfrecord.h"
 #include "writer/pixel_sums.h"
 #include "writer/selection.h"
-#include "tfrecord/tfrecord.h"
+#include "writer/writer.h"
 
 /* ---- which images are taken ---- */
 

@@ -17,8 +17,8 @@
 #include "archives/unpack.h"
 #include "dn/child.h"
 #include "dn/file.h"
-#include "writer/writer.h"
 #include "sets/fetch.h"
+#include "writer/writer.h"
 
 const dn_raw_set *const dn_raw_sets[] = {
     &dn_raw_cifar10,       &dn_raw_cifar100, &dn_raw_mnist,

@@ -15,9 +15,9 @@
 #include <xxhash.h>
 
 #include "dn/image.h"
-#include "writer/writer.h"
 #include "writer/pixel_sums.h"
 #include "writer/selection.h"
+#include "writer/writer.h"
 
 enum { MOST_PIXEL_BYTES = 1 << 16 };
 

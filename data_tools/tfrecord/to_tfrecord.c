@@ -11,8 +11,8 @@
 
 #include "dn/file.h"
 #include "dn/json.h"
-#include "writer/writer.h"
 #include "tfrecord/tfrecord.h"
+#include "writer/writer.h"
 
 struct export_job {
     dn_writer writer; /* with the manifest of the records */

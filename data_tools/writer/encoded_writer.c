@@ -11,8 +11,8 @@
 
 #include <xxhash.h>
 
-#include "writer/writer.h"
 #include "writer/shard_file.h"
+#include "writer/writer.h"
 
 void dn_stored_image_free(dn_stored_image *image)
 {

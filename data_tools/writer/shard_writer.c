@@ -10,8 +10,8 @@
 
 #include <zstd.h>
 
-#include "writer/writer.h"
 #include "writer/shard_file.h"
+#include "writer/writer.h"
 
 struct writer {
     dn_shard_file shard;

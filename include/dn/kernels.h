@@ -251,9 +251,9 @@ typedef struct dn_product_kernels {
 
     /* dgrad of a 1x1 fused with the backward pass that follows: gemm over grad->n pixels of
      * dy(inputs, n), then norm_relu_grad of its result, in one pass over grad->map_gradient
-     * whose memory accesses overlap with the products. Its inputs are the layer's
-     * outputs; it has grad->rows outputs, at most DN_PACK_OUTPUTS; grad->gradient is unused. NULL
-     * if it is not faster than the two kernels. */
+     * whose memory accesses overlap with the products. Its inputs are the layer's outputs; it has
+     * grad->rows outputs, at most DN_PACK_OUTPUTS; grad->gradient is unused. NULL if it is not
+     * faster than the two kernels. */
     void (*dgrad_norm_relu)(const float *packed, int inputs, const float *dy, size_t dy_ld,
                             const dn_norm_grad *grad);
 

@@ -137,7 +137,8 @@ void dn_net_init(dn_net *net, dn_init init, uint64_t seed);
  * outside OpenMP regions. */
 typedef void dn_ready_fn(void *user, size_t end);
 
-/* A training pass: the key of its random draws, and a callback that follows its gradients. */
+/* A training pass: the key of its random draws, its loss, and a callback that follows its
+ * gradients. */
 typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;

@@ -1,7 +1,7 @@
 /*
  * Optimizers: rules that update the parameters from a step's gradients, over flat vectors of all
- * parameters in the order of dn/net.h. To add one, write a file in src/optimizers and
- * add its row to optimizer_table.c there.
+ * parameters in the order of dn/net.h. To add one, write a file in src/optimizers and add its row
+ * to optimizer_table.c there.
  *
  * The state of a rule is kept outside of it in named state vectors; checkpoints and ranks that
  * share weights take their names from the optimizer's row. Results are bit-identical for any number

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "commands/memory.h"
 #include "commands/from_options.h"
+#include "commands/memory.h"
 #include "dn/json.h"
 #include "dn/layer_info.h"
 #include "dn/rng.h"

@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/consistency.h"
-#include "commands/eval_images.h"
 #include "commands/confusion.h"
+#include "commands/consistency.h"
 #include "commands/csv.h"
-#include "commands/memory.h"
+#include "commands/eval_images.h"
 #include "commands/from_options.h"
+#include "commands/memory.h"
 #include "dn/file.h"
 #include "dn/json.h"
 #include "dn/run_folder.h"

@@ -36,19 +36,20 @@ dn_status dn_options_resume(dn_options *options, const dn_checkpoint *state)
 }
 
 /* Epochs in ascending order, with commas between. */
-static dn_status parse_milestones(const char *text, dn_schedule_settings *falls)
+static dn_status parse_milestones(const char *text, dn_schedule_settings *settings)
 {
     const char *at = text;
-    for (falls->milestones = 0; *at != '\0';) {
+    for (settings->milestones = 0; *at != '\0';) {
         char *end;
-        const int64_t last = falls->milestones > 0 ? falls->milestone[falls->milestones - 1] : 0;
+        const int64_t last =
+            settings->milestones > 0 ? settings->milestone[settings->milestones - 1] : 0;
         const int64_t epoch = isdigit((unsigned char)*at) ? strtoll(at, &end, 10) : 0;
         DN_CHECK(epoch > last && (*end == ',' ? end[1] != '\0' : *end == '\0') &&
-                     falls->milestones < DN_MILESTONES,
+                     settings->milestones < DN_MILESTONES,
                  DN_EINVAL,
                  "--milestones: found '%s', expected at most %d ascending epochs such as 150,225",
                  text, DN_MILESTONES);
-        falls->milestone[falls->milestones++] = epoch;
+        settings->milestone[settings->milestones++] = epoch;
         at = end + (*end == ',');
     }
     return DN_OK;
@@ -76,7 +77,7 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
     const double warmup = options->warmup_epochs < 0 ? automatic : options->warmup_epochs;
     *rate = (dn_rate){
         .schedule = dn_schedule_get(options->schedule),
-        .settings = options->falls,
+        .settings = options->scheduling,
         .base = options->lr * scale,
         .least = options->lr_min * scale,
         .steps_per_epoch = steps_per_epoch,

@@ -7,10 +7,10 @@
  */
 #include "commands/commands.h"
 #include "commands/consistency.h"
+#include "commands/from_options.h"
 #include "commands/memory.h"
 #include "commands/pictures.h"
 #include "commands/prediction.h"
-#include "commands/from_options.h"
 #include "commands/trained.h"
 
 #include <inttypes.h>

@@ -83,8 +83,8 @@ static dn_status judge_sets(const dn_run *r, dn_options *o)
     if (is_new && !dn_options_given(o, "best"))
         o->run.best = dn_has_auroc(r->validation) ? DN_BEST_AUROC : DN_BEST_LOSS;
     const int for_best = o->run.best == DN_BEST_BALANCED;
-    DN_CHECK(!for_best &&
-                 (!dn_options_reads(o, "plateau-metric") || o->falls.metric != DN_BEST_BALANCED),
+    DN_CHECK(!for_best && (!dn_options_reads(o, "plateau-metric") ||
+                           o->scheduling.metric != DN_BEST_BALANCED),
              DN_EINVAL,
              "--%s balanced: found images with sets of classes, expected accuracy (of whole sets), "
              "auroc or loss",
@@ -95,7 +95,8 @@ static dn_status judge_sets(const dn_run *r, dn_options *o)
 static dn_status check_auroc(const dn_run *r, const dn_options *o)
 {
     const int for_best = o->run.best == DN_BEST_AUROC;
-    const int for_rate = dn_options_reads(o, "plateau-metric") && o->falls.metric == DN_BEST_AUROC;
+    const int for_rate =
+        dn_options_reads(o, "plateau-metric") && o->scheduling.metric == DN_BEST_AUROC;
     DN_CHECK(!(for_best || for_rate) || dn_has_auroc(r->validation), DN_EINVAL,
              "--%s auroc: found %" PRId64 " images to judge the run and %d classes, expected a "
              "product of at most %d",

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands/init_from.h"
 #include "commands/from_options.h"
+#include "commands/init_from.h"
 #include "commands/trained.h"
 #include "dn/file.h"
 #include "dn/run_folder.h"

@@ -81,8 +81,8 @@ typedef struct dn_options {
     int lr_scaling;       /* dn_rate_scaling; defaults to the optimizer's */
     int schedule;         /* dn_schedule_get */
     char milestones[128]; /* ascending epochs, separated by commas; or empty */
-    dn_schedule_settings falls; /* milestones are not set */
-    double warmup_epochs;       /* < 0: dn_options_rate decides */
+    dn_schedule_settings scheduling; /* milestones are not set */
+    double warmup_epochs;            /* < 0: dn_options_rate decides */
 
     char class_weights[4096]; /* none, balanced, or numbers separated by commas */
 
@@ -179,8 +179,8 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size);
 /* Takes options that the user did not give, or only by --recipe, from a checkpoint's text; those of
  * the recipe count as not given afterwards. A different value that the user gave takes precedence,
  * with a warning for a training run; options that only affect a run's start are ignored, with a
- * warning. DN_EINVAL, naming both values, if the net or the position in
- * the data would not fit. On failure the options are unchanged. */
+ * warning. DN_EINVAL, naming both values, if the net or the position in the data would not fit. On
+ * failure the options are unchanged. */
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text);
 
 /* The name of the first option that was given, is recorded in checkpoints and differs from its

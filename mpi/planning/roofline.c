@@ -6,11 +6,12 @@
  * minus bound. Small maps stay in the caches between layers, so a layer may beat its memory bound.
  */
 #include "planning/roofline.h"
-#include "dn/layer_info.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "dn/layer_info.h"
 
 enum { WORST = 8 };
 

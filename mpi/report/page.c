@@ -8,7 +8,7 @@
 #include "dn/file.h"
 #include "dn/program.h"
 #include "dn/run_folder.h"
-#include "report/records.h"
+#include "report/metrics_lines.h"
 
 /* Embeds a file at build time, with a zero byte at its end. */
 #define FILE_OF_BUILD(name, path)                                                                  \
@@ -86,14 +86,14 @@ static int write_record(json_t *record, const char **comma, FILE *to)
 }
 
 /* Writes the records, with each `most` successive intervals merged. */
-static dn_status copy_records(dn_records *records, int64_t most, json_t *head, FILE *to)
+static dn_status copy_records(dn_metrics_lines *lines, int64_t most, json_t *head, FILE *to)
 {
     json_t *last = NULL, *record; /* `last` is written when the next is not merged into it */
     const char *comma = "";
     int64_t merged = 0;
     int failed = 0;
     dn_status status;
-    while ((status = dn_records_next(records, &record)) == DN_OK && record) {
+    while ((status = dn_metrics_lines_next(lines, &record)) == DN_OK && record) {
         copy_head(head, record);
         if (merged < most && dn_record_is(record, "interval") && dn_record_is(last, "interval")) {
             merge(last, record);
@@ -106,7 +106,7 @@ static dn_status copy_records(dn_records *records, int64_t most, json_t *head, F
         merged = 1;
     }
     failed |= write_record(last, &comma, to);
-    DN_CHECK(!failed || status != DN_OK, DN_ENOMEM, "%s: out of memory", records->path);
+    DN_CHECK(!failed || status != DN_OK, DN_ENOMEM, "%s: out of memory", lines->path);
     return status;
 }
 
@@ -139,22 +139,22 @@ static dn_status add_evaluation(json_t *head, const char *folder, int with_pictu
 }
 
 /* Writes the run as an object. `head` has its name. */
-static dn_status write_run(dn_records *records, const char *folder, int with_pictures, json_t *head,
-                           FILE *to)
+static dn_status write_run(dn_metrics_lines *lines, const char *folder, int with_pictures,
+                           json_t *head, FILE *to)
 {
     enum {
         MOST_LINES = 2000
     }; /* of which a page shows all; its curves are less than 1240 pixels */
-    DN_TRY(dn_records_open(records, folder));
-    const int64_t lines = dn_records_count(records);
+    DN_TRY(dn_metrics_lines_open(lines, folder));
+    const int64_t count = dn_metrics_lines_count(lines);
     DN_CHECK(head, DN_EINVAL, "%s: expected a name in UTF-8", folder);
     fputs("{\"records\":[", to);
-    DN_TRY(copy_records(records, 1 + lines / MOST_LINES, head, to));
+    DN_TRY(copy_records(lines, 1 + count / MOST_LINES, head, to));
     DN_TRY(add_evaluation(head, folder, with_pictures));
     fputs("],", to);
     const int failed = json_dump_callback(head, append_json, to, flags | JSON_EMBED) != 0;
     fputs("}", to);
-    DN_CHECK(!failed, DN_ENOMEM, "%s: out of memory", records->path);
+    DN_CHECK(!failed, DN_ENOMEM, "%s: out of memory", lines->path);
     return DN_OK;
 }
 
@@ -165,9 +165,9 @@ dn_status dn_report_load(char **run, const char *folder, int with_pictures)
     FILE *const to = open_memstream(run, &size);
     DN_CHECK(to, DN_ENOMEM, "%s: out of memory", folder);
     json_t *const head = json_pack("{s:s+, s:{}}", "name", "", folder, "config");
-    dn_records records = {0};
-    dn_status status = write_run(&records, folder, with_pictures, head, to);
-    dn_records_close(&records);
+    dn_metrics_lines lines = {0};
+    dn_status status = write_run(&lines, folder, with_pictures, head, to);
+    dn_metrics_lines_close(&lines);
     json_decref(head);
     const int failed = ferror(to);
     if ((fclose(to) != 0 || failed) && status == DN_OK)

@@ -13,7 +13,7 @@
 #include "dn/file.h"
 #include "dn/metrics.h"
 #include "dn/terminal.h"
-#include "report/records.h"
+#include "report/metrics_lines.h"
 
 static const double quiet_seconds = 60; /* in addition to twice the longest interval */
 
@@ -143,12 +143,13 @@ static dn_status take_record(dn_run_summary *s, history *h, const json_t *record
 /* Reads all records; none is no error if the run's process has not written any yet. */
 static dn_status read_records(dn_run_summary *s, history *h, const char *folder)
 {
-    dn_records records;
+    dn_metrics_lines lines;
     json_t *record = NULL;
-    dn_status status = dn_records_open(&records, folder);
+    dn_status status = dn_metrics_lines_open(&lines, folder);
     if (status == DN_ENOENT && dn_claim_look(folder) == DN_CLAIM_LIVES)
         return DN_OK;
-    while (status == DN_OK && (status = dn_records_next(&records, &record)) == DN_OK && record) {
+    while (status == DN_OK && (status = dn_metrics_lines_next(&lines, &record)) == DN_OK &&
+           record) {
         if (dn_record_is(record, "run")) {
             take_run(s, h, record);
             json_decref(record);
@@ -158,7 +159,7 @@ static dn_status read_records(dn_run_summary *s, history *h, const char *folder)
         h->last = record;
         status = take_record(s, h, record);
     }
-    dn_records_close(&records);
+    dn_metrics_lines_close(&lines);
     return status;
 }
 

@@ -37,8 +37,8 @@ typedef struct dn_run_summary {
 
 /* Reads the summary of a run's folder. If a step has several records, as in a run that was
  * restarted from an earlier checkpoint, the last one is used. The errors are those of
- * dn_records_open and dn_records_next, but a missing metrics.jsonl is not an error while the run's
- * process is alive. The caller destroys the summary, even after a failure. */
+ * dn_metrics_lines_open and dn_metrics_lines_next, but a missing metrics.jsonl is not an error
+ * while the run's process is alive. The caller destroys the summary, even after a failure. */
 dn_status dn_run_summary_read(dn_run_summary *summary, const char *folder);
 
 void dn_run_summary_destroy(dn_run_summary *summary);

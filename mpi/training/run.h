@@ -32,7 +32,7 @@ typedef struct dn_run {
     dn_subset remaining, held_out; /* parts of the train split, if images are held out */
     const dn_source *training;     /* the training images: `train` or `remaining` */
     const dn_source *validation;   /* the images that judge the run: test, val or held_out */
-    dn_transform transform, eval_transform; /* of the train and test images */
+    dn_transform transform, eval_transform; /* of images to train on, and to score */
     dn_net *net;
     float *class_weights;     /* (classes) of the loss, or NULL */
     uint32_t *order;          /* of epoch `ordered`, if the loss has class weights; or NULL */
@@ -53,14 +53,14 @@ typedef struct dn_run {
     dn_failure failure; /* the first in saving; ends the run */
 } dn_run;
 
-/* The name of the scores that judge the run, as the records of epochs have it: "val" or "test", or
- * with averaged weights "ema_val" or "ema_test". Not collective. */
+/* The name of the scores that judge the run, as the objects of epochs in metrics.jsonl have it:
+ * "val" or "test", or with averaged weights "ema_val" or "ema_test". Not collective. */
 const char *dn_run_judge(const dn_run *run);
 
 /* *best = the best epoch so far. Returns 0 if there is none. Not collective. */
 int dn_run_best(const dn_run *run, dn_metrics_best *best);
 
-/* Why a complete run has ended, as its records have it. Not collective. */
+/* Why a complete run has ended, as metrics.jsonl has it. Not collective. */
 const char *dn_run_end_reason(const dn_run *run);
 
 /* 1 if no step and no evaluation is left. Not collective. */

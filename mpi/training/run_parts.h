@@ -1,5 +1,5 @@
 /* Shared by the files of a run: run.c has its loop, epoch.c the end of an epoch, save.c its
- * checkpoints and its end after a failure. */
+ * checkpoints and its end after a failure, final_test.c the scores of the test images. */
 #ifndef DN_RUN_PARTS_H
 #define DN_RUN_PARTS_H
 
@@ -15,8 +15,8 @@ dn_status dn_run_evaluate(dn_run *run, const dn_source *images, dn_scores *score
  * evaluation. Collective. */
 dn_status dn_run_end_epoch(dn_run *run, int is_belated);
 
-/* "val", "test", "ema_val" or "ema_test": the name of the scores that judge the run. Not
- * collective. */
+/* The name of the scores on the images that judge the run: "val" or "test", with averaged weights
+ * "ema_val" or "ema_test". Not collective. */
 const char *dn_run_score_name(const dn_run *run, int is_average);
 
 /* Does what a previous process of the run was stopped in (dn_run_awaits_evaluation). Collective. */

@@ -47,7 +47,7 @@ typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, >= its ranks; a norm group has 1 of them, or all */
     dn_load_fn *load;  /* called for each virtual rank of this rank; in runs dn_run_load */
     void *user;        /* of `load` */
-    uint64_t seed;     /* of dropout and mixing */
+    uint64_t seed;     /* of all random draws of the run */
     double label_smoothing;
     dn_mixing mixing;           /* within each virtual rank's batch */
     const float *class_weights; /* (classes) of the loss, or NULL; not owned */

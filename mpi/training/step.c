@@ -1,4 +1,4 @@
-/* The training step; see step.h. */
+/* The training step; see training/step.h. */
 #include "training/step_parts.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Allocates and frees the memory of steps; see step.h. */
+/* Allocates and frees the memory of steps; see training/step.h. */
 #include "training/step_parts.h"
 
 #include <omp.h>
@@ -44,6 +44,30 @@ static dn_status make_team(dn_step *step)
     return DN_OK;
 }
 
+/* to = the trainable parameters of the head, or of the rest; returns their number. */
+static int copy_learnt(const dn_view *net, int head, dn_tensor *to)
+{
+    int count = 0;
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
+        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+        if (dn_is_parameter(t) && !t->frozen && is_head == head)
+            to[count++] = *t;
+    }
+    return count;
+}
+
+/* Allocates and sets the step's `learnt` tensors. DN_ENOMEM. */
+static dn_status find_learnt(dn_step *step)
+{
+    const dn_view net = dn_net_view(step->net);
+    step->learnt = calloc((size_t)net.tensor_count, sizeof *step->learnt);
+    DN_CHECK(step->learnt, DN_ENOMEM, "out of memory for %d tensors", net.tensor_count);
+    step->head_tensors = copy_learnt(&net, 1, step->learnt);
+    step->learnt_tensors =
+        step->head_tensors + copy_learnt(&net, 0, step->learnt + step->head_tensors);
+    return DN_OK;
+}
+
 /* 1 if a communication thread is wanted and possible. */
 static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
 {
@@ -70,7 +94,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     DN_TRY(dn_optimizer_state_create(
         &step->optimizer, dn_optimizer_get(view.kernels, settings->optimizer), view.parameter_count,
         settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
-    DN_TRY(dn_step_find_learnt(step));
+    DN_TRY(find_learnt(step));
     const int own = step->end - step->first;
     step->losses = calloc((size_t)own, sizeof *step->losses);
     step->scores = calloc((size_t)own * DN_STEP_SCORES, sizeof *step->scores);

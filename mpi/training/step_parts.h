@@ -22,11 +22,9 @@ enum {
     DN_STEP_SCORES
 };
 
-/* Allocates and sets the step's `learnt` tensors. DN_ENOMEM. Not collective. */
-dn_status dn_step_find_learnt(dn_step *step);
-
-/* Computes losses and gradients of the team's virtual ranks from `v` on, in step `number`. The
- * backward pass calls `ready` unless it is NULL. Collective if the team has an exchange. */
+/* Loads the batches of the team's virtual ranks from `v` on, and computes their losses and
+ * gradients in step `number`. The backward pass calls `ready` unless it is NULL. Collective if the
+ * team has an exchange. */
 void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready);
 
 /* 1 if all floats of the net's leaf are finite. Not collective. */

@@ -4,31 +4,7 @@
  */
 #include "training/step_parts.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* to = the trainable parameters of the head, or of the rest; returns their number. */
-static int copy_learnt(const dn_view *net, int head, dn_tensor *to)
-{
-    int count = 0;
-    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
-        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
-        if (dn_is_parameter(t) && !t->frozen && is_head == head)
-            to[count++] = *t;
-    }
-    return count;
-}
-
-dn_status dn_step_find_learnt(dn_step *step)
-{
-    const dn_view net = dn_net_view(step->net);
-    step->learnt = calloc((size_t)net.tensor_count, sizeof *step->learnt);
-    DN_CHECK(step->learnt, DN_ENOMEM, "out of memory for %d tensors", net.tensor_count);
-    step->head_tensors = copy_learnt(&net, 1, step->learnt);
-    step->learnt_tensors =
-        step->head_tensors + copy_learnt(&net, 0, step->learnt + step->head_tensors);
-    return DN_OK;
-}
 
 /* Clears the gradients of frozen parameters, some of which the backward pass computes. */
 static void clear_frozen(const dn_view *net, float *gradients)

@@ -1,4 +1,4 @@
-/* A progress bar, or plain lines; see progress.h. */
+/* A progress bar, or plain lines; see include/dn/progress.h. */
 #include "dn/progress.h"
 
 #include <inttypes.h>

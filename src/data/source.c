@@ -1,4 +1,4 @@
-/* A split's description; see dn/source.h. */
+/* A split's description; see include/dn/source.h. */
 #include "dn/source.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Copies tensors into a net by name, and describes weights in metadata; see include/dn/weights.h.
- */
+/* Copies tensors into a net by name, and describes weights in metadata, which
+ * safetensors_metadata.c reads; see include/dn/weights.h. */
 #include "dn/weights.h"
 
 #include <ctype.h>

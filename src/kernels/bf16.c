@@ -1,15 +1,15 @@
 /*
- * Matrix products of operands in bf16, compiled once per backend:
+ * Matrix products of operands in bf16, compiled once per instance:
  *
  *     DN_ISA  the name of the instance      DN_AMX  1: bf16_amx.h, 0: bf16_dot.h
  *
  * Operands are read in the forms of bf16.h. A tap is an offset in a row.
  *
  * Packed weights: (tiles of PACK_ROWS outputs, taps, steps of up to 16 pairs of inputs, outputs of
- * the tile, 16 pairs, 2). The backend decides which pairs a step has (step_pairs, first_pair).
+ * the tile, 16 pairs, 2). The instance decides which pairs a step has (step_pairs, first_pair).
  * Weights after the last output or input, and those that an overlapping step has as well, are 0.
  *
- * The order of every sum depends on the shape alone; each backend has its own.
+ * The order of every sum depends on the shape alone; each instance has its own.
  */
 #include "tables.h"
 #include "bf16.h"
@@ -30,7 +30,7 @@ static size_t tile_pairs(int outputs, int pairs, int taps)
     return (size_t)count_steps(pairs) * (size_t)taps * (size_t)outputs * DN_LANES;
 }
 
-/* A backend defines PACK_ROWS, step_pairs, first_pair, gemm_loops, wgrad_taps and peak. */
+/* The instance's header defines PACK_ROWS, step_pairs, first_pair, gemm_loops, wgrad_taps, peak. */
 #if DN_AMX
 #include "bf16_amx.h"
 #else

@@ -1,6 +1,6 @@
 /*
  * Operands in bf16: converts rows of maps and of floats into the forms that dot products of pairs
- * read (dn_form in dn/kernels.h). Included by bf16.c, before the backend.
+ * read (dn_form in dn/kernels.h). Included by bf16.c, before the instance's header.
  *
  *     DN_PLANAR    [row][pixel]                pairs along pixels, for sums over pixels
  *     DN_PAIRED    [row / 2][pixel][row % 2]   pairs of rows, for sums over rows

@@ -1,5 +1,5 @@
 /*
- * Which tables exist and which one a run uses: generic first, then each level that the build and
+ * Which tables exist and which one a run uses: generic first, then each table that the build and
  * the processor support, up to the first one missing. Feature bits decide, not the model number,
  * which virtual machines report wrongly.
  *

@@ -1,6 +1,6 @@
 /*
  * The kernel tables of this build, for dispatch.c and the tests that compare them; and macros by
- * which a file that is compiled once per table (DN_ISA: avx2, generic, dot, ...; also in
+ * which a file that is compiled once per instance (DN_ISA: avx2, generic, dot, ...; also in
  * src/optimizers and src/transforms) names and collects its kernels.
  */
 #ifndef DN_KERNELS_TABLES_H

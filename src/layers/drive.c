@@ -6,8 +6,8 @@
 #include <omp.h>
 #include <string.h>
 
-#include "layers/norm.h"
 #include "layers/gemm.h"
+#include "layers/norm.h"
 
 /* ---- memory ---- */
 
@@ -65,7 +65,7 @@ static void run_parts(const dn_visit *v, const dn_pass *pass)
             dn_moments_of_rows(v, p, c);
 }
 
-void dn_run_pieces(const dn_visit *v, const dn_pass *pass)
+void dn_drive_pieces(const dn_visit *v, const dn_pass *pass)
 {
 #pragma omp parallel
     {
@@ -153,7 +153,7 @@ static void run_dgrad(const dn_visit *v, const dn_pass *pass, int piece, int ran
 }
 
 /* Range by range, as tasks of one range take about the same time. */
-void dn_run_tasks(const dn_visit *v, const dn_pass *pass)
+void dn_drive_tasks(const dn_visit *v, const dn_pass *pass)
 {
     const int slices = v->slices, pieces = v->out->layout.pieces;
     const int tasks = slices * v->ranges, apart = v->apart ? pieces * v->ranges : 0;

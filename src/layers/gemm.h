@@ -1,11 +1,12 @@
 /*
  * Weights as gemm operands, by channel block, and layers that are a gemm over panels: all
- * convolutions, including the stem's and the transitions'.
+ * convolutions, including the stem's and the transitions', but those by Winograd's transforms
+ * (winograd.c).
  *
  * A kind of layer provides `fill`, which fills a panel (a block of input channels over a piece, as
  * the gemm reads them), and `dgrad`, which consumes the gradient of one; the loops are here. A 3x3
- * is computed tap by tap over the padded layout of a piece (dn/kernels.h). One channel's row, for
- * one image of 2 x 4:
+ * is here computed tap by tap over the padded layout of a piece (dn/kernels.h). One channel's row,
+ * for one image of 2 x 4:
  *
  *     0 0 0 0 0 | x x x x 0 | x x x x 0 | 0 0 0 0 0
  *                 ^ origin          ^ last of the positions
@@ -97,7 +98,7 @@ void dn_gemm_round(const dn_visit *v, const dn_gemm_block *b);
 
 /* The functions of a kind with `fill`. */
 #define DN_GEMM_KIND                                                                               \
-    .forward = dn_run_pieces, .backward = dn_run_tasks, .forward_part = dn_gemm_forward_part,      \
+    .forward = dn_drive_pieces, .backward = dn_drive_tasks, .forward_part = dn_gemm_forward_part,  \
     .backward_part = dn_gemm_backward_part, .carve_dy = dn_gemm_carve_dy,                          \
     .prepare_dy = dn_gemm_prepare_dy, .scratch = dn_gemm_scratch
 void dn_gemm_forward_part(const dn_visit *v, const dn_pass *pass, const dn_piece *piece);

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "layers/dropout.h"
-#include "layers/norm.h"
 #include "layers/gemm.h"
+#include "layers/norm.h"
 
 static const dn_taps one_tap = {.count = 1};
 

@@ -73,8 +73,8 @@ typedef struct dn_visit {
     const dn_view *net;                 /* spec, kernels, and the arrays of all layers */
     const dn_map_kernels *on_maps;      /* kernels for the net's element type */
     const dn_product_kernels *products; /* products for it; the head and Winograd's 3x3 use those of
-                                           fp32. dispatch.c says which instance
-                                           they are, CMakeLists.txt of which source */
+                                           fp32. dispatch.c says which instance they are,
+                                           CMakeLists.txt of which source */
     int threads;
 
     /* How the work is divided (cut.c). */
@@ -132,9 +132,9 @@ typedef struct dn_layer_kind {
     void (*forward)(const dn_visit *v, const dn_pass *pass);
     void (*backward)(const dn_visit *v, const dn_pass *pass);
 
-    /* For dn_run_pieces and dn_run_tasks. Forward: computes a part of a piece into the output map.
-     * Backward: a part of one piece of a task, added to the task's partial sums. Called inside a
-     * parallel region. `part` divides a piece into parts that are run separately, so that a
+    /* For dn_drive_pieces and dn_drive_tasks. Forward: computes a part of a piece into the output
+     * map. Backward: a part of one piece of a task, added to the task's partial sums. Called inside
+     * a parallel region. `part` divides a piece into parts that are run separately, so that a
      * thread's working set stays in its caches: sets *part to part `index` and returns 1, or
      * returns 0 if there are no more; the first part is the largest. NULL: forward, v->part_units
      * images or units of rows; backward, the whole piece. */
@@ -206,8 +206,8 @@ extern const dn_layer_kind dn_layer_pool;       /* pool.c: average pool */
 extern const dn_layer_kind dn_layer_head;       /* head.c: norm, ReLU, average pool, linear */
 
 /* drive.c: `forward` and `backward` of kinds that have `forward_part` and `backward_part`. */
-void dn_run_pieces(const dn_visit *v, const dn_pass *pass);
-void dn_run_tasks(const dn_visit *v, const dn_pass *pass);
+void dn_drive_pieces(const dn_visit *v, const dn_pass *pass);
+void dn_drive_tasks(const dn_visit *v, const dn_pass *pass);
 
 /* cut.c: sets how the visit's work is divided; independent of memory. */
 void dn_visit_cut(dn_visit *v);

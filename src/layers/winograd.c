@@ -18,8 +18,8 @@
  *
  * Transforms process one channel at a time, whose padded row stays in the L1 cache.
  */
-#include "layers/gemm.h"
 #include "layers/dropout.h"
+#include "layers/gemm.h"
 #include "layers/norm.h"
 
 enum {
@@ -281,8 +281,8 @@ const dn_layer_kind dn_layer_winograd = {
     .name = "conv",
     .phase = "conv3x3",
     .kernel = 3,
-    .forward = dn_run_pieces,
-    .backward = dn_run_tasks,
+    .forward = dn_drive_pieces,
+    .backward = dn_drive_tasks,
     .forward_part = forward_tile_block,
     .backward_part = backward_tile_block,
     .carve_dy = carve_dy,

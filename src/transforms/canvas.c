@@ -1,5 +1,5 @@
 /* An image between steps: a view that moves over its source and is sampled when pixels are needed;
- * see step.h. */
+ * see transforms/step.h. */
 #include "transforms/step.h"
 
 #include <math.h>

@@ -18,9 +18,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dn/tree.h"
 #include "job/comm.h"
 #include "job/heartbeat_parts.h"
-#include "dn/tree.h"
 
 enum { STRANGERS = 20 };
 

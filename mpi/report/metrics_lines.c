@@ -1,5 +1,5 @@
-/* Reads the lines of metrics.jsonl; see records.h. */
-#include "report/records.h"
+/* Reads the lines of metrics.jsonl; see metrics_lines.h. */
+#include "report/metrics_lines.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,61 +11,61 @@
 #include "dn/metrics.h"
 #include "dn/run_folder.h"
 
-dn_status dn_records_open(dn_records *r, const char *folder)
+dn_status dn_metrics_lines_open(dn_metrics_lines *l, const char *folder)
 {
     char runs[DN_RUNS_TEXT];
     int file;
     int64_t size;
-    *r = (dn_records){0};
-    DN_TRY(dn_join_path(r->path, folder, DN_METRICS_NAME));
-    const dn_status status = dn_file_open(r->path, &file, &size);
+    *l = (dn_metrics_lines){0};
+    DN_TRY(dn_join_path(l->path, folder, DN_METRICS_NAME));
+    const dn_status status = dn_file_open(l->path, &file, &size);
     DN_CHECK(status != DN_ENOENT, DN_ENOENT, "%s: found no %s, expected the folder of a run%s",
              folder, access(folder, F_OK) == 0 ? DN_METRICS_NAME " there" : "such folder",
              dn_runs_there(folder, runs));
     DN_TRY(status);
-    r->file = fdopen(file, "r");
-    if (!r->file)
+    l->file = fdopen(file, "r");
+    if (!l->file)
         close(file);
-    DN_CHECK(r->file, DN_ENOMEM, "%s: out of memory", r->path);
+    DN_CHECK(l->file, DN_ENOMEM, "%s: out of memory", l->path);
     return DN_OK;
 }
 
-dn_status dn_records_next(dn_records *r, json_t **record)
+dn_status dn_metrics_lines_next(dn_metrics_lines *l, json_t **record)
 {
     json_error_t error;
     *record = NULL;
     errno = 0;
-    const ssize_t size = getline(&r->line, &r->room, r->file);
-    DN_CHECK(size > 0 || feof(r->file), DN_EIO, "%s: cannot read: %s", r->path, strerror(errno));
-    if (size <= 0 || r->line[size - 1] != '\n')
+    const ssize_t size = getline(&l->line, &l->room, l->file);
+    DN_CHECK(size > 0 || feof(l->file), DN_EIO, "%s: cannot read: %s", l->path, strerror(errno));
+    if (size <= 0 || l->line[size - 1] != '\n')
         return DN_OK;
-    r->number++;
-    *record = json_loadb(r->line, (size_t)size, 0, &error);
+    l->number++;
+    *record = json_loadb(l->line, (size_t)size, 0, &error);
     if (json_is_object(*record))
         return DN_OK;
     const char *const found = *record ? "another value" : error.text;
     json_decref(*record);
     *record = NULL;
-    return dn_fail(DN_ECORRUPT, "%s:%" PRId64 ": found no JSON object: %s", r->path, r->number,
+    return dn_fail(DN_ECORRUPT, "%s:%" PRId64 ": found no JSON object: %s", l->path, l->number,
                    found);
 }
 
-int64_t dn_records_count(dn_records *r)
+int64_t dn_metrics_lines_count(dn_metrics_lines *l)
 {
     int64_t lines = 0;
-    for (int c; (c = getc_unlocked(r->file)) != EOF;)
+    for (int c; (c = getc_unlocked(l->file)) != EOF;)
         lines += c == '\n';
-    rewind(r->file);
-    r->number = 0;
+    rewind(l->file);
+    l->number = 0;
     return lines;
 }
 
-void dn_records_close(dn_records *r)
+void dn_metrics_lines_close(dn_metrics_lines *l)
 {
-    if (r->file)
-        fclose(r->file);
-    free(r->line);
-    *r = (dn_records){0};
+    if (l->file)
+        fclose(l->file);
+    free(l->line);
+    *l = (dn_metrics_lines){0};
 }
 
 const char *dn_record_text(const json_t *record, const char *key)

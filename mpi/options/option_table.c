@@ -216,7 +216,7 @@ const dn_option dn_option_table[] = {
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_LOCAL,
      "INI file of these options; the command line overrides it"},
     {"recipe", "Run", TRAIN | INFO, TEXT(recipe, "NAME"), "", DN_LOCAL,
-     "one of 'dn_dist recipes', or a file; --config and the command line override it"},
+     "one of 'dn_dist recipes', or a file; --config and the command line override it, and so does the checkpoint of a resumed run"},
     {"layers", "Run", INFO, SWITCH(layers), "0", DN_FREE,
      "list the layers and the regions of the memory plan"},
     {"print", "Run", TRAIN, FLAG(print), "0", DN_FREE,

@@ -105,9 +105,9 @@ dn_status dn_folder_check_name(const char *folder, const char *name);
  * DN_EINVAL if fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
 
-/* For --multi-label: takes the classes in the sorted names(count) of the folders in `where`, and
- * warns if none is of images without a class. DN_EINVAL, DN_ENOMEM. */
-dn_status dn_folder_find_set_classes(dn_folder *f, const char *where, char **names, int count);
+/* For --multi-label: takes the classes in the names of the folders of all splits, and warns if none
+ * is of images without a class. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_folder_find_set_classes(dn_folder *f, const dn_folder_splits *splits);
 
 /* *label = the label of the set of classes that the folder's name is, a new one if need be.
  * DN_EINVAL, DN_ENOMEM. */

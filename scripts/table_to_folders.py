@@ -36,8 +36,8 @@ def options():
                         help="columns of 1 and 0, one a class, instead of --label")
     parser.add_argument("--uncertain", type=names_in, metavar="0|1|A,B", help="-1 in them counts as 0, as 1, or as 1 "
                         "in the columns A,B and 0 in others [it is refused]")
-    parser.add_argument("--none", metavar="NAME", help="label of images with no class [No Finding; with --label, "
-                        "an empty label is refused]")
+    parser.add_argument("--none", metavar="NAME", help="label of images with no class [No Finding]; with "
+                        "--label also for empty fields, which are refused without it")
     parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")
     parser.add_argument("--group-match", type=re.compile, default="(?s).+", metavar="REGEX", help="the group is what "
                         "this matches in --group or else in --file, such as 'patient[0-9]+' in a path [all]")
@@ -76,7 +76,7 @@ def label_of(o, row, where):
         parts = {part.strip() for part in row[o.label].split("|")}
         if "" in parts or len(parts) > 1 and o.none in parts:
             sys.exit(f"{where}: found the label '{row[o.label]}', expected classes joined by '|', or {o.none} alone"
-                     + ", or --none NAME for empty labels" * (row[o.label] == ""))
+                     + ", or --none NAME for empty labels" * (parts == {""}))
         return "|".join(sorted(parts))
     classes = []
     for column in o.label_columns:

@@ -118,8 +118,8 @@ static dn_status check_classes(const dn_folder *f)
     return DN_OK;
 }
 
-/* Warns of classes without an image in a validation or test split, which are never scored, or in a
- * train split, from which sets of classes are drawn. */
+/* Warns of classes without an image in a validation or test split, which are never scored, or with
+ * sets of classes in the train split. */
 static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
     int unseen;

@@ -116,8 +116,8 @@ dn_status dn_folder_find_set(dn_folder *f, const char *where, const char *name, 
 /* Appends an image to f->image: the file `below`, relative to the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);
 
-/* Add the images of the class folders in `folder`. The train split defines the classes; other
- * splits may lack some. */
+/* Add the images of the class folders in `folder`. The train split defines the classes, unless they
+ * are those of dn_folder_find_set_classes; other splits may lack some. */
 dn_status dn_folder_scan_train(dn_folder *f, const char *folder);
 dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split);
 

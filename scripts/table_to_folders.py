@@ -11,10 +11,18 @@ For `create_records --multi-label`, a label joins several classes with '|', or -
 that have 1 for the classes of an image, and 0 or nothing for others.
 """
 import argparse
+import collections
 import csv
 import os
 import random
+import re
 import sys
+
+Row = collections.namedtuple("Row", "name path label group")
+
+
+def names_in(text):
+    return [name.strip() for name in text.split(",")]
 
 
 def options():
@@ -24,56 +32,76 @@ def options():
     parser.add_argument("out", help="folder to make")
     parser.add_argument("--file", default="file", metavar="COLUMN", help="column of the file's name [file]")
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of the label [label]")
-    parser.add_argument("--label-columns", metavar="A,B", help="columns of 1 and 0, one a class, instead of --label")
-    parser.add_argument("--uncertain", choices=["0", "1"], help="what -1 in them counts as [it is refused]")
-    parser.add_argument("--none", default="No Finding", metavar="NAME", help="label of images with no class [No Finding]")
+    parser.add_argument("--label-columns", type=names_in, default=[], metavar="A,B",
+                        help="columns of 1 and 0, one a class, instead of --label")
+    parser.add_argument("--uncertain", type=names_in, metavar="0|1|A,B", help="-1 in them counts as 0, as 1, or as 1 "
+                        "in the columns A,B and 0 in others [it is refused]")
+    parser.add_argument("--none", metavar="NAME", help="label of images with no class [No Finding]; with "
+                        "--label also for empty fields, which are refused without it")
     parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")
-    parser.add_argument("--val", type=float, default=0, metavar="P", help="fraction of groups for validation [0]")
+    parser.add_argument("--group-match", type=re.compile, default="(?s).+", metavar="REGEX", help="the group is what "
+                        "this matches in --group or else in --file, such as 'patient[0-9]+' in a path [all]")
+    parser.add_argument("--val", type=float, default=0, metavar="P", help="fraction of groups for validation, "
+                        "with --test-list of the others [0]")
     parser.add_argument("--test", type=float, default=0, metavar="P", help="fraction of groups for the test [0]")
+    parser.add_argument("--test-list", metavar="FILE", help="names of the test images, as in the table, one a line")
     parser.add_argument("--folds", type=int, metavar="K", help="K folders OUT/0, OUT/1, ... instead, whose test "
                         "splits have each group once; not with --test")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the draw of groups [1]")
     o = parser.parse_args()
-    if o.folds is not None and (o.folds < 2 or o.test):
-        parser.error("--folds: expected 2 or more, without --test")
+    if (o.folds is not None) + (o.test != 0) + (o.test_list is not None) > 1 or o.folds is not None and o.folds < 2:
+        parser.error("--test, --test-list, --folds: expected one of them, and 2 or more folds")
     if not (0 <= o.val and 0 <= o.test and o.val + o.test + (1 / o.folds if o.folds else 0) < 1):
         parser.error("--val, --test, --folds: found fractions that leave no training images, expected a sum below 1")
     if o.uncertain and not o.label_columns:
         parser.error("--uncertain: found no --label-columns, whose -1 it is about")
-    if o.group and not (o.folds or o.val or o.test):
-        parser.error("--group: found no --val, --test or --folds, whose splits it keeps apart")
+    if o.group and not (o.folds or o.val or o.test or o.test_list):
+        parser.error("--group: found no --val, --test, --test-list or --folds, whose splits it keeps apart")
+    o.takes_empty = o.none is not None
+    o.none = o.none or "No Finding"
+    if o.none in o.label_columns:
+        parser.error(f"--label-columns: found {o.none}, the label of images with no class, expected it to be left out")
+    if o.uncertain in (["0"], ["1"]):
+        o.uncertain = o.label_columns if o.uncertain == ["1"] else []
+    elif not set(o.uncertain or []) <= set(o.label_columns):
+        parser.error(f"--uncertain: found {','.join(o.uncertain)}, expected 0, 1 or some of --label-columns")
     return o
 
 
 def label_of(o, row, where):
     """The label of the row, the classes of a set in one order."""
     if not o.label_columns:
-        parts = set(row[o.label].split("|"))
-        if len(parts) > 1 and not parts.isdisjoint({"", o.none}):
-            sys.exit(f"{where}: found the label '{row[o.label]}', expected classes joined by '|', or {o.none} alone")
+        if not row[o.label].strip() and o.takes_empty:
+            return o.none
+        parts = {part.strip() for part in row[o.label].split("|")}
+        if "" in parts or len(parts) > 1 and o.none in parts:
+            sys.exit(f"{where}: found the label '{row[o.label]}', expected classes joined by '|', or {o.none} alone"
+                     + ", or --none NAME for empty labels" * (parts == {""}))
         return "|".join(sorted(parts))
-    value_of = {"": 0, "0": 0, "0.0": 0, "1": 1, "1.0": 1}
-    if o.uncertain:
-        value_of["-1"] = value_of["-1.0"] = int(o.uncertain)
-    columns = o.label_columns.split(",")
-    for column in columns:
-        if row[column] not in value_of:
-            sys.exit(f"{where}: found {row[column]} in {column}, expected 1, 0 or nothing, or -1 with --uncertain")
-    return "|".join(sorted(column for column in columns if value_of[row[column]])) or o.none
+    classes = []
+    for column in o.label_columns:
+        value = row[column].strip()
+        if value in ("-1", "-1.0") and o.uncertain is not None:
+            value = "1" if column in o.uncertain else "0"
+        if value not in ("", "0", "0.0", "1", "1.0"):
+            sys.exit(f"{where}: found {value} in {column}, expected 1, 0 or nothing, or -1 with --uncertain")
+        if value in ("1", "1.0"):
+            classes.append(column)
+    return "|".join(sorted(classes)) or o.none
 
 
 def rows_of(o):
-    """(path, label, group) of each row. Ends the program with a line at the first one that is unusable."""
+    """The table's rows. Ends the program with a line at the first one that is unusable."""
     with open(o.table, newline="", encoding="utf-8-sig") as table:
         reader = csv.DictReader(table)
-        wanted = [o.file] + ([] if o.label_columns else [o.label]) + ([o.group] if o.group else [])
-        for column in wanted + (o.label_columns.split(",") if o.label_columns else []):
+        wanted = [o.file] + (o.label_columns or [o.label]) + ([o.group] if o.group else [])
+        for column in wanted:
             if column not in (reader.fieldnames or []):
                 sys.exit(f"{o.table}: found the columns {', '.join(reader.fieldnames or [])}, expected {column}")
         rows = []
         for row in reader:
             where = f"{o.table}, line {reader.line_num}"
-            if not all(row[column] for column in wanted):
+            if any(row[column] is None for column in wanted) or not row[o.group or o.file]:
                 sys.exit(f"{where}: found an empty field, expected {', '.join(wanted)}")
             label = label_of(o, row, where)
             if "/" in label or label.startswith("."):
@@ -81,19 +109,39 @@ def rows_of(o):
             path = os.path.join(o.images, row[o.file])
             if not os.path.isfile(path):
                 sys.exit(f"{where}: found no file {path}")
-            rows.append((path, label, row[o.group] if o.group else path))
+            group = o.group_match.search(row[o.group or o.file])
+            if not group:
+                sys.exit(f"{where}: found '{row[o.group or o.file]}', expected a match of {o.group_match.pattern}")
+            rows.append(Row(row[o.file], path, label, group.group()))
     if not rows:
         sys.exit(f"{o.table}: found no rows")
     return rows
 
 
+def listed_groups(o, rows):
+    """The groups of the images in --test-list, which must have no other images."""
+    if not o.test_list:
+        return set()
+    with open(o.test_list, encoding="utf-8-sig") as lines:
+        names = {line.strip() for line in lines} - {""}
+    unknown = names - {row.name for row in rows}
+    if unknown:
+        sys.exit(f"{o.test_list}: found {min(unknown)}, which is not in {o.table}")
+    groups = {row.group for row in rows if row.name in names}
+    missing = [row for row in rows if row.group in groups and row.name not in names]
+    if missing:
+        sys.exit(f"{o.test_list}: found images of the group {missing[0].group}, but not its {missing[0].name}")
+    return groups
+
+
 def link(rows, split_of, out):
     counts = {}
-    for number, (path, label, group) in enumerate(rows):
-        folder = os.path.join(out, split_of[group], label)
+    for number, row in enumerate(rows):
+        split = split_of[row.group]
+        folder = os.path.join(out, split, row.label)
         os.makedirs(folder, exist_ok=True)
-        os.symlink(os.path.abspath(path), os.path.join(folder, f"{number:06}-{os.path.basename(path)}"))
-        counts.setdefault(split_of[group], []).append(group)
+        os.symlink(os.path.abspath(row.path), os.path.join(folder, f"{number:06}-{os.path.basename(row.path)}"))
+        counts.setdefault(split, []).append(row.group)
     print(f"{out}:", ", ".join(f"{split} {len(of)} images of {len(set(of))} groups" for split, of in counts.items()))
 
 
@@ -102,7 +150,8 @@ def main():
     rows = rows_of(o)
     if os.path.exists(o.out):
         sys.exit(f"{o.out}: exists already, expected a new folder")
-    groups = sorted({group for _, _, group in rows})
+    listed = listed_groups(o, rows)
+    groups = sorted({row.group for row in rows} - listed)
     random.Random(o.seed).shuffle(groups)
     n = len(groups)
     count = lambda fraction: max(1, round(fraction * n)) if fraction > 0 else 0
@@ -112,12 +161,12 @@ def main():
         first, end = (n * fold // o.folds, n * (fold + 1) // o.folds) if o.folds else (0, count(o.test))
         others = groups[:first] + groups[end:]
         validation = count(o.val)
-        split_of = dict.fromkeys(groups[first:end], "test") | dict.fromkeys(others[:validation], "val")
-        split_of |= dict.fromkeys(others[validation:], "train")
+        split_of = dict.fromkeys(listed, "test") | dict.fromkeys(groups[first:end], "test")
+        split_of |= dict.fromkeys(others[:validation], "val") | dict.fromkeys(others[validation:], "train")
         link(rows, split_of, os.path.join(o.out, str(fold)) if o.folds else o.out)
 
 
 try:
     main()
-except (OSError, UnicodeDecodeError) as error:
+except (OSError, UnicodeDecodeError, re.error) as error:
     sys.exit(f"table_to_folders.py: {error}")

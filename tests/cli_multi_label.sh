@@ -104,6 +104,10 @@ pictures march "Mass|Effusion" 2 "$none" 1
 accepted "warning: march: 1 of 3 classes have no image in the test split" FOLDER --source march --like r --multi-label "$none"
 [[ $(about data/march 'd["class_names"]') == "['Cardiomegaly', 'Effusion', 'Mass']" &&
     $(sets data/march) == "Effusion+Mass -" ]] || fail "--like: found $(sets data/march)"
+mkdir parent && mv march parent/train
+accepted "parent: 3 images" FOLDER --source parent --like r --multi-label "$none"
+[[ $(sets data/parent) == "Effusion+Mass -" ]] || fail "--like, in a folder train: found $(sets data/parent)"
+mv parent/train march
 refused "found images with sets of classes, expected --multi-label NONE" march --like r --out no
 
 # What is refused
@@ -121,7 +125,8 @@ refuse_folders "y/C: found no image" A 2 B 2 C 0
 rm -rf y
 pictures y/train A 2 B 2
 pictures y/test A 2 "B|D" 2
-refused 'y/test/B|D: found the class "D", which is not among the 2 of the train split' y --multi-label "$none" --out no
+accepted "warning: y: 1 of 3 classes have no image in the train split, and so are not learnt; the first is D" \
+    y --multi-label "$none" --out other
 pictures z A 2 "Mass|Nodule" 1
 refused 'found the class "A", which is not among the 3 of r' z --like r --multi-label "$none" --out no
 refused "found images with one class each, expected no --multi-label" z --like plain --multi-label "$none" --out no

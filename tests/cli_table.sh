@@ -64,7 +64,34 @@ for uncertain in 0 1; do
 done
 [[ $(ls -m columns0/train) == "Edema, Edema|Mass, Mass, nothing" ]] || fail "columns: found $(ls -m columns0/train)"
 [[ $(ls -m columns1/train) == "Edema, Edema|Mass, nothing" ]] || fail "columns: found $(ls -m columns1/train)"
+printf 'Path,Edema,Mass\ndeep/1-1.png,-1,-1\n' >unsure.csv
+sort_images unsure.csv pictures unsure --file Path --label-columns "Mass, Edema" --uncertain Edema || fail "unsure" err
+[[ $(ls unsure/train) == Edema ]] || fail "unsure: found $(ls -m unsure/train)"
 no_images "found the columns Path, Edema, Mass, expected Lung" columns.csv pictures bad --file Path --label-columns Lung
+
+# Names of classes lose their spaces, and an empty label is one with --none.
+printf 'file,label\ndeep/1-1.png, Mass | Edema\ndeep/2-2.png,\n' >spaces.csv
+sort_images spaces.csv pictures spaces --none nothing || fail "spaces" err
+[[ $(ls -m spaces/train) == "Edema|Mass, nothing" ]] || fail "spaces: found $(ls -m spaces/train)"
+no_images "line 3: found the label '', expected classes joined by '|', or No Finding alone, or --none NAME" \
+    spaces.csv pictures bad
+printf 'file,label\ndeep/1-1.png,Mass|No Finding\n' >beside.csv
+no_images "line 2: found the label 'Mass|No Finding'" beside.csv pictures bad
+
+# A given test split, with line ends of Windows, and groups that are a part of a path
+(cd pictures && printf '%s\r\n' deep/1-*.png) >list
+grouped=("${columns[@]}" --group-match '[0-9]+-')
+sort_images table.csv pictures listed "${grouped[@]}" --test-list list --val 0.25 || fail "--test-list" err
+[[ $(find listed/test -type l -printf '%f\n' | cut -d- -f2- | sort) == $(tr -d '\r' <list | cut -d/ -f2 | sort) ]] ||
+    fail "--test-list: other images"
+[[ $(groups_of listed/val | wc -l) == 3 && -z $(comm -12 <(groups_of listed/val) <(groups_of listed/train)) ]] ||
+    fail "--group-match: expected 3 of the other 11 groups in val, and none in train as well"
+head -n 1 list >short
+no_images "short: found images of the group 1-, but not its deep/1-13.png" table.csv pictures bad "${grouped[@]}" --test-list short
+(cat list && echo none.png) >long
+no_images "long: found none.png, which is not in table.csv" table.csv pictures bad "${columns[@]}" --test-list long
+no_images "line 2: found 'deep/1-1.png', expected a match of x+" table.csv pictures bad "${columns[@]}" \
+    --group-match x+ --val 0.1
 
 no_images "sorted: exists already" table.csv pictures sorted "${columns[@]}"
 no_images "found the columns image, who, finding, expected file" table.csv pictures bad
@@ -79,5 +106,8 @@ no_images "found 1 groups" one.csv pictures bad --test 0.01
 # argparse has two lines
 sort_images table.csv pictures bad "${columns[@]}" --group who && fail "--group without splits"
 sort_images table.csv pictures bad "${columns[@]}" --folds 2 --val 0.6 && fail "--folds that leave no training images"
+sort_images columns.csv pictures bad --file Path --label-columns Mass,Edema --none Mass && fail "--none that is a class"
+sort_images columns.csv pictures bad --file Path --label-columns Mass --uncertain Edema && fail "--uncertain, other columns"
+sort_images table.csv pictures bad "${columns[@]}" --test-list list --test 0.1 && fail "--test and --test-list"
 [[ ! -e bad ]] || fail "a refused table left folders"
 finish

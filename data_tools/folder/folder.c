@@ -104,21 +104,22 @@ static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const 
     return DN_OK;
 }
 
-/* Checks that each class has a training image, or if the test split is drawn an image. */
+/* Checks that each class has a training image, or if the test split is drawn, or images have
+ * several classes, an image. */
 static dn_status check_classes(const dn_folder *f)
 {
     int unseen;
     const char *first;
     if (f->like)
         return DN_OK;
-    DN_TRY(count_unseen(f, f->is_drawn ? DN_SPLITS : DN_TRAIN, &unseen, &first));
+    DN_TRY(count_unseen(f, f->is_drawn || f->label_sets ? DN_SPLITS : DN_TRAIN, &unseen, &first));
     DN_CHECK(unseen == 0, DN_EINVAL, "%s: class %s: found no sound image, expected at least one",
              f->source, first);
     return DN_OK;
 }
 
-/* Warns of classes without an image in a validation or test split, which are never scored, or in a
- * train split, from which sets of classes are drawn. */
+/* Warns of classes without an image in a validation or test split, which are never scored, or with
+ * sets of classes in the train split. */
 static dn_status warn_of_unseen(const dn_folder *f, dn_split_id split)
 {
     int unseen;

@@ -105,9 +105,9 @@ dn_status dn_folder_check_name(const char *folder, const char *name);
  * DN_EINVAL if fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
 
-/* For --multi-label: takes the classes in the sorted names(count) of the folders in `where`, and
- * warns if none is of images without a class. DN_EINVAL, DN_ENOMEM. */
-dn_status dn_folder_find_set_classes(dn_folder *f, const char *where, char **names, int count);
+/* For --multi-label: takes the classes in the names of the folders of all splits, and warns if none
+ * is of images without a class. DN_EINVAL, DN_ENOMEM. */
+dn_status dn_folder_find_set_classes(dn_folder *f, const dn_folder_splits *splits);
 
 /* *label = the label of the set of classes that the folder's name is, a new one if need be.
  * DN_EINVAL, DN_ENOMEM. */
@@ -116,8 +116,8 @@ dn_status dn_folder_find_set(dn_folder *f, const char *where, const char *name, 
 /* Appends an image to f->image: the file `below`, relative to the source. */
 dn_status dn_folder_add(dn_folder *f, const char *below, dn_split_id split, int label);
 
-/* Add the images of the class folders in `folder`. The train split defines the classes; other
- * splits may lack some. */
+/* Add the images of the class folders in `folder`. The train split defines the classes, unless they
+ * are those of dn_folder_find_set_classes; other splits may lack some. */
 dn_status dn_folder_scan_train(dn_folder *f, const char *folder);
 dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id split);
 

@@ -234,16 +234,13 @@ static dn_status check_out(const dn_folder *f, const char *folder)
     return DN_OK;
 }
 
-/* Scans the folders of sets of classes. The train split, which is the first, defines the classes;
- * other splits may have other sets of them. */
+/* Scans the folders of sets of classes, of which each split may have others. */
 static dn_status scan_sets(dn_folder *f, const char *folder, dn_split_id split)
 {
     uint8_t has_folder[UINT16_MAX] = {0}; /* by label */
     char **names;
     int count, label;
     dn_status status = dn_folder_names(folder, &names, &count, &f->skipped);
-    if (status == DN_OK && f->classes == 0)
-        status = dn_folder_find_set_classes(f, folder, names, count);
     for (int i = 0; status == DN_OK && i < count; i++) {
         status = dn_folder_find_set(f, folder, names[i], &label);
         if (status == DN_OK && has_folder[label]++)
@@ -329,7 +326,7 @@ static dn_status copy_classes(dn_folder *f)
 
 /* DN_EINVAL if one of the sorted names(count) is not among the classes, which are in the order of
  * f->like; DN_ENOMEM. */
-static dn_status check_known(const dn_folder *f, char **names, int count)
+static dn_status check_known(const dn_folder *f, const char *folder, char **names, int count)
 {
     int unknown = 0;
     uint8_t *const is_known = calloc((size_t)count + 1, 1);
@@ -343,24 +340,45 @@ static dn_status check_known(const dn_folder *f, char **names, int count)
         unknown++;
     free(is_known);
     DN_CHECK(unknown == count, DN_EINVAL, "%s/%s: found a class that is not among the %d of %s",
-             f->source, names[unknown], f->classes, f->options->like);
+             folder, names[unknown], f->classes, f->options->like);
+    return DN_OK;
+}
+
+/* folder(PATH_MAX) = the source, or the only folder in it if that has the name of the train split,
+ * as table_to_folders.py makes, and is no class. */
+static dn_status find_like_folder(const dn_folder *f, char folder[PATH_MAX])
+{
+    dn_folder_splits splits = {0};
+    char **names;
+    int count, is_class = 0;
+    dn_status status = dn_folder_names(f->source, &names, &count, NULL);
+    for (int c = 0; count == 1 && c < f->classes; c++)
+        is_class |= strcmp(names[0], f->class_names[c]) == 0;
+    if (status == DN_OK && count == 1 && !is_class)
+        status = dn_folder_find_splits(f, &splits);
+    dn_folder_free_names(names, count);
+    DN_TRY(status);
+    if (splits.name[DN_TRAIN][0])
+        return dn_join_path(folder, f->source, splits.name[DN_TRAIN]);
+    snprintf(folder, PATH_MAX, "%s", f->source);
     return DN_OK;
 }
 
 static dn_status scan_like(dn_folder *f)
 {
-    char **names;
+    char folder[PATH_MAX], **names;
     int count;
     DN_TRY(check_out(f, f->source));
     DN_TRY(copy_classes(f));
+    DN_TRY(find_like_folder(f, folder));
     if (f->options->multi_label)
-        return scan_sets(f, f->source, DN_TEST);
-    dn_status status = dn_folder_names(f->source, &names, &count, &f->skipped);
+        return scan_sets(f, folder, DN_TEST);
+    dn_status status = dn_folder_names(folder, &names, &count, &f->skipped);
     if (status == DN_OK)
-        status = check_known(f, names, count);
+        status = check_known(f, folder, names, count);
     for (int c = 0; status == DN_OK && c < f->classes; c++)
         if (dn_folder_find_name(f->class_names[c], names, count) >= 0)
-            status = scan_class(f, f->source, f->class_names[c], DN_TEST, c);
+            status = scan_class(f, folder, f->class_names[c], DN_TEST, c);
     dn_folder_free_names(names, count);
     return status;
 }
@@ -384,6 +402,8 @@ dn_status dn_folder_scan(dn_folder *f)
     }
     if (!*test) /* else the records would be a class next time */
         DN_TRY(check_out(f, f->source));
+    if (f->options->multi_label)
+        DN_TRY(dn_folder_find_set_classes(f, &splits));
     DN_TRY(dn_folder_scan_train(f, *train ? folder : f->source));
     dn_folder_warn_of_depth(f, train);
     if (!*test)

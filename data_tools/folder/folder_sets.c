@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "dn/file.h"
 #include "folder/folder.h"
 
 enum { MOST_PARTS = NAME_MAX / 2 + 1 };
@@ -43,20 +44,47 @@ static dn_status split_name(const dn_folder *f, const char *where, const char *n
 
 /* ---- classes ---- */
 
-/* Adds the classes in the names of folders to the keys of `found`. */
-static dn_status collect_classes(const dn_folder *f, const char *where, char **names, int count,
-                                 json_t *found)
+/* The names of the folders of all splits. */
+struct found {
+    json_t *classes; /* its keys are the classes */
+    int folders, has_none;
+};
+
+static dn_status collect_names(const dn_folder *f, const char *where, char **names, int count,
+                               struct found *found)
 {
     struct parts p;
     for (int i = 0; i < count; i++) {
         DN_TRY(split_name(f, where, names[i], &p));
+        found->has_none |= p.count == 0;
         for (int j = 0; j < p.count; j++)
-            DN_CHECK(json_object_set_new(found, p.name[j], json_null()) == 0, DN_ENOMEM,
+            DN_CHECK(json_object_set_new(found->classes, p.name[j], json_null()) == 0, DN_ENOMEM,
                      "%s: out of memory for class names", where);
     }
-    DN_CHECK(json_object_size(found) > 1, DN_EINVAL,
+    found->folders += count;
+    return DN_OK;
+}
+
+static dn_status collect_classes(const dn_folder *f, const dn_folder_splits *splits,
+                                 struct found *found)
+{
+    char path[PATH_MAX], **names;
+    int count;
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const char *const where = splits->name[s][0] ? path : f->source;
+        if (where == f->source && s != DN_TRAIN)
+            continue;
+        DN_TRY(dn_join_path(path, f->source, splits->name[s]));
+        dn_status status = dn_folder_names(where, &names, &count, NULL);
+        if (status == DN_OK)
+            status = collect_names(f, where, names, count, found);
+        dn_folder_free_names(names, count);
+        DN_TRY(status);
+    }
+    const size_t classes = json_object_size(found->classes);
+    DN_CHECK(classes > 1, DN_EINVAL,
              "%s: found %zu classes in the names of %d folders, expected 2 or more, joined by '|'",
-             where, json_object_size(found), count);
+             f->source, classes, found->folders);
     return DN_OK;
 }
 
@@ -66,7 +94,7 @@ static int by_code_point(const void *a, const void *b)
 }
 
 /* Sets the sorted keys of `found` as the classes. */
-static dn_status set_classes(dn_folder *f, const char *where, json_t *found)
+static dn_status set_classes(dn_folder *f, json_t *found)
 {
     char **const classes = calloc(json_object_size(found), sizeof *classes);
     const char *name;
@@ -79,24 +107,23 @@ static dn_status set_classes(dn_folder *f, const char *where, json_t *found)
     }
     if (!classes || (size_t)count < json_object_size(found)) {
         dn_folder_free_names(classes, count);
-        return dn_fail(DN_ENOMEM, "%s: out of memory for class names", where);
+        return dn_fail(DN_ENOMEM, "%s: out of memory for class names", f->source);
     }
     qsort(classes, (size_t)count, sizeof *classes, by_code_point);
-    return dn_folder_set_classes(f, where, classes, count);
+    return dn_folder_set_classes(f, f->source, classes, count);
 }
 
-dn_status dn_folder_find_set_classes(dn_folder *f, const char *where, char **names, int count)
+dn_status dn_folder_find_set_classes(dn_folder *f, const dn_folder_splits *splits)
 {
-    json_t *const found = json_object();
-    dn_status status = found ? collect_classes(f, where, names, count, found)
-                             : dn_fail(DN_ENOMEM, "%s: out of memory", where);
+    struct found found = {.classes = json_object()};
+    dn_status status = found.classes ? collect_classes(f, splits, &found)
+                                     : dn_fail(DN_ENOMEM, "%s: out of memory", f->source);
     if (status == DN_OK)
-        status = set_classes(f, where, found);
-    json_decref(found);
-    const char *const none = f->options->multi_label;
-    if (status == DN_OK && dn_folder_find_name(none, names, count) < 0)
+        status = set_classes(f, found.classes);
+    json_decref(found.classes);
+    if (status == DN_OK && !found.has_none)
         dn_warn("%s: found no folder \"%s\", of images without a class as --multi-label says",
-                where, none);
+                f->source, f->options->multi_label);
     return status;
 }
 
@@ -126,7 +153,7 @@ static dn_status read_set(const dn_folder *f, const char *where, const char *nam
             c++;
         DN_CHECK(c < f->classes, DN_EINVAL,
                  "%s/%s: found the class \"%s\", which is not among the %d of %s", where, name,
-                 p.name[i], f->classes, f->like ? f->options->like : "the train split");
+                 p.name[i], f->classes, f->options->like);
         has[c] = 1;
     }
     return DN_OK;

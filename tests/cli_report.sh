@@ -69,11 +69,15 @@ runs rare balanced '' '"test_top1":70,"test_loss":0.25,"test_balanced":40' '"tes
 runs tested auroc ',"judge":"val"' '"test_top1":null,"val_top1":50,"val_loss":0.25,"val_auroc":0.5' \
     '"test_top1":null,"val_top1":40,"val_loss":0.5,"val_auroc":0.75'
 echo '{"kind":"test","epoch":2,"step":2,"best_epoch":2,"test_top1":45}' >>tested/metrics.jsonl
+runs sets auroc ',"data":{"multi_label":true}' '"test_top1":50,"test_loss":0.5,"test_auroc":1' \
+    '"test_top1":40,"test_loss":0.25,"test_auroc":1' '"test_top1":45,"test_loss":0.3,"test_auroc":0.5'
+works top sets --once
+grep -q "^AUROC: .* best 1.0000 in epoch 2$" out || fail "top: the loss breaks ties" out
 runs short accuracy '' '"test_top1":null,"test_loss":null'
 failed='{"kind":"end","epoch":1,"step":1,"reason":"failed","error":"step 2: gone"}'
 echo "$failed" >>short/metrics.jsonl
 sed -i "2a $failed" held/metrics.jsonl # and resumed
-works report held least rare tested short --out tables.html
+works report held least rare tested sets short --out tables.html
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
     ! grep -q "latest rank" out || fail "the latest rank of one" out
@@ -82,8 +86,9 @@ if command -v node >/dev/null; then
     for row in "held|m|birds|3|validation images, averaged weights|75.00 % (epoch 2)|72.00 %|74.00 %|0.6000|–|3 s|2 (17 %)|–" \
         "least|m|–|2|test images|50.00 % (epoch 1, loss 0.2500)|50.00 %|60.00 %|0.5000|–|2 s|–|–" \
         "rare|m|–|2|test images|60.00 % (epoch 2, balanced 55.00 %)|60.00 %" \
-        "tested|m|–|2|validation images|40.00 % (epoch 2, AUROC 0.7500)|45.00 %|40.00 %" "short|m|–|1|test images|–|–|–|–|–|" "data set|birds|–|–|–" "data set: path|/x|–|–|–" \
-        "data set: images to train on|8|–|–|–" "data set: validation images|2|–|–|–" "short failed: step 2: gone"; do
+        "tested|m|–|2|validation images|40.00 % (epoch 2, AUROC 0.7500)|45.00 %|40.00 %" "sets|m|–|3|test images|1.0000 (epoch 2)|1.0000|0.5000|" \
+        "short|m|–|1|test images|–|–|–|–|–|" "data set|birds|–|–|–|–" "data set: path|/x|–|–|–|–" \
+        "data set: images to train on|8|–|–|–|–" "data set: validation images|2|–|–|–|–" "short failed: step 2: gone"; do
         grep -qF -- "$row" out || fail "the tables: expected \"$row\"" out
     done
     ! grep -q "held failed" out || fail "a resumed run has failed" out

@@ -113,7 +113,8 @@ said "^batch-size: 4 as in the checkpoint, not 32 as in the recipe$"
 works "${run[@]}" --out five --init xavier --max-steps 2
 said "^warning: --init xavier: ignored, as the run resumes from a checkpoint that began with kaiming"
 works "${run[@]}" --out five --init-from three.safetensors --max-steps 2
-said "^warning: --init-from three.safetensors: ignored, as the run resumes from five/checkpoint"
+grep -q '"init-from": "five.safetensors"' five/metrics.jsonl || fail "metrics.jsonl: expected init-from" five/metrics.jsonl
+said "^warning: --init-from three.safetensors: ignored, as the run resumes from a checkpoint that began with five.safetensors"
 works "${run[@]}" --out again --init-from five --max-steps 1
 said "^weights of five$"
 works export five now.safetensors
@@ -134,7 +135,7 @@ for from in five now.safetensors; do
     said "^$small on the data in colour"
     cp -r $from kept && rm -r $from
     works "${bare[@]}" --out "bare-${from##*.}" --init-from $from --max-steps 2
-    said "^warning: --init-from $from: ignored, as the run resumes from bare-"
+    ! grep ignored err || fail "--init-from of the run's start: found a warning" err
     mv kept $from
 done
 on_ranks 2 "$build/dn_dist" "${bare[@]}" --init-from five --max-steps 1 >out 2>err || fail "--init-from on 2 ranks" out err

@@ -27,13 +27,19 @@ done
 [[ $(last_hash sync-4) == "$(last_hash sync-1)" && $(last_hash sync-1) != "$(last_hash all-1-1)" ]] ||
     fail "--sync-bn: expected the same hash on 1 and 4 ranks" log
 works "${small[@]}" "${every[@]}" --threads 1 --max-steps 7 --out parts
-accepted "best epoch" train --out parts
+works train --print "${small[@]:1}" "${every[@]}" --threads 1
+grep -E "^(best|normalize) = auto$" out >parts.ini && [[ $(wc -l <parts.ini) == 2 ]] || fail "--print: expected best = auto" out
+accepted "best epoch" train --config parts.ini --out parts
+! grep -q " as in the checkpoint, not\|the run continues with" err || fail "automatic values of --config at a resume" err
 [[ $(last_hash parts) == "$(last_hash all-1-1)" ]] || fail "a run in two parts: other weights" out
-printed "exact [0-9.]* %  validation loss [0-9.]*  exact [0-9.]* %  AUROC [01][.0-9]*  " "the line of an epoch"
+printed "exact [0-9.]* %  validation loss [0-9.]*  AUROC [01][.0-9]*  exact [0-9.]* %  " "the line of an epoch"
 printed "^best epoch [0-9]*, .*AUROC [01][.0-9]*: parts/best.h5$" "AUROC judges"
 printed "^class weights of images with the class: blue [0-9.]*, green [0-9.]*, red [0-9.]*$" "weights by names"
 works "${small[@]}" --threads 1 --epochs 12 --schedule plateau --plateau-metric auroc --best loss --early-stop 9 --out run
 grep -q '"multi_label": true' run/metrics.jsonl || fail "metrics.jsonl: expected multi_label" run/metrics.jsonl
+for metric in best plateau-metric; do
+    grep -q "\"$metric\": \"auroc\"" parts/metrics.jsonl || fail "metrics.jsonl: expected $metric auroc" parts/metrics.jsonl
+done
 refused "--best balanced: found images with sets of classes" "${small[@]}" --out bad --best balanced
 refused "--plateau-metric balanced: found images with sets of classes" "${small[@]}" --out bad --schedule plateau --plateau-metric balanced
 
@@ -45,7 +51,7 @@ done
 cmp 1.csv 3.csv && cmp 1.json 3.json || fail "eval: other scores on 3 ranks"
 "$python" "$here/tags.py" eval pictures 1.csv 1.json >out 2>&1 || fail "the scores of eval" out
 works eval run --per-class
-printed "^27 images: exact [0-9.]* %, AUROC [01][.0-9]*, loss [0-9.]*$" "eval"
+printed "^27 images: AUROC [01][.0-9]*, exact [0-9.]* %, loss [0-9.]*$" "eval"
 printed "^    1 green  *9 images: recall .* precision .* F1 .* AUROC [01]" "eval --per-class"
 ! grep -q "confusion matrix" out || fail "eval of label sets: found a confusion matrix" out
 works eval run --crops 10 --eval-transform resize:18,center-crop:16 --json
@@ -54,7 +60,8 @@ printed "^pictures/test/blue/0.png: [a-z]* [0-9.]* %, [a-z]* [0-9.]* %$" "predic
 works report run --out page.html
 if command -v node >/dev/null; then
     limited node "$here/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
-    printed "^run|.*|best exact|test exact then|last exact|" "the summary's columns"
+    printed "^run|.*|best AUROC|test AUROC then|last AUROC|" "the summary's columns"
+    printed "^run|.*|test images|[01][.0-9]* (epoch [0-9]*, loss [0-9.]*)|[01][.0-9]*|" "the summary's scores"
     printed "^green|9|[0-9]*|[0-9.]* %|.*|[01][.0-9]*$" "the classes of an evaluation"
 else
     untried "the page's tables: found no node (Debian: nodejs)"
@@ -93,6 +100,17 @@ for from in run run.safetensors; do
 done
 refused "tags: found images with sets of classes, expected one class each as in single.run" eval single.run --data tags
 works "${small[@]}" --threads 1 --init-from single.run --max-steps 1 --out from-single
+
+# --- images without a ROC curve, and a class that all have ----------------------------------------
+
+"$python" "$here/tags.py" alike alike
+program=create_records works FOLDER --source alike --multi-label none --out alike.records
+alike=(train "${net[@]}" --data alike.records --batch-size 4 --threads 1 --epochs 2)
+works "${alike[@]}" --class-weights balanced --schedule plateau --out alike.run
+printed "^class weights of images with the class: blue 1, green 3$" "the weight of a class that all have"
+printed "^best epoch [12], test loss [0-9.]*: alike.run/best.h5$" "the loss judges without ROC curves"
+grep -q '"plateau-metric": "loss"' alike.run/metrics.jsonl || fail "plateau-metric without ROC curves" alike.run/metrics.jsonl
+refused "--best auroc: found no class that some, but not all, of the 4 images that judge the run have" "${alike[@]}" --best auroc --out bad
 
 # --- too many probabilities to keep ---------------------------------------------------------------
 

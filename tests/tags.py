@@ -4,6 +4,7 @@
     tags.py eval FOLDER CSV JSON   eval's files of FOLDER/test agree with each other
     tags.py onnx FOLDER CSV FILE   onnxruntime finds the probabilities of eval's CSV
     tags.py torch FOLDER CSV FILE  so does PyTorch, of safetensors, by scripts/densenet.py
+    tags.py alike FOLDER           test images that all have the same classes
     tags.py many FOLDER            more images x classes than probabilities are kept
 """
 import csv
@@ -45,6 +46,16 @@ def many(root):
             folder = root / split / "|".join(f"{c}{f}" for c in "abcdefgh")
             folder.mkdir(parents=True)
             Image.new("L", (8, 8), f % 251).save(folder / "0.png")
+
+
+def alike(root):
+    """All have blue; one in four training images green as well."""
+    draw = numpy.random.default_rng(2)
+    for split, tags, count in ("train", ["blue"], 6), ("train", ["blue", "green"], 2), ("test", ["blue"], 4):
+        folder = root / split / "|".join(tags)
+        folder.mkdir(parents=True)
+        for i in range(count):
+            picture(draw, tags).save(folder / f"{i}.png")
 
 
 def near(a, b):
@@ -114,4 +125,4 @@ def torch(root, samples, path):
 
 
 command, folder, *files = sys.argv[1:]
-{"make": make, "eval": evaluated, "onnx": onnx, "torch": torch, "many": many}[command](pathlib.Path(folder), *files)
+{"make": make, "eval": evaluated, "onnx": onnx, "torch": torch, "alike": alike, "many": many}[command](pathlib.Path(folder), *files)

@@ -284,7 +284,7 @@ static void test_texts(void **state)
     assert_string_equal(text, "top-1 60.00 %");
     s.has_sets = 1;
     dn_scores_text(&s, 6, ", ", text);
-    assert_string_equal(text, "exact 60.00 %, AUROC 0.8750");
+    assert_string_equal(text, "AUROC 0.8750, exact 60.00 %");
 }
 
 int main(void)

@@ -100,6 +100,24 @@ static void test_resume(void **state)
     assert_true(options.epochs == 9 && options.lr == 0.3 && options.step.virtual_ranks == 8);
     assert_false(dn_options_given(&options, "lr") || dn_options_given(&options, "data"));
     assert_true(dn_options_given(&options, "epochs"));
+    trial_write("auto.ini", "augment = auto\nbest = auto\nplateau-metric = auto\n");
+    const char *const settled = "[train]\naugment = hflip\nbest = auroc\nplateau-metric = auroc\n";
+    for (int i = 0; i < 2; i++) { /* what a file leaves to the run the checkpoint has */
+        PARSE_WELL("train", i ? "--recipe" : "--config", "./auto.ini");
+        assert_int_equal(options.run.best, DN_BEST_AUTO);
+        assert_int_equal(dn_options_resume_from_ini(&options, settled), DN_OK);
+        assert_true(options.run.best == DN_BEST_AUROC &&
+                    options.scheduling.metric == DN_BEST_AUROC);
+        assert_string_equal(options.augment, "hflip");
+    }
+    PARSE_WELL("train", "--best", "auto");
+    assert_int_equal(dn_options_resume_from_ini(&options, settled), DN_OK);
+    assert_true(options.run.best == DN_BEST_AUTO && options.scheduling.metric == DN_BEST_AUROC);
+    PARSE_WELL("train", "--init-from", "a\nb");
+    expect_failure(dn_options_to_ini(&options, text, sizeof text),
+                   "--init-from: found a line break, expected a text that can be read back");
+    PARSE_WELL("train", "--virtual-ranks", "8", "--lr", "0.3", "--epochs", "5");
+    assert_int_equal(dn_options_to_ini(&options, text, sizeof text), DN_OK);
     PARSE_WELL("train", "--init", "xavier"); /* that the run began with another stays true */
     assert_int_equal(dn_options_resume_from_ini(&options, text), DN_OK);
     assert_int_equal(options.init, DN_INIT_KAIMING);
@@ -209,6 +227,20 @@ static void test_balanced(void **state)
     assert_memory_equal(weights, expected, sizeof expected);
 }
 
+/* Of sets of classes: images without the class / images with it, 1 if all or none have it. */
+static void test_balanced_sets(void **state)
+{
+    static const uint8_t sets[] = {1, 0, 0, 1, 1, 0}; /* (2, 3) */
+    static const uint16_t labels[] = {0, 0, 1, 0};
+    static const float expected[] = {1, 3, 1};
+    const dn_source images = {
+        .count = 4, .labels = labels, .label_sets = sets, .info = {.classes = 3, .label_sets = 2}};
+    float weights[3];
+    PARSE_WELL("train", "--class-weights", "balanced");
+    assert_int_equal(dn_options_class_weights(&options, &images, weights), DN_OK);
+    assert_memory_equal(weights, expected, sizeof expected);
+}
+
 /* What the user does not say is the optimizer's; what he says is his. */
 static void test_optimizer_defaults(void **state)
 {
@@ -244,10 +276,15 @@ static void test_optimizer_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unread),     cmocka_unit_test(test_ini_round_trip),
-        cmocka_unit_test(test_resume),     cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_milestones), cmocka_unit_test(test_least_rate),
-        cmocka_unit_test(test_balanced),   cmocka_unit_test(test_optimizer_defaults),
+        cmocka_unit_test(test_unread),
+        cmocka_unit_test(test_ini_round_trip),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_milestones),
+        cmocka_unit_test(test_least_rate),
+        cmocka_unit_test(test_balanced),
+        cmocka_unit_test(test_balanced_sets),
+        cmocka_unit_test(test_optimizer_defaults),
     };
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -13,7 +13,8 @@ typedef enum dn_monitored {
     DN_BEST_LOSS,
     DN_BEST_NONE,
     DN_BEST_BALANCED,
-    DN_BEST_AUROC
+    DN_BEST_AUROC,
+    DN_BEST_AUTO /* only an option's value: the start of a run settles it */
 } dn_monitored;
 
 /* Zeroed before the first epoch. Only doubles. */

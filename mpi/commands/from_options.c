@@ -186,7 +186,7 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_data_i
 
 /* images / (classes x images of the class), as scikit-learn's "balanced"; 0 for a class without
  * images. For sets of classes images without the class / images with it, as is usual for PyTorch's
- * pos_weight; 1 for a class without images. */
+ * pos_weight; 1 for a class that no image or every image has. */
 static dn_status balance(const dn_source *images, float *weights)
 {
     const int classes = images->info.classes, has_sets = images->label_sets != NULL;
@@ -196,9 +196,10 @@ static dn_status balance(const dn_source *images, float *weights)
     const dn_status status = dn_source_count(images, count);
     for (int c = 0; c < classes && status == DN_OK; c++) {
         const double own = (double)count[c];
-        weights[c] = own == 0   ? (float)has_sets
-                     : has_sets ? (float)((all - own) / own)
-                                : (float)(all / (classes * own));
+        if (has_sets)
+            weights[c] = own == 0 || own == all ? 1 : (float)((all - own) / own);
+        else
+            weights[c] = own == 0 ? 0 : (float)(all / (classes * own));
     }
     free(count);
     return status;

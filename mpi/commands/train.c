@@ -185,13 +185,13 @@ static dn_status report_complete(const dn_run *r, const dn_options *o, const dn_
 static int is_complete(dn_run *r, const dn_options *o)
 {
     const int only_records = dn_run_only_records_scores(r);
-    if (!dn_run_is_complete(r) || (!only_records && !dn_run_has_test(r)) ||
-        strcmp(o->resume, "auto") != 0)
+    const int is_over = only_records || (dn_run_is_complete(r) && dn_run_has_test(r));
+    if (strcmp(o->resume, "auto") != 0 || !is_over)
         return dn_run_is_complete(r);
     int has_end = r->comm->rank == 0 && dn_metrics_has_end(r->folder, r->done);
     dn_comm_broadcast(r->comm, &has_end, sizeof has_end);
     r->lacks_scores = only_records && !has_end;
-    return has_end;
+    return has_end && dn_run_is_complete(r);
 }
 
 static void close_run(dn_run *r)

@@ -74,34 +74,55 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
-/* Settles what judges images whose labels are sets of classes. */
-static dn_status judge_sets(const dn_run *r, dn_options *o)
+/* *curves = the number of classes that some of the images have, but not all: those with a curve. */
+static dn_status count_curves(const dn_source *images, int *curves)
 {
-    const int is_new = r->state.path[0] == '\0';
-    if (!r->training->label_sets)
-        return DN_OK;
-    if (is_new && !dn_options_given(o, "best"))
-        o->run.best = dn_has_auroc(r->validation) ? DN_BEST_AUROC : DN_BEST_LOSS;
-    const int for_best = o->run.best == DN_BEST_BALANCED;
-    DN_CHECK(!for_best && (!dn_options_reads(o, "plateau-metric") ||
-                           o->scheduling.metric != DN_BEST_BALANCED),
-             DN_EINVAL,
-             "--%s balanced: found images with sets of classes, expected accuracy (of whole sets), "
-             "auroc or loss",
-             for_best ? "best" : "plateau-metric");
-    return DN_OK;
+    const int classes = images->info.classes;
+    int64_t *const count = malloc((size_t)classes * sizeof *count);
+    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
+    const dn_status status = dn_source_count(images, count);
+    *curves = 0;
+    for (int c = 0; c < classes && status == DN_OK; c++)
+        *curves += count[c] > 0 && count[c] < images->count;
+    free(count);
+    return status;
 }
 
-static dn_status check_auroc(const dn_run *r, const dn_options *o)
+/* The option that asks for the score, "best" or "plateau-metric"; NULL if neither does. */
+static const char *asks_for(const dn_options *o, dn_monitored metric)
 {
-    const int for_best = o->run.best == DN_BEST_AUROC;
-    const int for_rate =
-        dn_options_reads(o, "plateau-metric") && o->scheduling.metric == DN_BEST_AUROC;
-    DN_CHECK(!(for_best || for_rate) || dn_has_auroc(r->validation), DN_EINVAL,
+    const int is_rate =
+        dn_options_reads(o, "plateau-metric") && o->scheduling.metric == (int)metric;
+    return o->run.best == (int)metric ? "best" : is_rate ? "plateau-metric" : NULL;
+}
+
+/* Settles the scores that judge the run and its rate, and checks that the images have them. */
+static dn_status settle_judges(const dn_run *r, dn_options *o)
+{
+    const dn_source *const images = r->validation;
+    const int has_sets = r->training->label_sets != NULL;
+    int curves;
+    DN_TRY(count_curves(images, &curves));
+    if (o->run.best == DN_BEST_AUTO)
+        o->run.best = !has_sets                            ? DN_BEST_ACCURACY
+                      : dn_has_auroc(images) && curves > 0 ? DN_BEST_AUROC
+                                                           : DN_BEST_LOSS;
+    if (o->scheduling.metric == DN_BEST_AUTO)
+        o->scheduling.metric = has_sets && o->run.best != DN_BEST_NONE ? o->run.best : DN_BEST_LOSS;
+    const char *const balanced = asks_for(o, DN_BEST_BALANCED);
+    const char *const auroc = asks_for(o, DN_BEST_AUROC);
+    DN_CHECK(!has_sets || !balanced, DN_EINVAL,
+             "--%s balanced: found images with sets of classes, expected accuracy (of whole sets), "
+             "auroc or loss",
+             balanced);
+    DN_CHECK(!auroc || dn_has_auroc(images), DN_EINVAL,
              "--%s auroc: found %" PRId64 " images to judge the run and %d classes, expected a "
              "product of at most %d",
-             for_best ? "best" : "plateau-metric", r->validation->count,
-             r->validation->info.classes, DN_MOST_PROBABILITIES);
+             auroc, images->count, images->info.classes, DN_MOST_PROBABILITIES);
+    DN_CHECK(!auroc || curves > 0, DN_EINVAL,
+             "--%s auroc: found no class that some, but not all, of the %" PRId64
+             " images that judge the run have, expected one, or loss",
+             auroc, images->count);
     return DN_OK;
 }
 
@@ -179,19 +200,19 @@ static dn_status warn_of_unlearnt(const dn_run *r)
     return status;
 }
 
-/* Prints the weights by the names of the classes, as many as fit into a line. */
+/* Prints the weights of the first classes by their names. */
 static void say_class_weights(const dn_run *r, int classes)
 {
-    enum { MOST_COLUMNS = 160 };
+    enum { MOST_CLASSES = 20 };
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
-    char text[512] = "";
+    const int count = classes < MOST_CLASSES ? classes : MOST_CLASSES;
+    char text[4096] = "";
     size_t used = 0;
-    int c = 0;
-    for (; c < classes && used < MOST_COLUMNS; c++)
+    for (int c = 0; c < count && used < sizeof text; c++)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %.4g", c ? ", " : "",
                                  names[c], (double)r->class_weights[c]);
     dn_info("class weights%s: %s%s", r->training->label_sets ? " of images with the class" : "",
-            text, c < classes ? ", ..." : "");
+            text, count < classes ? ", ..." : "");
 }
 
 static dn_status weigh_classes(dn_run *r, dn_options *o)
@@ -342,8 +363,7 @@ dn_status dn_train_build(dn_run *r, dn_options *o)
     DN_TRY(same_data(r, o->data));
     DN_TRY(hold_out(r, o));
     DN_TRY(warn_of_unlearnt(r));
-    DN_TRY(judge_sets(r, o));
-    DN_TRY(check_auroc(r, o));
+    DN_TRY(settle_judges(r, o));
     if (o->run.best != DN_BEST_NONE && o->run.eval_every > 0)
         DN_TRY(say_classes(r, o));
     DN_TRY(plan_run(r, o));

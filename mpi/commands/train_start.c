@@ -82,9 +82,6 @@ dn_status dn_train_find_start(dn_run *r, dn_options *o, int64_t limit, dn_option
     recorded->given = 0;
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(recorded, &r->state)));
     DN_TRY(dn_comm_agree(r->comm, dn_options_resume(o, &r->state)));
-    if (dn_options_given(o, "init-from"))
-        dn_warn("--init-from %s: ignored, as the run resumes from %s (--resume none starts anew)",
-                o->init_from, r->state.path);
     DN_TRY(take_folder(r, o));
     /* The folder may be named after the model, which is known only now. */
     DN_TRY(dn_options_folder(o, r->folder, sizeof r->folder));

@@ -51,7 +51,7 @@ static dn_status check_isa(const char *text)
 #define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define FLAG(field) DN_FLAG, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NAMES(__VA_ARGS__), NULL, NULL
-#define MONITORED "accuracy", "loss", "none", "balanced", "auroc" /* dn_monitored */
+#define MONITORED "accuracy", "loss", "none", "balanced", "auroc", "auto" /* dn_monitored */
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NULL, name, NULL
 
 const dn_option dn_option_table[] = {
@@ -76,7 +76,7 @@ const dn_option dn_option_table[] = {
      "batch statistics over the global batch instead of each virtual rank"},
     {"init", "Model", TRAIN, CHOICE(init, "kaiming", "xavier"), "kaiming", DN_BEGINS,
      "distribution of the initial weights"},
-    {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_FREE,
+    {"init-from", "Model", TRAIN, TEXT(init_from, "FILE"), "", DN_BEGINS,
      "start from the weights of a checkpoint, a run's folder or a safetensors file, with its model "
      "unless --model is given; other classes: with a new linear layer"},
     {"checkpoint", "Model", TRAINED, TEXT(checkpoint, "FILE|RUN"), "", DN_FREE,
@@ -143,8 +143,9 @@ const dn_option dn_option_table[] = {
      "number of epochs before each fall of the rate"},
     {"power", "Optimisation", TRAIN | INFO, REAL(scheduling.power, 0, 100, "X"), "1", DN_DECIDES,
      "the exponent"},
-    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(scheduling.metric, MONITORED), "loss",
-     DN_DECIDES, "the score to watch, one of --best but none"},
+    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(scheduling.metric, MONITORED), "auto",
+     DN_DECIDES, "the score to watch, one of --best but none; auto: loss, or for images of several classes "
+     "that of --best"},
     {"plateau-patience", "Optimisation", TRAIN | INFO, WHOLE(scheduling.patience, 0, 1e9, "N"), "10",
      DN_DECIDES, "epochs without improvement before the rate falls"},
     {"plateau-threshold", "Optimisation", TRAIN | INFO, REAL(scheduling.threshold, 0, 0.5, "X"), "0.0001",
@@ -187,7 +188,7 @@ const dn_option dn_option_table[] = {
     {"class-weights", "Optimisation", TRAIN, TEXT(class_weights, "W,W,..."), "none", DN_DECIDES,
      "weights in the loss, one per class in the order of 'create_records info'; balanced: images / "
      "(classes x images of the class), or for images of several classes images without / with the "
-     "class; none: all 1"},
+     "class (1 if none or all have it); none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "folder of checkpoints and metrics; default runs/<recipe> or runs/<model>"},
@@ -197,10 +198,10 @@ const dn_option dn_option_table[] = {
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
-    {"best", "Run", TRAIN, CHOICE(run.best, MONITORED), "accuracy", DN_DECIDES,
+    {"best", "Run", TRAIN, CHOICE(run.best, MONITORED), "auto", DN_DECIDES,
      "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
-     "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves, "
-     "the default for images of several classes, whose accuracy is that of whole sets"},
+     "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves; auto: "
+     "accuracy, or for images of several classes auroc, or loss if they have no curves"},
     {"early-stop", "Run", TRAIN, WHOLE(run.early_stop, 0, 1e9, "N"), "0", DN_DECIDES,
      "end after N evaluations without a new best epoch; 0: never"},
     {"checkpoint-every", "Run", TRAIN, WHOLE(run.checkpoint_every, 0, 1e18, "N"), "0", DN_FREE,

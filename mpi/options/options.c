@@ -127,6 +127,8 @@ dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
             continue;
         dn_option_text(o, options, value, sizeof value);
         line = (size_t)snprintf(text + used, size - used, "%s = %s\n", o->name, value);
+        DN_CHECK(strchr(value, '\n') == NULL, DN_EINVAL,
+                 "--%s: found a line break, expected a text that can be read back", o->name);
         DN_CHECK(line < INI_LINE_SIZE, DN_EINVAL,
                  "--%s: found a value of %zu bytes, expected at most %zu, which can be read back",
                  o->name, strlen(value), INI_LINE_SIZE - 1 - (line - strlen(value)));
@@ -143,7 +145,7 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
     char ours[DN_PATH_SIZE], theirs[DN_PATH_SIZE];
     dn_option_text(o, given, ours, sizeof ours);
     dn_option_text(o, saved, theirs, sizeof theirs);
-    if (strcmp(ours, theirs) == 0)
+    if (strcmp(ours, theirs) == 0 || (!(given->typed & given_bit(o)) && strcmp(ours, "auto") == 0))
         return DN_OK;
     if (given->of_recipe & given_bit(o)) {
         dn_info("%s: %s as in the checkpoint, not %s as in the recipe", o->name, theirs, ours);
@@ -158,14 +160,28 @@ static dn_status reconcile(const dn_options *given, const dn_options *saved, con
     else if (given->typed & given_bit(o))
         dn_warn("--%s %s: ignored, as the run resumes from a checkpoint that began with %s "
                 "(--resume none starts anew)",
-                o->name, ours, theirs);
+                o->name, ours, theirs[0] ? theirs : "none");
     return DN_OK;
+}
+
+/* The given options that the checkpoint's values replace: those of a recipe, and those that a file
+ * leaves to the run, which has settled them. */
+static dn_option_set replaced(const dn_options *options)
+{
+    char value[DN_PATH_SIZE];
+    dn_option_set set = options->of_recipe;
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        if (is_recorded(o) && (options->given & ~options->typed & given_bit(o))) {
+            dn_option_text(o, options, value, sizeof value);
+            set |= strcmp(value, "auto") == 0 ? given_bit(o) : 0;
+        }
+    return set;
 }
 
 dn_status dn_options_resume_from_ini(dn_options *options, const char *text)
 {
     dn_options saved = *options, merged = *options;
-    merged.given &= ~options->of_recipe;
+    merged.given &= ~replaced(options);
     DN_TRY(dn_option_set_defaults(dn_option_table, &saved)); /* for options that it lacks */
     FILE *file = fmemopen((char *)text, strlen(text), "r");  /* read only: text stays const */
     DN_CHECK(file, DN_ENOMEM, "the checkpoint's configuration: %s", strerror(errno));

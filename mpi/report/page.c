@@ -120,7 +120,7 @@ static dn_status add_evaluation(json_t *head, const char *folder, int with_pictu
     DN_TRY(dn_join_path(path, folder, DN_EVALUATION_NAME));
     const dn_status status = dn_file_load(path, &bytes, &size);
     if (status == DN_ENOENT) {
-        dn_info("%s: 'dn_dist eval %s' adds its confusion matrix and worst samples", folder,
+        dn_info("%s: 'dn_dist eval %s' adds the scores of its classes and worst samples", folder,
                 folder);
         return DN_OK;
     }

@@ -182,15 +182,19 @@ static dn_status take_series(dn_series *series, const history *h, int is_epoch, 
     return DN_OK;
 }
 
-/* `sign`: 1 if greater is better, else -1. */
+/* `sign`: 1 if greater is better, else -1. The loss breaks ties, as in dn_monitor. */
 static void take_best(dn_summary_metric *metric, const history *h, int m, int sign)
 {
-    metric->best = (double)NAN;
-    for (const point *p = h->points; p < h->points + h->count; p++)
-        if (isfinite(p->held_out[m]) && !(sign * p->held_out[m] <= sign * metric->best)) {
-            metric->best = p->held_out[m];
-            metric->best_epoch = p->epoch;
-        }
+    const point *best = NULL;
+    for (const point *p = h->points; p < h->points + h->count; p++) {
+        const double gain = best ? sign * (p->held_out[m] - best->held_out[m]) : 1;
+        if (isfinite(p->held_out[m]) &&
+            (gain > 0 ||
+             (gain == 0 && p->held_out[DN_SUMMARY_LOSS] < best->held_out[DN_SUMMARY_LOSS])))
+            best = p;
+    }
+    metric->best = best ? best->held_out[m] : (double)NAN;
+    metric->best_epoch = best ? best->epoch : 0;
 }
 
 /* Training curves are those of intervals, or of epochs if these are shorter. *longest = seconds of

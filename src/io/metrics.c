@@ -276,14 +276,16 @@ const char *dn_top1_name(int has_sets)
 void dn_scores_text(const dn_scores *s, int classes, const char *between, char text[DN_SCORES_TEXT])
 {
     char balanced[32] = "", auroc[32] = "", top5[32] = "";
+    const char *const before = s->has_sets ? "" : between, *const after =
+                                                               s->has_sets ? between : "";
     if ((s->is_uneven || s->has_sets) && isfinite(s->auroc))
-        snprintf(auroc, sizeof auroc, "%sAUROC %.4f", between, s->auroc);
+        snprintf(auroc, sizeof auroc, "%sAUROC %.4f%s", before, s->auroc, after);
     if (s->is_uneven && !s->has_sets)
         snprintf(balanced, sizeof balanced, "%sbalanced %.2f %%", between, s->balanced);
     if (classes > 5 && !s->has_sets)
         snprintf(top5, sizeof top5, "%stop-5 %.2f %%", between, s->top5);
-    snprintf(text, DN_SCORES_TEXT, "%s %.2f %%%s%s%s", dn_top1_name(s->has_sets), s->top1, balanced,
-             auroc, top5);
+    snprintf(text, DN_SCORES_TEXT, "%s%s %.2f %%%s%s%s", s->has_sets ? auroc : "",
+             dn_top1_name(s->has_sets), s->top1, balanced, s->has_sets ? "" : auroc, top5);
 }
 
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,

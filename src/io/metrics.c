@@ -273,19 +273,30 @@ const char *dn_top1_name(int has_sets)
     return has_sets ? "exact" : "top-1";
 }
 
+/* Sets have no top-5 and no balanced accuracy; AUROC, which judges them, comes first. */
+static void sets_text(const dn_scores *s, const char *between, char text[DN_SCORES_TEXT])
+{
+    char auroc[32] = "";
+    if (isfinite(s->auroc))
+        snprintf(auroc, sizeof auroc, "AUROC %.4f%s", s->auroc, between);
+    snprintf(text, DN_SCORES_TEXT, "%s%s %.2f %%", auroc, dn_top1_name(1), s->top1);
+}
+
 void dn_scores_text(const dn_scores *s, int classes, const char *between, char text[DN_SCORES_TEXT])
 {
     char balanced[32] = "", auroc[32] = "", top5[32] = "";
-    const char *const before = s->has_sets ? "" : between, *const after =
-                                                               s->has_sets ? between : "";
-    if ((s->is_uneven || s->has_sets) && isfinite(s->auroc))
-        snprintf(auroc, sizeof auroc, "%sAUROC %.4f%s", before, s->auroc, after);
-    if (s->is_uneven && !s->has_sets)
+    if (s->has_sets) {
+        sets_text(s, between, text);
+        return;
+    }
+    if (s->is_uneven && isfinite(s->auroc))
+        snprintf(auroc, sizeof auroc, "%sAUROC %.4f", between, s->auroc);
+    if (s->is_uneven)
         snprintf(balanced, sizeof balanced, "%sbalanced %.2f %%", between, s->balanced);
-    if (classes > 5 && !s->has_sets)
+    if (classes > 5)
         snprintf(top5, sizeof top5, "%stop-5 %.2f %%", between, s->top5);
-    snprintf(text, DN_SCORES_TEXT, "%s%s %.2f %%%s%s%s", s->has_sets ? auroc : "",
-             dn_top1_name(s->has_sets), s->top1, balanced, s->has_sets ? "" : auroc, top5);
+    snprintf(text, DN_SCORES_TEXT, "%s %.2f %%%s%s%s", dn_top1_name(0), s->top1, balanced, auroc,
+             top5);
 }
 
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,

@@ -86,9 +86,7 @@ static dn_status measure_split(struct split_info *s, const dn_shards *shards)
 {
     const dn_data_info *const info = &dn_shards_manifest(shards)->info;
     const dn_source source = dn_shards_source(shards, NULL);
-    s->class = calloc((size_t)info->classes, sizeof *s->class);
-    DN_CHECK(s->class, DN_ENOMEM, "out of memory for the classes");
-    DN_TRY(dn_source_count(&source, s->class));
+    DN_TRY(dn_source_count(&source, &s->class));
     if (source.label_sets)
         measure_sets(s, &source);
     s->by_class = 1;

@@ -91,8 +91,8 @@ typedef struct dn_metrics_values {
 const char *dn_top1_name(int has_sets);
 
 /* text = the scores but the loss, separated by `between`: top-1, balanced accuracy and AUROC if
- * class sizes differ, and top-5 if there are more than 5 classes; if labels are sets, only whether
- * they are told exactly, and AUROC. */
+ * class sizes differ, and top-5 if there are more than 5 classes; if labels are sets, AUROC and the
+ * share of sets that are told exactly. */
 enum { DN_SCORES_TEXT = 128 };
 void dn_scores_text(const dn_scores *scores, int classes, const char *between,
                     char text[DN_SCORES_TEXT]);

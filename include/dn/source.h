@@ -41,8 +41,9 @@ static inline int dn_image_has(const dn_source *source, int64_t image, int class
                : label == class;
 }
 
-/* count(classes) = the images that have each class. Errors: DN_ENOMEM. */
-dn_status dn_source_count(const dn_source *source, int64_t *count);
+/* *count = (classes) the images that have each class; the caller frees it; NULL on failure. Errors:
+ * DN_ENOMEM. */
+dn_status dn_source_count(const dn_source *source, int64_t **count);
 
 /* text = an identification of the split that does not depend on its shards or compression: the data
  * set's name, size, mean, and a checksum of the labels in order and of the label sets. */

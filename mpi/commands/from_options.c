@@ -191,10 +191,9 @@ static dn_status balance(const dn_source *images, float *weights)
 {
     const int classes = images->info.classes, has_sets = images->label_sets != NULL;
     const double all = (double)images->count;
-    int64_t *const count = malloc((size_t)classes * sizeof *count);
-    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    const dn_status status = dn_source_count(images, count);
-    for (int c = 0; c < classes && status == DN_OK; c++) {
+    int64_t *count;
+    DN_TRY(dn_source_count(images, &count));
+    for (int c = 0; c < classes; c++) {
         const double own = (double)count[c];
         if (has_sets)
             weights[c] = own == 0 || own == all ? 1 : (float)((all - own) / own);
@@ -202,7 +201,7 @@ static dn_status balance(const dn_source *images, float *weights)
             weights[c] = own == 0 ? 0 : (float)(all / (classes * own));
     }
     free(count);
-    return status;
+    return DN_OK;
 }
 
 dn_status dn_options_class_weights(const dn_options *o, const dn_source *images, float *weights)

@@ -77,15 +77,13 @@ static dn_status same_data(dn_run *r, const char *folder)
 /* *curves = the number of classes that some of the images have, but not all: those with a curve. */
 static dn_status count_curves(const dn_source *images, int *curves)
 {
-    const int classes = images->info.classes;
-    int64_t *const count = malloc((size_t)classes * sizeof *count);
-    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    const dn_status status = dn_source_count(images, count);
+    int64_t *count;
+    DN_TRY(dn_source_count(images, &count));
     *curves = 0;
-    for (int c = 0; c < classes && status == DN_OK; c++)
+    for (int c = 0; c < images->info.classes; c++)
         *curves += count[c] > 0 && count[c] < images->count;
     free(count);
-    return status;
+    return DN_OK;
 }
 
 /* The option that asks for the score, "best" or "plateau-metric"; NULL if neither does. */
@@ -135,10 +133,9 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
     const int classes = images->info.classes;
     int least = 0, most = 0, few = 0;
-    int64_t *const count = malloc((size_t)classes * sizeof *count);
-    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    const dn_status status = dn_source_count(images, count);
-    for (int c = 0; c < classes && status == DN_OK; c++) {
+    int64_t *count;
+    DN_TRY(dn_source_count(images, &count));
+    for (int c = 0; c < classes; c++) {
         least = count[c] < count[least] ? c : least;
         most = count[c] > count[most] ? c : most;
         few += count[c] < FEW_IMAGES;
@@ -152,7 +149,7 @@ static dn_status say_classes(const dn_run *r, const dn_options *o)
                 " images and %s with %" PRId64 ": see also --best balanced, auroc and loss",
                 names[most], count[most], names[least], count[least]);
     free(count);
-    return status;
+    return DN_OK;
 }
 
 /* Chooses the training images and the validation images. */
@@ -185,10 +182,9 @@ static dn_status warn_of_unlearnt(const dn_run *r)
     const char *const *const names = dn_shards_manifest(r->train.shards)->class_names;
     const int classes = r->training->info.classes;
     int none = 0, first = 0;
-    int64_t *const count = malloc((size_t)classes * sizeof *count);
-    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    const dn_status status = dn_source_count(r->training, count);
-    for (int c = classes - 1; c >= 0 && status == DN_OK; c--)
+    int64_t *count;
+    DN_TRY(dn_source_count(r->training, &count));
+    for (int c = classes - 1; c >= 0; c--)
         if (count[c] == 0) {
             first = c;
             none++;
@@ -197,7 +193,7 @@ static dn_status warn_of_unlearnt(const dn_run *r)
         dn_warn("%d of %d classes have no training image, and so are not learnt; the first is %s",
                 none, classes, names[first]);
     free(count);
-    return status;
+    return DN_OK;
 }
 
 /* Prints the weights of the first classes by their names. */

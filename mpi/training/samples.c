@@ -102,16 +102,17 @@ static void sample_batch(void *user, const dn_scored *b)
     make_samples(s, b, s->sum);
 }
 
-/* Sets scores->balanced and is_uneven from correct(classes), the number of correct images of each
- * class. */
-static dn_status score_classes(const dn_source *images, const int64_t *correct, dn_scores *scores)
+/* Sets scores->balanced and is_uneven; labels are classes. */
+static dn_status score_classes(const dn_sample *samples, const dn_source *images, dn_scores *scores)
 {
     const int classes = images->info.classes;
-    int64_t *const count = malloc((size_t)classes * sizeof *count);
+    int64_t *count, *const correct = calloc((size_t)classes, sizeof *correct);
     int present = 0;
     double sum = 0;
-    DN_CHECK(count, DN_ENOMEM, "out of memory for the images of %d classes", classes);
-    const dn_status status = dn_source_count(images, count);
+    DN_CHECK(correct, DN_ENOMEM, "out of memory for the scores of %d classes", classes);
+    const dn_status status = dn_source_count(images, &count);
+    for (int64_t i = 0; i < images->count; i++)
+        correct[images->labels[i]] += samples[i].rank < 1;
     scores->is_uneven = 0;
     for (int c = 0; c < classes && status == DN_OK; c++) {
         present += count[c] > 0;
@@ -120,6 +121,7 @@ static dn_status score_classes(const dn_source *images, const int64_t *correct, 
     }
     scores->balanced = sum / present;
     free(count);
+    free(correct);
     return status;
 }
 
@@ -147,31 +149,22 @@ static dn_status sum_scores(const dn_sample *samples, const dn_source *images, i
     const int64_t count = images->count;
     const int batches = (int)((count + batch - 1) / batch);
     double *const losses = calloc((size_t)batches, sizeof *losses);
-    int64_t *const correct = calloc((size_t)dn_label_count(&images->info), sizeof *correct);
     int64_t top1 = 0, top5 = 0;
-    dn_status status = DN_OK;
-    if (!losses || !correct) {
-        status = dn_fail(DN_ENOMEM, "out of memory: cannot sum the losses of %d batches", batches);
-        goto done;
-    }
+    DN_CHECK(losses, DN_ENOMEM, "out of memory: cannot sum the losses of %d batches", batches);
     for (int64_t i = 0; i < count; i++) {
         losses[i / batch] += samples[i].loss;
         top1 += samples[i].rank < 1;
-        correct[images->labels[i]] += samples[i].rank < 1;
         top5 += samples[i].rank < 5;
     }
     scores->loss = dn_tree_sum(losses, batches, 1) / (double)count;
+    free(losses);
     scores->top1 = 100 * (double)top1 / (double)count;
     scores->top5 = 100 * (double)top5 / (double)count;
     scores->has_sets = images->label_sets != NULL;
-    if (scores->has_sets)
-        scores->top5 = scores->balanced = (double)NAN;
-    else
-        status = score_classes(images, correct, scores);
-done:
-    free(losses);
-    free(correct);
-    return status;
+    if (!scores->has_sets)
+        return score_classes(samples, images, scores);
+    scores->top5 = scores->balanced = (double)NAN;
+    return DN_OK;
 }
 
 dn_status dn_evaluate_samples(const dn_evaluation *e, dn_results *results, dn_scores *scores)

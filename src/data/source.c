@@ -4,25 +4,36 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <xxhash.h>
 
-dn_status dn_source_count(const dn_source *source, int64_t *count)
+/* classes(classes) += the images of the classes, from those of each set. */
+static void add_sets(const dn_source *source, const int64_t *images, int64_t *classes)
 {
-    const size_t classes = (size_t)source->info.classes;
-    const int labels = dn_label_count(&source->info);
+    const uint8_t *has = source->label_sets;
+    for (int s = 0; s < source->info.label_sets; s++)
+        for (int c = 0; c < source->info.classes; c++)
+            classes[c] += *has++ ? images[s] : 0;
+}
+
+dn_status dn_source_count(const dn_source *source, int64_t **count)
+{
+    const int labels = dn_label_count(&source->info), has_sets = source->label_sets != NULL;
     int64_t *const images = calloc((size_t)labels, sizeof *images);
-    DN_CHECK(images, DN_ENOMEM, "out of memory for the images of %d labels", labels);
+    *count = has_sets ? calloc((size_t)source->info.classes, sizeof **count) : images;
+    if (!images || !*count) {
+        free(images);
+        if (has_sets)
+            free(*count);
+        *count = NULL;
+        return dn_fail(DN_ENOMEM, "out of memory for the images of %d labels", labels);
+    }
     for (int64_t i = 0; i < source->count; i++)
         images[source->labels[i]]++;
-    memset(count, 0, classes * sizeof *count);
-    for (size_t s = 0; s < (size_t)source->info.label_sets; s++)
-        for (size_t c = 0; c < classes; c++)
-            count[c] += source->label_sets[s * classes + c] ? images[s] : 0;
-    if (source->info.label_sets == 0)
-        memcpy(count, images, classes * sizeof *count);
-    free(images);
+    if (has_sets) {
+        add_sets(source, images, *count);
+        free(images);
+    }
     return DN_OK;
 }
 

@@ -45,6 +45,7 @@ struct dn_allreduce {
     dn_bucket *bucket;
     atomic_int ready; /* number of buckets that may start */
     int started;
+    int flights; /* DN_BUCKETS_IN_FLIGHT, or `buckets` if these are fewer */
     dn_inflight flight[DN_BUCKETS_IN_FLIGHT];
 
     int has_thread;
@@ -58,13 +59,14 @@ static int advance_buckets(dn_allreduce *a)
 {
     const int ready = atomic_load_explicit(&a->ready, memory_order_acquire);
     const dn_inflight *oldest = NULL; /* the others wait for it, if only for its slot */
-    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
+    for (int i = 0; i < a->flights; i++) {
         dn_inflight *flight = &a->flight[i];
-        if (flight->bucket == NULL && a->started < ready) {
+        dn_inflight_advance(flight);
+        while (flight->bucket == NULL && a->started < ready) {
             a->bucket[a->started].flight = i;
             dn_inflight_start(flight, &a->bucket[a->started++]);
+            dn_inflight_advance(flight);
         }
-        dn_inflight_advance(flight);
         if (flight->bucket != NULL && (oldest == NULL || flight->bucket < oldest->bucket))
             oldest = flight;
     }
@@ -230,7 +232,8 @@ static dn_status create_flights(dn_allreduce *a, size_t widest)
     const dn_elements doubles = {.size = sizeof(double), .sent_size = sizeof(double)};
     const dn_bucket rows = bucket_of_rows(a, widest, &doubles);
     DN_TRY(dn_inflight_create(&a->rows, a->comm, &rows, 1));
-    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++) {
+    a->flights = a->buckets < DN_BUCKETS_IN_FLIGHT ? a->buckets : DN_BUCKETS_IN_FLIGHT;
+    for (int i = 0; i < a->flights; i++) {
         DN_TRY(dn_inflight_create(&a->flight[i], a->comm, a->bucket, a->buckets));
         for (int slot = 0; slot < a->subtrees; slot++)
             a->flight[i].vectors[slot] = a->subtree[slot].sum;
@@ -276,7 +279,7 @@ done:
 size_t dn_allreduce_bytes(const dn_allreduce *a)
 {
     size_t bytes = a->rows.landing_bytes;
-    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
+    for (int i = 0; i < a->flights; i++)
         bytes += a->flight[i].landing_bytes;
     return bytes;
 }
@@ -292,7 +295,7 @@ void dn_allreduce_destroy(dn_allreduce **allreduce)
         pthread_join(a->thread, NULL);
     }
     dn_inflight_destroy(&a->rows);
-    for (int i = 0; i < DN_BUCKETS_IN_FLIGHT; i++)
+    for (int i = 0; i < a->flights; i++)
         dn_inflight_destroy(&a->flight[i]);
     for (int i = 0; i < DN_SCHEDULES; i++)
         dn_comm_schedule_destroy(&a->schedule[i]);

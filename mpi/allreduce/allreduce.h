@@ -4,16 +4,17 @@
  * produces the vector.
  *
  * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and goes
- * through the rounds of its communication schedule (inflight.h). Up to four buckets are in flight
- * at a time, so that the messages of one travel while those of another are added. A communication
- * thread advances them if a core is spare, else the caller does in each call of dn_allreduce_ready.
+ * through the rounds of its communication schedule (inflight.h). A communication thread advances
+ * the buckets if a core is spare, else the caller does, about one round of each bucket in a call of
+ * dn_allreduce_ready. Up to 16 buckets are in flight at a time, so that their rounds, a dozen on
+ * hundreds of ranks, do not hold up those that follow.
  *
  * Rows of a few doubles for each virtual rank are summed along the same tree, in one segment:
  * log2(R) rounds of one message each way if R and V/R are powers of two, else at most 2 log2(V)
  * rounds.
  *
  * For the cost in messages and bytes see comm_schedule.h. Memory: one round of a bucket receives
- * half a bucket to two buckets; four times that is allocated.
+ * half a bucket to two buckets; that much is allocated for each bucket in flight.
  */
 #ifndef DN_ALLREDUCE_H
 #define DN_ALLREDUCE_H
@@ -52,7 +53,7 @@ typedef struct dn_allreduce_settings {
     size_t widest;   /* greatest `width` passed to dn_allreduce_rows */
 } dn_allreduce_settings;
 
-enum { DN_BUCKETS_IN_FLIGHT = 4 };
+enum { DN_BUCKETS_IN_FLIGHT = 16 };
 
 /* Cuts a vector over `ranks` ranks into buckets, in order and without their schedules. Reads count,
  * gradients, bucket and segments of the settings. The caller frees *buckets. DN_ENOMEM. Not

@@ -11,7 +11,6 @@
  */
 #include "allreduce/comm_schedule.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,16 +18,8 @@
 
 enum {
     MAX_DEPTH = 32,            /* of a tree over INT_MAX leaves */
-    SEGMENTS_PER_RANK = 4,     /* granularity of shares if R is not a power of two */
     LATENCY_FLOATS = 8 * 1024, /* latency x bandwidth, alike at 10 and 100 Gb/s */
 };
-
-/* How far the segments of a node have been halved: what its left side is still due, in units of
- * 1/ranks of a segment, and where the last cut was. */
-typedef struct halving {
-    int64_t due;
-    int stay;
-} halving;
 
 /* The holders of a segment are on a stack, the left child's below the right child's. */
 typedef struct planner {
@@ -40,14 +31,12 @@ typedef struct planner {
     int *slots;        /* (ranks) */
     dn_holder *holder; /* (ranks + MAX_DEPTH) */
     int holders;
-    halving *halving; /* (virtual_ranks) of the nodes above the ranks' subtrees, as walked */
-    int halvings;     /* number of nodes reached by the walk */
-    int *learned;     /* (segments, ranks): the round that brings a rank the final segment, or 0 */
+    int *learned; /* (segments, ranks): the round that brings a rank the final segment, or 0 */
 } planner;
 
 /* A node as its parent sees it. */
 typedef struct node {
-    int round, first_rank, last_rank;
+    int round;
     int first, last;  /* segments with the same holders as the walk's segment */
     int begin, count; /* its holders on the stack, by ascending rank */
 } node;
@@ -77,25 +66,18 @@ static void add_sum(planner *p, const node *sum, dn_holder from, dn_holder to, i
         add_transfer(p, (dn_transfer){sum->round, from, to, first, last, 1});
 }
 
-/* Halving: each side has one holder of these segments. The first part stays on the left, in the
- * ratio of ranks, and the rest goes to the right. The walk's segment keeps one holder. */
-static void halve(planner *p, const node *left, const node *right, node *sum, halving *h)
+/* Halving: each side has one holder of these segments. The first half stays on the left, and the
+ * rest goes to the right. The walk's segment keeps one holder. */
+static void halve(planner *p, const node *left, const node *right, node *sum)
 {
-    const int left_ranks = left->last_rank - left->first_rank + 1;
-    const int ranks = left_ranks + right->last_rank - right->first_rank + 1;
-    if (p->segment == sum->first) {
-        h->due += (int64_t)(sum->last - sum->first) * left_ranks;
-        const int staying = (int)((h->due + ranks / 2) / ranks);
-        h->stay = sum->first + staying;
-        h->due -= (int64_t)staying * ranks;
-    }
+    const int middle = (sum->first + sum->last) / 2;
     const dn_holder a = p->holder[left->begin], b = p->holder[right->begin];
-    add_sum(p, sum, b, a, sum->first, h->stay);
-    add_sum(p, sum, a, b, h->stay, sum->last);
-    const int stays = p->segment < h->stay;
+    add_sum(p, sum, b, a, sum->first, middle);
+    add_sum(p, sum, a, b, middle, sum->last);
+    const int stays = p->segment < middle;
     p->holder[sum->begin] = stays ? a : b;
     sum->count = 1;
-    *(stays ? &sum->last : &sum->first) = h->stay;
+    *(stays ? &sum->last : &sum->first) = middle;
 }
 
 /* Doubling: pairs the holders of the two sides; both partners then hold the sum. A rank that is the
@@ -122,11 +104,7 @@ static void double_up(planner *p, const node *left, const node *right, node *sum
 /* The next subtree that lies on one rank. */
 static node plan_subtree(planner *p)
 {
-    const node own = {.first_rank = p->rank,
-                      .last_rank = p->rank,
-                      .last = p->schedule->segments,
-                      .begin = p->holders,
-                      .count = 1};
+    const node own = {.last = p->schedule->segments, .begin = p->holders, .count = 1};
     p->holder[p->holders++] = (dn_holder){p->rank, p->slot};
     p->slots[p->rank] = ++p->slot;
     return own;
@@ -144,16 +122,13 @@ static node plan_tree(planner *p, int lo, int hi)
     const int middle = dn_tree_split(lo, hi);
     const node left = plan_tree(p, lo, middle), right = plan_tree(p, middle, hi);
     node sum = {.round = 1 + (left.round > right.round ? left.round : right.round),
-                .first_rank = left.first_rank,
-                .last_rank = right.last_rank,
                 .first = left.first > right.first ? left.first : right.first,
                 .last = left.last < right.last ? left.last : right.last,
                 .begin = left.begin};
-    halving *h = &p->halving[p->halvings++];
     const int is_single = left.count == 1 && right.count == 1 &&
                           p->holder[left.begin].rank != p->holder[right.begin].rank;
     if (is_single && sum.last - sum.first > 1)
-        halve(p, &left, &right, &sum, h);
+        halve(p, &left, &right, &sum);
     else
         double_up(p, &left, &right, &sum);
     p->holders = sum.begin + sum.count;
@@ -175,7 +150,7 @@ static int *learned(const planner *p, int segment, int rank)
  * Returns the round of those copies. */
 static int plan_segment(planner *p)
 {
-    p->rank = p->slot = p->holders = p->halvings = 0;
+    p->rank = p->slot = p->holders = 0;
     const node root = plan_tree(p, 0, p->virtual_ranks);
     const int round = root.round + 1, s = p->segment;
     for (int i = 0; i < root.count; i++) {
@@ -243,13 +218,10 @@ dn_status dn_comm_schedule_create(dn_comm_schedule *schedule, int virtual_ranks,
     p.slots = calloc((size_t)ranks, sizeof *p.slots);
     p.holder = malloc(((size_t)ranks + MAX_DEPTH) * sizeof *p.holder);
     p.learned = calloc((size_t)segments * (size_t)ranks, sizeof *p.learned);
-    p.halving = calloc((size_t)virtual_ranks, sizeof *p.halving);
-    p.is_out_of_memory =
-        p.slots == NULL || p.holder == NULL || p.halving == NULL || p.learned == NULL;
+    p.is_out_of_memory = p.slots == NULL || p.holder == NULL || p.learned == NULL;
     if (!p.is_out_of_memory)
         plan_all(&p, rank);
     free(p.holder);
-    free(p.halving);
     free(p.learned);
     free(p.slots);
     DN_CHECK(!p.is_out_of_memory, DN_ENOMEM,
@@ -270,7 +242,7 @@ int dn_comm_schedule_segments(size_t count, int ranks)
     int segments = 1, doublings = -1;
     while (1 << (doublings + 1) < ranks)
         doublings++;
-    while (segments < SEGMENTS_PER_RANK * ranks) {
+    while (segments < ranks) {
         const size_t spared =
             count / (size_t)segments * (size_t)(doublings > 2 ? doublings : 2) / 2;
         if (spared <= LATENCY_FLOATS)

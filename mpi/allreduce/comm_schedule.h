@@ -5,8 +5,8 @@
  * A vector is cut into equal segments. A subtree whose leaves lie on several ranks is the sum of
  * its two sides, and is summed segment by segment, in one of two ways:
  *
- *   halving    while a rank holds several segments of its side's sum, each side keeps its share of
- *              them, in the ratio of ranks, and is sent those of the other side;
+ *   halving    while a rank holds several segments of its side's sum, each side keeps half of them
+ *              and is sent the other side's sums of these;
  *   doubling   once a rank holds a single one, both sides exchange it and both hold the sum.
  *
  * Halving sends the fewest bytes, doubling takes the fewest rounds. On the way back the halving
@@ -61,7 +61,7 @@ typedef struct dn_comm_schedule {
 enum { DN_ALL_RANKS = -1, DN_SCHEDULES = 32 /* of one job: one for each number of segments */ };
 
 /* The number of segments for which the sum of `count` floats over `ranks` ranks is fastest: a power
- * of two, from 1 to a few a rank. */
+ * of two, at most that from `ranks` on. */
 int dn_comm_schedule_segments(size_t count, int ranks);
 
 /* Plans for `ranks` ranks, of which rank r has the leaves [dn_share_begin(V, R, r),

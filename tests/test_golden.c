@@ -15,9 +15,10 @@
 #include "test_tables.h"
 #include "unit.h"
 
-/* Largest relative errors of logits, losses, gradients and running statistics. */
+/* Largest relative errors of logits, losses, running statistics, and gradients by kind of tensor.
+ */
 typedef struct tolerances {
-    double logits, loss, gradient, running;
+    double logits, loss, running, conv, norm, linear;
 } tolerances;
 
 enum { OPERANDS = DN_DTYPES }; /* bf16 maps, and products that round their operands to bf16 */
@@ -27,14 +28,16 @@ static const tolerances allowed[] = {
      * nets (the float32_error fields: 4.2e-7 of the largest logit, 1.7e-7 of the loss, 4.6e-6 of
      * a gradient's norm, 2.8e-7 of a running statistic's), since another order of summation rounds
      * differently. The seeds keep every ReLU input away from zero, so no gradient jumps. */
-    [DN_FP32] = {5e-6, 2e-6, 5e-5, 3e-6},
-    /* Twice to thrice what was seen. A stored value is off by up to 2^-9 of itself; with these
-     * weights the gradients of batch norms are small sums of large terms, so theirs are far off in
-     * relative terms (half of the tensors by less than 0.02). Those of an ImageNet stem cancel
-     * altogether, since the norms behind it undo it, and are not compared: see compare_tensors. */
-    [DN_BF16] = {1e-2, 2e-3, 2, 1e-2},
+    [DN_FP32] = {5e-6, 2e-6, 3e-6, 5e-5, 5e-5, 5e-5},
+    /* One and a half to three times what was seen. A stored value is off by up to 2^-9 of itself;
+     * with these weights the gradients of batch norms are small sums of large terms, so theirs are
+     * far off in relative terms, and the layers below inherit that (half of the convolutions of
+     * densenet121 by less than 0.2, the worst by 0.5; zeros would be off by 1). Those of an
+     * ImageNet stem cancel altogether, since the norms behind it undo it, and are not compared: see
+     * compare_tensors. */
+    [DN_BF16] = {1e-2, 2e-3, 1e-2, 0.75, 2, 0.015},
     /* The same; weights and gradients are then off by up to 2^-9, too. */
-    [OPERANDS] = {1e-2, 5e-3, 2, 1e-2},
+    [OPERANDS] = {1e-2, 5e-3, 1e-2, 0.75, 2, 0.015},
 };
 
 /* What both generators draw is summed in double, but the file keeps nine digits. */
@@ -235,10 +238,18 @@ static int cancels(const dn_tensor *tensor)
            strcmp(tensor->name, "features.conv0.weight") == 0;
 }
 
+static double tolerance_of(const tolerances *allowed, const dn_tensor *tensor)
+{
+    if (tensor->kind == DN_CONV_WEIGHT)
+        return allowed->conv;
+    if (tensor->kind == DN_LINEAR_WEIGHT || tensor->kind == DN_LINEAR_BIAS)
+        return allowed->linear;
+    return dn_is_parameter(tensor) ? allowed->norm : allowed->running;
+}
+
 /* Compares the tensors that are running statistics (or those that are not) with the file's list;
  * `values` is the flat array that they stand in. */
-static void compare_tensors(golden *g, const char *key, int running, const float *values,
-                            double tolerance)
+static void compare_tensors(golden *g, const char *key, int running, const float *values)
 {
     const json_t *summaries = member(g->json, key);
     const dn_tensor *tensors = dn_net_view(g->net).tensors;
@@ -252,7 +263,8 @@ static void compare_tensors(golden *g, const char *key, int running, const float
             fail_msg("%s: the golden file has no tensor %s", key, tensors[t].name);
         if (g->allowed != &allowed[DN_FP32] && !running && cancels(&tensors[t]))
             continue;
-        compare_tensor(g, summary, &tensors[t], values + tensors[t].offset, tolerance);
+        compare_tensor(g, summary, &tensors[t], values + tensors[t].offset,
+                       tolerance_of(g->allowed, &tensors[t]));
     }
     assert_int_equal(next, json_array_size(summaries));
 }
@@ -297,9 +309,9 @@ static void run_step(golden *g)
     net_forward(g->net, &pass, &result);
     compare_outputs(g, "logits", "loss", result.loss);
     net_backward(g->net, &pass);
-    compare_tensors(g, "gradients", 0, dn_net_view(g->net).leaf, g->allowed->gradient);
+    compare_tensors(g, "gradients", 0, dn_net_view(g->net).leaf);
     dn_net_update_running(g->net, dn_net_view(g->net).leaf, DN_NORM_MOMENTUM);
-    compare_tensors(g, "running", 1, dn_net_view(g->net).running, g->allowed->running);
+    compare_tensors(g, "running", 1, dn_net_view(g->net).running);
     dn_net_forward_eval(g->net, g->batch, &result);
     compare_outputs(g, "eval_logits", "eval_loss", result.loss);
 }

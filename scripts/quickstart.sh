@@ -5,7 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 data=data/fashion_mnist
-out=runs/fashion-mnist-tiny
+out=runs/first
 threads=$(($(nproc) > 1 ? $(nproc) / 2 : 1))
 mpirun=(mpirun --oversubscribe --bind-to none -np 2)
 

@@ -238,13 +238,13 @@ static int cancels(const dn_tensor *tensor)
            strcmp(tensor->name, "features.conv0.weight") == 0;
 }
 
-static double tolerance_of(const tolerances *allowed, const dn_tensor *tensor)
+static double tolerance_of(const tolerances *limits, const dn_tensor *tensor)
 {
     if (tensor->kind == DN_CONV_WEIGHT)
-        return allowed->conv;
+        return limits->conv;
     if (tensor->kind == DN_LINEAR_WEIGHT || tensor->kind == DN_LINEAR_BIAS)
-        return allowed->linear;
-    return dn_is_parameter(tensor) ? allowed->norm : allowed->running;
+        return limits->linear;
+    return dn_is_parameter(tensor) ? limits->norm : limits->running;
 }
 
 /* Compares the tensors that are running statistics (or those that are not) with the file's list;

@@ -15,8 +15,7 @@
 #include "test_tables.h"
 #include "unit.h"
 
-/* Largest relative errors of logits, losses, running statistics, and gradients by kind of tensor.
- */
+/* Largest relative errors: logits, losses, running statistics, gradients by kind of tensor. */
 typedef struct tolerances {
     double logits, loss, running, conv, norm, linear;
 } tolerances;

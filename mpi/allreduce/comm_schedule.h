@@ -61,7 +61,7 @@ typedef struct dn_comm_schedule {
 enum { DN_ALL_RANKS = -1, DN_SCHEDULES = 32 /* of one job: one for each number of segments */ };
 
 /* The number of segments for which the sum of `count` floats over `ranks` ranks is fastest: a power
- * of two, at most that from `ranks` on. */
+ * of two, at most the smallest that is not below `ranks`. */
 int dn_comm_schedule_segments(size_t count, int ranks);
 
 /* Plans for `ranks` ranks, of which rank r has the leaves [dn_share_begin(V, R, r),

@@ -128,18 +128,31 @@ typedef struct source_row {
     uint32_t kept; /* mask of a pair: all bits, or without the missing second row's */
 } source_row;
 
+/* All bits set in the first `count` lanes. */
+INLINE words first_lanes(size_t count)
+{
+    const words lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return (words)(lane < (uint32_t)count);
+}
+
+/* The mask of put_pixels for whole registers. */
+INLINE words all_kept(const dn_form form, const source_row *s)
+{
+    return (words){0} + (form == DN_PAIRED ? s->kept : ~0U);
+}
+
 INLINE vec normalised(const source_row *s, const int row, size_t p)
 {
     return relu(load_bf16(s->x[row] + p) * s->scale[row] + s->shift[row]);
 }
 
-/* Writes 16 pixels of the source, starting at p, to `to`. */
-INLINE void put_pixels(const dn_form form, const source_row *s, size_t p, uint16_t *to)
+/* Writes 16 pixels of the source, starting at p, to `to`; those that `kept` lacks are 0. */
+INLINE void put_pixels(const dn_form form, const source_row *s, words kept, size_t p, uint16_t *to)
 {
     if (form == DN_PAIRED) {
-        store_words(to, paired(normalised(s, 0, p), normalised(s, 1, p)) & s->kept);
+        store_words(to, paired(normalised(s, 0, p), normalised(s, 1, p)) & kept);
     } else {
-        const vec v = normalised(s, 0, p);
+        const vec v = (vec)((words)normalised(s, 0, p) & kept);
         const halves both = round_pairs(v, v);
         *(half_words_in_memory *)to = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7, 8,
                                                               9, 10, 11, 12, 13, 14, 15);
@@ -155,23 +168,25 @@ INLINE void prefetch_step(const dn_form form, const source_row *s, size_t p)
         __builtin_prefetch(s->x[1] + ahead + p);
 }
 
-/* A row of n pixels without border. */
-INLINE void put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
+/* A row of n pixels without border; returns its end. */
+INLINE uint16_t *put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
 {
     const size_t width = form == DN_PAIRED ? 2 : 1;
+    const words kept = all_kept(form, s);
     size_t p = 0;
     for (; p + STEP <= n; p += STEP) {
         prefetch_step(form, s, p);
         if (form == DN_PAIRED) {
-            put_pixels(form, s, p, to + 2 * p);
-            put_pixels(form, s, p + DN_LANES, to + 2 * p + STEP);
+            put_pixels(form, s, kept, p, to + 2 * p);
+            put_pixels(form, s, kept, p + DN_LANES, to + 2 * p + STEP);
         } else {
             const vec low = normalised(s, 0, p), high = normalised(s, 0, p + DN_LANES);
             store_words(to + p, (words)round_pairs(low, high));
         }
     }
     for (; p < n; p += DN_LANES)
-        put_pixels(form, s, p, to + width * p);
+        put_pixels(form, s, kept, p, to + width * p);
+    return to + width * n;
 }
 
 INLINE void zero_pixels(const dn_form form, uint16_t *to, size_t count)
@@ -179,37 +194,59 @@ INLINE void zero_pixels(const dn_form form, uint16_t *to, size_t count)
     memset(to, 0, (form == DN_PAIRED ? 2 : 1) * count * sizeof *to);
 }
 
+/* Zeroes `count` pixels, and up to a register more, which the caller writes next; returns the end.
+ */
+INLINE uint16_t *clear_pixels(const dn_form form, uint16_t *to, size_t count)
+{
+    const size_t values = (form == DN_PAIRED ? 2 : 1) * count;
+    for (size_t i = 0; i < values; i += STEP)
+        store_words(to + i, (words){0});
+    return to + values;
+}
+
+/* The images of a row with borders; returns the end. The last register of an image row, its only
+ * one if `narrow`, holds its first zeros, mostly all of them. */
+INLINE uint16_t *put_images(const dn_form form, const int narrow, const source_row *s,
+                            const dn_padded *padded, uint16_t *row)
+{
+    const size_t e = form == DN_PAIRED ? 2 : 1;
+    const size_t width = (size_t)padded->width, pitch = padded->pitch, rows = (size_t)padded->rows;
+    const size_t last = narrow ? 0 : (width - 1) / DN_LANES * DN_LANES, written = last + DN_LANES;
+    const size_t above = (size_t)padded->skip * pitch;
+    const int left = padded->image_rows - padded->skip - padded->rows; /* -1: ends in a halo row */
+    const size_t below = left > 0 ? (size_t)left * pitch : 0;
+    const words kept = all_kept(form, s), last_kept = kept & first_lanes(width - last);
+    size_t image = 0;
+    for (int i = padded->images; i > 0; i--, image += padded->source_image) {
+        size_t from = image, ahead = image;
+        row = clear_pixels(form, row, above);
+        for (size_t r = rows; r > 0; r--, from += width, row += e * pitch) {
+            for (; ahead < from + width; ahead += STEP)
+                prefetch_step(form, s, ahead);
+            for (size_t p = 0; p < last; p += DN_LANES)
+                put_pixels(form, s, kept, from + p, row + e * p);
+            put_pixels(form, s, last_kept, from + last, row + e * last);
+            if (written < pitch)
+                store_words(row + e * written, (words){0});
+        }
+        row = clear_pixels(form, row, below);
+    }
+    return row;
+}
+
 /* One row in the padded layout, with its zeros. */
 INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *padded, uint16_t *to)
 {
-    const size_t e = form == DN_PAIRED ? 2 : 1; /* 16-bit values per pixel */
-    const size_t width = (size_t)padded->width, pitch = padded->pitch;
     const size_t n = dn_padded_floats(padded);
-    zero_pixels(form, to - e, 1);
-    if (!dn_padded_bordered(padded)) {
-        put_span(form, s, n, to);
-        zero_pixels(form, to + e * n, DN_FORM_PAD);
-        return;
-    }
-    const int below = padded->image_rows - padded->skip - padded->rows;
-    uint16_t *row = to;
-    for (int i = 0; i < padded->images; i++) {
-        size_t from = (size_t)i * padded->source_image;
-        zero_pixels(form, row, (size_t)padded->skip * pitch);
-        row += e * (size_t)padded->skip * pitch;
-        for (int r = 0; r < padded->rows; r++, from += width, row += e * pitch) {
-            for (size_t p = 0; p < width; p += STEP)
-                prefetch_step(form, s, from + p);
-            for (size_t p = 0; p < width; p += DN_LANES)
-                put_pixels(form, s, from + p, row + e * p);
-            zero_pixels(form, row + e * width, 2 * DN_TILE);
-        }
-        if (below > 0) {
-            zero_pixels(form, row, (size_t)below * pitch);
-            row += e * (size_t)below * pitch;
-        }
-    }
-    zero_pixels(form, row, n + DN_FORM_PAD - (size_t)(row - to) / e);
+    uint16_t *end = to + (form == DN_PAIRED ? 2 : 1) * (n + DN_FORM_PAD), *row = to;
+    zero_pixels(form, to - (form == DN_PAIRED ? 2 : 1), 1);
+    if (!dn_padded_bordered(padded))
+        row = put_span(form, s, n, to);
+    else if (padded->width <= DN_LANES)
+        row = put_images(form, 1, s, padded, to);
+    else
+        row = put_images(form, 0, s, padded, to);
+    memset(row, 0, (size_t)(end - row) * sizeof *row);
 }
 
 INLINE source_row source_at(const dn_form form, int row, int rows, const uint16_t *x, size_t x_ld,

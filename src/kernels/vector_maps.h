@@ -20,36 +20,49 @@ INLINE vec NAMED(fill_value)(const int affine, const vec k[3], const ELEMENT *g,
     return affine ? k[0] * LOAD(g + p) + value : relu(value);
 }
 
+/* Fills the images of a channel's row with borders; returns the end. `narrow`: an image row is one
+ * register. */
+INLINE float *NAMED(fill_images)(const dn_padded *padded, const int narrow, const int affine,
+                                 const vec k[3], const ELEMENT *g, const ELEMENT *x, float *row)
+{
+    const size_t width = (size_t)padded->width, pitch = padded->pitch, rows = (size_t)padded->rows;
+    const size_t above = (size_t)padded->skip * pitch;
+    const int left = padded->image_rows - padded->skip - padded->rows; /* -1: ends in a halo row */
+    const size_t below = left > 0 ? (size_t)left * pitch : 0;
+    size_t image = 0;
+    for (int i = padded->images; i > 0; i--, image += padded->source_image) {
+        size_t from = image;
+        row = clear(row, above);
+        for (size_t r = rows; r > 0; r--, from += width, row += pitch) {
+            size_t p = 0;
+            do
+                store(row + p, NAMED(fill_value)(affine, k, g, x, from + p));
+            while (!narrow && (p += DN_VL) < width);
+            store(row + width, (vec){0});
+        }
+        row = clear(row, below);
+    }
+    return row;
+}
+
 /* Fills one channel's row in the layout `padded` from its sources g and x. */
 INLINE void NAMED(fill_padded)(const dn_padded *padded, const int affine, const vec k[3],
                                const ELEMENT *g, size_t g_ld, const ELEMENT *x, size_t x_ld,
                                float *to)
 {
-    const size_t width = (size_t)padded->width, pitch = padded->pitch;
     const size_t n = dn_padded_floats(padded), total = dn_round_lanes(n);
-    if (!dn_padded_bordered(padded)) {
+    float *row = to + n;
+    if (dn_padded_bordered(padded)) {
+        to[-1] = 0;
+        row = padded->width <= DN_VL ? NAMED(fill_images)(padded, 1, affine, k, g, x, to)
+                                     : NAMED(fill_images)(padded, 0, affine, k, g, x, to);
+    } else {
         for (size_t p = 0; p < n; p += DN_VL) {
             if (affine)
                 __builtin_prefetch(g + PREFETCH_ROWS * g_ld + p);
             __builtin_prefetch(x + PREFETCH_ROWS * x_ld + p);
             store(to + p, NAMED(fill_value)(affine, k, g, x, p));
         }
-        memset(to + n, 0, (total - n) * sizeof *to);
-        return;
-    }
-    const int below = padded->image_rows - padded->skip - padded->rows;
-    float *row = to;
-    row[-1] = 0;
-    for (int i = 0; i < padded->images; i++) {
-        size_t from = (size_t)i * padded->source_image;
-        row = clear(row, (size_t)padded->skip * pitch);
-        for (int r = 0; r < padded->rows; r++, from += width, row += pitch) {
-            for (size_t p = 0; p < width; p += DN_VL)
-                store(row + p, NAMED(fill_value)(affine, k, g, x, from + p));
-            store(row + width, (vec){0});
-        }
-        if (below > 0)
-            row = clear(row, (size_t)below * pitch);
     }
     memset(row, 0, (size_t)(to + total - row) * sizeof *to);
 }
@@ -82,25 +95,47 @@ INLINE void NAMED(store_some)(ELEMENT *to, vec v, size_t count)
     memcpy(to, all, count * sizeof *to);
 }
 
+/* `count` rows of `width` pixels in whole registers, one if `narrow`. */
+INLINE void NAMED(store_rows)(const int narrow, size_t count, size_t width, const float *from,
+                              size_t pitch, ELEMENT *to)
+{
+    for (; count > 0; count--, from += pitch, to += width) {
+        size_t p = 0;
+        do
+            STORE(to + p, load(from + p));
+        while (!narrow && (p += DN_VL) < width);
+    }
+}
+
+/* The last rows of a channel, without a write beyond its end. */
+INLINE void NAMED(store_last_rows)(size_t count, size_t width, const float *from, size_t pitch,
+                                   ELEMENT *to)
+{
+    for (; count > 0; count--, from += pitch, to += width)
+        for (size_t p = 0; p < width; p += DN_VL)
+            NAMED(store_some)(to + p, load(from + p), width - p < DN_VL ? width - p : DN_VL);
+}
+
 static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, size_t y_ld,
                              void *map, size_t to_ld)
 {
-    ELEMENT *to = map;
     const size_t width = (size_t)padded->width, pitch = padded->pitch;
-    const size_t n = (size_t)padded->images * (size_t)padded->rows * width;
-    const size_t written = (width + DN_VL - 1) / DN_VL * DN_VL;
-    for (int c = 0; c < rows; c++, y += y_ld, to += to_ld) {
-        size_t p = 0;
-        for (int i = 0; i < padded->images; i++) {
-            const float *from = y + (size_t)(i * padded->image_rows) * pitch;
-            for (int r = 0; r < padded->rows; r++, from += pitch, p += width) {
-                const size_t room = n - p < written ? (n - p) / DN_VL * DN_VL : written;
-                size_t q = 0;
-                for (; q < width && q < room; q += DN_VL)
-                    STORE(to + p + q, load(from + q));
-                if (q < width)
-                    NAMED(store_some)(to + p + q, load(from + q), width - q);
-            }
+    const size_t height = (size_t)padded->rows, image = (size_t)padded->image_rows * pitch;
+    const size_t beyond = (width + DN_VL - 1) / DN_VL * DN_VL - width; /* a row's write */
+    const size_t count = (size_t)padded->images * height, last = (beyond + width - 1) / width;
+    for (int c = 0; c < rows; c++, y += y_ld) {
+        ELEMENT *to = (ELEMENT *)map + (size_t)c * to_ld;
+        const float *from = y;
+        size_t whole = count > last ? count - last : 0; /* rows whose write others overwrite */
+        for (int i = padded->images; i > 0; i--, from += image, to += height * width) {
+            const size_t n = whole < height ? whole : height;
+            if (width <= DN_VL)
+                NAMED(store_rows)(1, n, width, from, pitch, to);
+            else
+                NAMED(store_rows)(0, n, width, from, pitch, to);
+            NAMED(store_last_rows)
+            (height - n, width, from + n * pitch, pitch, to + n * width);
+            whole -= n;
         }
     }
 }

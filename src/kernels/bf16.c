@@ -123,20 +123,32 @@ static size_t ISA(packed_dy_floats)(int outputs, size_t n)
     return dn_round_lanes((size_t)outputs) * round_step(n) / 2;
 }
 
+/* 32 pixels of 16 outputs; unless `whole`, only the first `outputs` and `pixels` exist. */
+INLINE void pack_dy_step(const int whole, float *packed, int outputs, size_t pixels,
+                         const float *dy, size_t dy_ld)
+{
+    vec m[DN_LANES];
+    UNROLL
+    for (int i = 0; i < DN_LANES; i++)
+        m[i] = whole || i < outputs
+                   ? (vec)planar_step(dy + (size_t)i * dy_ld, whole ? STEP : pixels)
+                   : (vec){0};
+    transpose_words(m);
+    UNROLL
+    for (int i = 0; i < DN_LANES; i++)
+        store(packed + i * DN_LANES, m[i]);
+}
+
 /* Packed format: columns (pairs of pixels, DN_LANES outputs, 2); zeros after the last output, and
  * after the last pixel up to whole registers. */
 static void ISA(pack_dy)(float *packed, int outputs, size_t n, const float *dy, size_t dy_ld)
 {
-    for (int o = 0; o < outputs; o += DN_LANES)
-        for (size_t p = 0; p < n; p += STEP, packed += DN_LANES * DN_LANES) {
-            vec m[DN_LANES] = {{0}};
-            for (int i = 0; i < DN_LANES && o + i < outputs; i++)
-                m[i] = (vec)planar_step(dy + (size_t)(o + i) * dy_ld + p, n - p);
-            transpose_words(m);
-            UNROLL
-            for (int i = 0; i < DN_LANES; i++)
-                store(packed + i * DN_LANES, m[i]);
-        }
+    for (int left = outputs; left > 0; left -= DN_LANES, dy += DN_LANES * dy_ld)
+        for (size_t p = 0; p < n; p += STEP, packed += DN_LANES * DN_LANES)
+            if (left >= DN_LANES && n - p >= STEP)
+                pack_dy_step(1, packed, DN_LANES, STEP, dy + p, dy_ld);
+            else
+                pack_dy_step(0, packed, left, n - p, dy + p, dy_ld);
 }
 
 static void ISA(wgrad)(int outputs, int inputs, const dn_taps *taps, size_t n, const float *packed,

@@ -59,6 +59,7 @@ typedef struct graph {
 
 static node *add_node(graph *g, const char *op, const char *layer, const char *suffix, char *input)
 {
+    assert(g->node_count < LAYER_NODES * g->net->layer_count);
     node *const n = &g->nodes[g->node_count++];
     onnx__node_proto__init(&n->proto);
     snprintf(n->name, sizeof n->name, "%s%s", layer, suffix);
@@ -75,12 +76,14 @@ static node *add_node(graph *g, const char *op, const char *layer, const char *s
 
 static void add_input(node *n, const char *value)
 {
+    assert(n->proto.n_input < NODE_INPUTS);
     n->input[n->proto.n_input++] = (char *)value;
 }
 
 static Onnx__AttributeProto *add_attribute(node *n, const char *name,
                                            Onnx__AttributeProto__AttributeType type)
 {
+    assert(n->proto.n_attribute < NODE_ATTRIBUTES);
     const size_t i = n->proto.n_attribute++;
     Onnx__AttributeProto *const a = n->attributes[i] = &n->attribute[i].proto;
     onnx__attribute_proto__init(a);
@@ -117,6 +120,7 @@ static void add_window(node *n, int kernel, int stride, int pad)
 /* Adds an initializer of t's shape and name; values(t->count) are not copied. */
 static const char *add_tensor(graph *g, const dn_tensor *t, const float *values)
 {
+    assert(g->tensor_count < g->net->view.tensor_count);
     tensor *const x = &g->tensors[g->tensor_count++];
     onnx__tensor_proto__init(&x->proto);
     snprintf(x->name, sizeof x->name, "%s", t->name);

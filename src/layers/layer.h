@@ -184,7 +184,10 @@ struct dn_layer {
                                        for the head: channel_dropout, of a feature */
     int accumulate;                 /* 0: the first backward pass to write the input's gradient */
 
-    /* Its tensors. Their gradients in the leaf are final when its backward pass returns. */
+    /* Its tensors, parameters first or between running statistics, and the first of each role.
+     * Gradients in the leaf are final when its backward pass returns. */
+    const dn_tensor *tensors; /* (tensor_count) */
+    int tensor_count;
     const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm before */
     const dn_tensor *weight, *bias;                             /* or NULL */
 

@@ -241,7 +241,7 @@ static double tolerance_of(const tolerances *limits, const dn_tensor *tensor)
 {
     if (tensor->kind == DN_CONV_WEIGHT)
         return limits->conv;
-    if (tensor->kind == DN_LINEAR_WEIGHT || tensor->kind == DN_LINEAR_BIAS)
+    if (tensor->is_head)
         return limits->linear;
     return dn_is_parameter(tensor) ? limits->norm : limits->running;
 }

@@ -33,6 +33,7 @@ typedef struct dn_tensor {
     dn_tensor_kind kind;
     int dims, shape[4];
     size_t offset, count; /* floats */
+    int is_head;          /* 1: of the classifier; shape[0] is the number of classes */
     int frozen;           /* 1: a parameter that is not trained */
 } dn_tensor;
 

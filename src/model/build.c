@@ -44,7 +44,7 @@ static dn_layer *last_layer(const dn_net *net)
     return &net->layers[net->layer_count - 1];
 }
 
-/* Appends a tensor of the last layer, of which kind, dims and shape are given. Offsets are
+/* Appends a tensor of the last layer, of which kind, is_head, dims and shape are given. Offsets are
  * set later, when all are known. */
 static dn_status add_tensor(dn_net *net, const char *prefix, const char *suffix, dn_tensor tensor)
 {
@@ -216,11 +216,14 @@ static dn_status build_head(dn_net *net, int map)
     head->taps = 1;
     head->channel_dropout = net->options.head_dropout;
     snprintf(head->name, sizeof head->name, "classifier");
-    DN_TRY(add_tensor(
-        net, head->name, "weight",
-        (dn_tensor){.kind = DN_LINEAR_WEIGHT, .dims = 2, .shape = {classes, head->weights_in}}));
-    return add_tensor(net, head->name, "bias",
-                      (dn_tensor){.kind = DN_LINEAR_BIAS, .dims = 1, .shape = {classes}});
+    DN_TRY(add_tensor(net, head->name, "weight",
+                      (dn_tensor){.kind = DN_LINEAR_WEIGHT,
+                                  .is_head = 1,
+                                  .dims = 2,
+                                  .shape = {classes, head->weights_in}}));
+    return add_tensor(
+        net, head->name, "bias",
+        (dn_tensor){.kind = DN_LINEAR_BIAS, .is_head = 1, .dims = 1, .shape = {classes}});
 }
 
 static dn_status build_layers(dn_net *net)

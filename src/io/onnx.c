@@ -46,7 +46,7 @@ typedef struct tensor {
 
 typedef struct graph {
     const dn_net *net;
-    int fold, has_sets; /* has_sets: labels are sets of classes */
+    int fold;
     node *nodes;
     int node_count;
     tensor *tensors;
@@ -248,7 +248,7 @@ static char *add_head(graph *g, const dn_layer *l, char *x)
     add_integer(n, "transB", 1);
     add_input(n, add_own(g, l->weight));
     add_input(n, add_own(g, l->bias));
-    add_node(g, g->has_sets ? "Sigmoid" : "Softmax", "probabilities", "", n->name);
+    add_node(g, g->net->view.loss->onnx, "probabilities", "", n->name);
     return n->name;
 }
 
@@ -441,7 +441,6 @@ dn_status dn_onnx_save(const char *path, const dn_net *net, const dn_weights_abo
     const size_t layers = (size_t)net->layer_count;
     graph g = {.net = net,
                .fold = fold,
-               .has_sets = about->data->info.label_sets > 0,
                .nodes = calloc(LAYER_NODES * layers, sizeof *g.nodes),
                .tensors = calloc((size_t)net->view.tensor_count, sizeof *g.tensors),
                .map = calloc((size_t)net->map_count + 1, sizeof *g.map)};

@@ -233,9 +233,9 @@ dn_carver dn_thread_scratch(const dn_visit *v);
 /* loss.c: how the pass's images and their targets are mixed. */
 dn_mix dn_pass_mix(const dn_pass *pass, const dn_spec *spec);
 
-/* loss.c: loss and correct predictions of the first `count` images, from the logits of the head's
- * forward visit `v`: the pass's mean loss, or the sum in evaluation (NULL). */
-void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
+/* loss.c: loss and correct predictions of the batch, from the logits of the head's forward visit.
+ */
+void dn_loss_score(const dn_visit *v, const dn_pass *pass, dn_result *result);
 
 /* loss.c: rows(classes, stride) = the gradient of the mean loss with respect to the logits, one
  * column per image, zeros after the last. Inside a parallel region, whose threads share the work.

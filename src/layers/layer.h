@@ -184,12 +184,12 @@ struct dn_layer {
                                        for the head: channel_dropout, of a feature */
     int accumulate;                 /* 0: the first backward pass to write the input's gradient */
 
-    /* Its tensors, parameters first or between running statistics, and the first of each role.
-     * Gradients in the leaf are final when its backward pass returns. */
+    /* Its tensors, of which the first is a parameter; those of its batch norm and its gemm have
+     * names. Gradients in the leaf are final when its backward pass returns. */
     const dn_tensor *tensors; /* (tensor_count) */
     int tensor_count;
     const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm before */
-    const dn_tensor *weight, *bias;                             /* or NULL */
+    const dn_tensor *weight, *bias;                             /* NULL: no gemm, or no bias */
 
     float *scale, *shift; /* (inputs) batch norm as scale * x + shift, kept for backward */
     float *kept;          /* what else the kind keeps for backward */

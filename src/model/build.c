@@ -252,8 +252,10 @@ static void link_tensors(dn_net *net)
             [DN_RUNNING_VAR] = &l->running_var};
         l->tensors = t;
         for (const dn_tensor *const end = t + l->tensor_count; t < end; t++)
-            if (*role[t->kind] == NULL)
+            if (role[t->kind] != NULL && *role[t->kind] == NULL)
                 *role[t->kind] = t;
+        if (l->weights_in == 0) /* no gemm: the kind alone knows what its tensors are */
+            l->weight = l->bias = NULL;
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * Losses: what an image's logits are worth, given its label. A loss is a file in src/layers; a net
- * has one (dn_net_options). In double and by dn/math.h, so that the bits do not depend on the
- * machine. Not collective.
+ * has one (dn_net_options). A loss uses all members of the target. In double and by dn/math.h, so
+ * that the bits do not depend on the machine. Not collective.
  */
 #ifndef DN_LOSS_H
 #define DN_LOSS_H

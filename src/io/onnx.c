@@ -276,7 +276,8 @@ static dn_status add_layer(graph *g, const dn_layer *l)
     if (l->gamma)
         x = add_norm(g, l, x);
     x = add_operation(g, l, x);
-    DN_CHECK(x, DN_EINVAL, "%s: found a layer of kind %s, which ONNX cannot be written of", l->name,
+    DN_CHECK(x, DN_EINVAL,
+             "%s: found a layer of kind %s, which the export to ONNX does not support", l->name,
              l->kind->name);
     if (l->out >= 0 && g->map[l->out]) {
         node *const n = add_node(g, "Concat", l->name, ".concat", g->map[l->out]);

@@ -153,9 +153,8 @@ static net_outcome run_used(const net_case *c, const dn_kernels *table, int thre
 {
     omp_set_num_threads(threads);
     dn_net *net = net_make(c, table);
-    dn_result result;
     free(net_run(net, passes, 2).leaf);
-    dn_net_forward_eval(net, 1, &result);
+    dn_net_forward_eval(net);
     net_spoil(net, -1);
     const net_outcome o = net_run(net, passes, 1);
     dn_net_destroy(&net);

@@ -265,20 +265,18 @@ static void test_evaluation(void **state)
             continue;
         dn_net *net = net_make(c, dn_kernels_get(0));
         float trained[MOST_LOGITS];
-        dn_result train, eval;
+        dn_result result;
         const dn_pass pass = {0};
         assert_true(logits <= MOST_LOGITS);
         net_draw_all(net, DRAW_PLAIN, 2);
-        net_forward(net, &pass, &train);
+        net_forward(net, &pass, &result);
         memcpy(trained, dn_net_view(net).logits, (size_t)logits * sizeof(float));
         settle_running(net);
-        dn_net_forward_eval(net, c->batch, &eval);
+        dn_net_forward_eval(net);
         for (int i = 0; i < logits; i++)
             if (!(fabsf(dn_net_view(net).logits[i] - trained[i]) <= EVAL_TOLERANCE))
                 fail_msg("%s: logit %d: train %.9g, evaluation %.9g", c->model, i,
                          (double)trained[i], (double)dn_net_view(net).logits[i]);
-        assert_true(fabs(eval.loss / c->batch - train.loss) <= EVAL_TOLERANCE);
-        assert_int_equal(eval.correct, train.correct);
         dn_net_destroy(&net);
     }
 }

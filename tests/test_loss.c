@@ -19,9 +19,13 @@ static void test_ranks(void **state)
             logits[i][c] = (float)-c;
         labels[i] = i;
     }
-    const dn_view net = {.spec = &spec, .batch = CLASSES, .labels = labels, .logits = logits[0]};
+    const dn_view net = {.spec = &spec,
+                         .loss = &dn_cross_entropy,
+                         .batch = CLASSES,
+                         .labels = labels,
+                         .logits = logits[0]};
     dn_result result;
-    dn_loss_score(&(dn_visit){.layer = &layer, .net = &net, .losses = losses}, CLASSES, NULL,
+    dn_loss_score(&(dn_visit){.layer = &layer, .net = &net, .losses = losses}, &(dn_pass){0},
                   &result);
     assert_int_equal(result.correct, 1);
     for (int i = 0; i < CLASSES; i++)
@@ -85,7 +89,7 @@ static void test_gradients(void **state)
     for (int t = 0; t < TARGETS; t++)
         for (int r = 0; r < ROWS; r += 2)
             for (int has_sets = 0; has_sets < 2; has_sets++) {
-                const dn_loss *const loss = dn_loss_of(has_sets);
+                const dn_loss *const loss = has_sets ? &dn_binary_cross_entropy : &dn_cross_entropy;
                 dn_target target = targets[t];
                 target.label %= has_sets ? SETS : CLASSES;
                 target.other %= has_sets ? SETS : CLASSES;
@@ -114,7 +118,7 @@ static void test_binary_decisions(void **state)
     assert_true(dn_binary_cross_entropy.is_correct(&mixed, first_two, CLASSES));
     const dn_target other = {.label = 2, .share = 1, .sets = sets};
     assert_false(dn_binary_cross_entropy.is_correct(&other, (float[]){1, (float)NAN, -1}, CLASSES));
-    dn_binary_cross_entropy.probabilities(logits[1], CLASSES, p);
+    dn_binary_cross_entropy.probabilities(logits[1], CLASSES, 0, CLASSES, p);
     assert_true(p[0] < 1e-50 && p[0] > 0 && p[1] == 0.5 && p[2] == 1);
 }
 

@@ -276,7 +276,8 @@ static void test_null(void **state)
 static void test_texts(void **state)
 {
     char text[DN_SCORES_TEXT];
-    dn_scores s = {1.25, 60, 95.5, 40, 0.875, 1, 0};
+    dn_scores s = {
+        .loss = 1.25, .top1 = 60, .top5 = 95.5, .balanced = 40, .auroc = 0.875, .is_uneven = 1};
     dn_scores_text(&s, 6, ", ", text);
     assert_string_equal(text, "top-1 60.00 %, balanced 40.00 %, AUROC 0.8750, top-5 95.50 %");
     s.is_uneven = 0;

@@ -89,8 +89,7 @@ static void test_other_classes(void **state)
     assert_int_equal(classes, 4);
     for (int i = 0; i < view.tensor_count; i++) {
         const dn_tensor *const t = &view.tensors[i];
-        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
-        const dn_net *const expected = is_head ? fresh : from;
+        const dn_net *const expected = t->is_head ? fresh : from;
         const dn_tensor *const theirs = &dn_net_view(expected).tensors[i];
         assert_memory_equal(values(to, t), values(expected, theirs), t->count * sizeof(float));
     }

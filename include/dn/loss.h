@@ -1,7 +1,7 @@
 /*
- * Losses: what an image's logits are worth, given its label. A loss is a file in src/layers; the
- * labels choose it. In double and by dn/math.h, so that the bits do not depend on the machine. Not
- * collective.
+ * Losses: what an image's logits are worth, given its label. A loss is a file in src/layers; a net
+ * has one (dn_net_options). A loss uses all members of the target. In double and by dn/math.h, so
+ * that the bits do not depend on the machine. Not collective.
  */
 #ifndef DN_LOSS_H
 #define DN_LOSS_H
@@ -28,8 +28,10 @@ typedef struct dn_loss {
     /* 1 if the logits tell the label with the larger share. */
     int (*is_correct)(const dn_target *target, const float *logits, int classes);
 
-    /* p(classes) = the probabilities of the classes. */
-    void (*probabilities)(const float *logits, int classes, double *p);
+    /* p(end - first) = the probabilities of the classes [first, end). */
+    void (*probabilities)(const float *logits, int classes, int first, int end, double *p);
+
+    const char *onnx; /* ONNX's operator for them */
 } dn_loss;
 
 /* Softmax cross-entropy. The target is (1 - smoothing) * (share * label + (1 - share) * other) +
@@ -43,11 +45,5 @@ extern const dn_loss dn_cross_entropy;
  * other) + smoothing / 2; its positive part counts with the class's weight, as PyTorch's
  * pos_weight. Correct: the logits of just the set's classes are positive. */
 extern const dn_loss dn_binary_cross_entropy;
-
-/* The loss of images whose labels are sets of classes, or classes. */
-static inline const dn_loss *dn_loss_of(int has_sets)
-{
-    return has_sets ? &dn_binary_cross_entropy : &dn_cross_entropy;
-}
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "dn/kernels.h"
+#include "dn/loss.h"
 #include "dn/mixing.h"
 #include "dn/spec.h"
 
@@ -33,6 +34,7 @@ typedef struct dn_tensor {
     dn_tensor_kind kind;
     int dims, shape[4];
     size_t offset, count; /* floats */
+    int is_head;          /* 1: of the classifier; shape[0] is the number of classes */
     int frozen;           /* 1: a parameter that is not trained */
 } dn_tensor;
 
@@ -64,9 +66,10 @@ typedef struct dn_net_options {
     float channel_dropout;    /* of a whole channel of an image, in the same place */
     float transition_dropout; /* of an activation, before a transition's pool */
     float head_dropout;       /* of a pooled feature */
-    const char *freeze; /* parameters that are not trained: globs of names, or prefixes of names up
-                           to a dot, separated by commas; NULL: none. Layers before the first
-                           trained one have no backward pass. Must outlive the net */
+    const char *freeze;  /* parameters that are not trained: globs of names, or prefixes of names up
+                            to a dot, separated by commas; NULL: none. Layers before the first
+                            trained one have no backward pass. Must outlive the net */
+    const dn_loss *loss; /* NULL: dn_cross_entropy */
     int norm_group; /* virtual ranks that share batch statistics; 0 or 1: each has its own. If more,
                        only teams (below) can train */
 } dn_net_options;
@@ -108,6 +111,7 @@ typedef struct dn_region_info {
 typedef struct dn_view {
     const dn_spec *spec;
     const dn_kernels *kernels;
+    const dn_loss *loss;
     int batch, norm_group;
     int layers; /* number of layers (dn/layer_info.h) */
     size_t parameter_count, running_count, gradient_count, leaf_count;
@@ -143,7 +147,8 @@ typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
     const float *class_weights; /* (classes) weights of the loss; NULL: all 1 */
-    const uint8_t *label_sets;  /* (sets, classes), which the labels number: dn/loss.h; or NULL */
+    const uint8_t *label_sets;  /* (sets, classes), which the labels number, for a loss of sets
+                                   (dn/loss.h); or NULL */
     double label_weights; /* total weight of the unmixed labels, if this batch is part of a larger
                              one; 0: that of the batch */
     dn_mixing mixing;     /* of the images, in place, and of their targets */
@@ -185,10 +190,8 @@ typedef struct dn_team {
 void dn_team_forward(const dn_team *team, const dn_pass *pass, dn_result *results);
 void dn_team_backward(const dn_team *team, const dn_pass *pass);
 
-/* The forward pass in evaluation mode: running statistics normalise. The result covers only the
- * first `count` images, and its loss is their sum, not their mean. `result` may be NULL if the
- * logits are enough. */
-void dn_net_forward_eval(dn_net *net, int count, dn_result *result);
+/* The forward pass in evaluation mode, which sets the logits: running statistics normalise. */
+void dn_net_forward_eval(dn_net *net);
 
 /* running = (1 - momentum) * running + momentum * statistics, where the statistics are those of a
  * leaf that was averaged over the virtual ranks. DN_NORM_MOMENTUM, PyTorch's default, is used in

@@ -253,20 +253,22 @@ dn_status dn_options_net(const dn_options *o, dn_net_use use, const dn_data_info
 {
     dn_spec spec;
     const dn_kernels *kernels;
-    const int trains = use != DN_NET_EVALUATES;
+    const int trains = use != DN_NET_EVALUATES, has_sets = data != NULL && data->label_sets > 0;
     DN_TRY(make_spec(&spec, o, data, input));
     DN_TRY(dn_kernels_select(&kernels, o->isa));
-    return dn_net_create(net, &spec, kernels,
-                         &(dn_net_options){.batch = o->batch_size,
-                                           .train = trains,
-                                           .plan_only = use == DN_NET_IS_PLANNED,
-                                           .dtype = (dn_dtype)o->dtype,
-                                           .recompute = o->recompute,
-                                           .dropout = own_dropout(o->dropout, spec.dropout),
-                                           .channel_dropout = (float)o->channel_dropout,
-                                           .transition_dropout = own_dropout(
-                                               o->transition_dropout, spec.transition_dropout),
-                                           .head_dropout = (float)o->head_dropout,
-                                           .freeze = trains ? o->freeze : "",
-                                           .norm_group = o->sync_bn ? virtual_ranks : 1});
+    return dn_net_create(
+        net, &spec, kernels,
+        &(dn_net_options){.batch = o->batch_size,
+                          .train = trains,
+                          .plan_only = use == DN_NET_IS_PLANNED,
+                          .dtype = (dn_dtype)o->dtype,
+                          .recompute = o->recompute,
+                          .dropout = own_dropout(o->dropout, spec.dropout),
+                          .channel_dropout = (float)o->channel_dropout,
+                          .transition_dropout =
+                              own_dropout(o->transition_dropout, spec.transition_dropout),
+                          .head_dropout = (float)o->head_dropout,
+                          .loss = has_sets ? &dn_binary_cross_entropy : &dn_cross_entropy,
+                          .freeze = trains ? o->freeze : "",
+                          .norm_group = o->sync_bn ? virtual_ranks : 1});
 }

@@ -68,7 +68,7 @@ static dn_status copy_safetensors(dn_net *net, const char *path, origin *from)
 static void restore_head(const dn_view *net, const float *initial)
 {
     for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
-        if (t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS)
+        if (t->is_head)
             memcpy(net->parameters + t->offset, initial + t->offset, t->count * sizeof *initial);
 }
 

@@ -47,6 +47,7 @@ typedef struct predictor {
     dn_pictures *pictures; /* a block of them */
     const dn_transform *transform;
     const char *const *names; /* (classes) on rank 0 */
+    const dn_loss *loss;
     int classes, top;
     int64_t block; /* images */
     counts count;  /* on rank 0 */
@@ -93,8 +94,7 @@ static void set_row(const predictor *p, int64_t image, const float *logits)
     row[0] = (dn_choice){fault, p->pictures->dark[image]};
     if (fault != 0)
         return;
-    dn_loss_of(p->pictures->images.info.label_sets > 0)
-        ->probabilities(logits, p->classes, probability);
+    p->loss->probabilities(logits, p->classes, 0, p->classes, probability);
     for (int o = 0; o < p->classes; o++)
         order[o] = o;
     qsort_r(order, (size_t)p->classes, sizeof *order, by_probability, probability);
@@ -327,6 +327,7 @@ dn_status dn_predict(const dn_comm *comm, dn_options *o)
     dn_comm_broadcast(comm, &pictures.conversion, sizeof pictures.conversion);
     p.names = trained.data ? trained.data->class_names : NULL;
     p.classes = dn_net_view(net).spec->classes;
+    p.loss = dn_net_view(net).loss;
     p.top = o->top > 0 && o->top < p.classes ? o->top : p.classes;
     p.block = plan_block(comm, net, &p);
     const double results = (double)block_results(comm, net, &p) * row_bytes(&p);

@@ -59,7 +59,7 @@ dn_status dn_evaluate_batches(const dn_evaluation *e, dn_scored_fn *scored, void
         const int count = left < view.batch ? (int)left : view.batch;
         dn_note_operation(e->comm->activity, DN_EVALUATING);
         DN_TRY_OR_DONE(dn_loader_load(loader, n, view.images, view.labels));
-        dn_net_forward_eval(e->net, count, NULL);
+        dn_net_forward_eval(e->net);
         scored(user, &(dn_scored){first, count, (int)(n % e->crops), view.logits});
         show_progress(&progress, n + 1 - begin, end - begin);
         const int reason = e->preempt && n + 1 < end ? dn_preempt_reason(e->preempt) : 0;

@@ -46,7 +46,7 @@ dn_status dn_evaluate_batches(const dn_evaluation *evaluation, dn_scored_fn *sco
 /* The results of one image. */
 typedef struct dn_sample {
     double loss;
-    double probability; /* of `predicted`; not set if labels are sets */
+    double probability; /* of `predicted` */
     int predicted;      /* class of the largest logit */
     int rank; /* number of classes ranked before the label's; `classes` if its logit is NaN. If
                  labels are sets: 0 for the right set, else 1 */

@@ -38,10 +38,10 @@ void dn_results_free(dn_results *r)
     *r = (dn_results){0};
 }
 
-static dn_sample make_sample(const dn_source *images, int64_t image, const float *logits)
+static dn_sample make_sample(const dn_loss *loss, const dn_source *images, int64_t image,
+                             const float *logits)
 {
     const int classes = images->info.classes, label = images->labels[image];
-    const dn_loss *const loss = dn_loss_of(images->label_sets != NULL);
     const dn_target target = {.label = label, .share = 1, .sets = images->label_sets};
     dn_sample s = {.loss = loss->value(&target, logits, classes)};
     int predicted = 0;
@@ -50,15 +50,13 @@ static dn_sample make_sample(const dn_source *images, int64_t image, const float
     s.rank = images->label_sets ? !loss->is_correct(&target, logits, classes)
                                 : dn_label_rank(logits, classes, label);
     s.predicted = predicted;
-    if (!images->label_sets) {
-        const dn_target told = {.label = predicted, .share = 1};
-        s.probability = dn_exp(-loss->value(&told, logits, classes));
-    }
+    loss->probabilities(logits, classes, predicted, predicted + 1, &s.probability);
     return s;
 }
 
 typedef struct sampling {
     const dn_source *images;
+    const dn_loss *loss;
     size_t classes;
     int crops;
     int64_t first;             /* this rank's first image */
@@ -73,10 +71,10 @@ static void make_samples(const sampling *s, const dn_scored *b, const float *log
     for (int i = 0; i < b->count; i++) {
         const size_t at = (size_t)(b->first - s->first + i);
         const float *const own = logits + (size_t)i * s->classes;
-        r->samples[at] = make_sample(s->images, b->first + i, own);
+        r->samples[at] = make_sample(s->loss, s->images, b->first + i, own);
         if (r->probabilities)
-            dn_loss_of(s->images->label_sets != NULL)
-                ->probabilities(own, (int)s->classes, r->probabilities + at * s->classes);
+            s->loss->probabilities(own, (int)s->classes, 0, (int)s->classes,
+                                   r->probabilities + at * s->classes);
         for (size_t c = 0; c < s->classes && r->told; c++)
             r->told[at * dn_told_bytes(s->images) + c / 8] |= (uint8_t)((own[c] > 0) << c % 8);
     }
@@ -172,7 +170,12 @@ dn_status dn_evaluate_samples(const dn_evaluation *e, dn_results *results, dn_sc
     const dn_view view = dn_net_view(e->net);
     const dn_part_of_images own = dn_images_of(e->comm, e->net, e->images);
     const size_t images = (size_t)(own.end - own.first);
-    sampling s = {e->images, (size_t)view.spec->classes, e->crops, own.first, results, NULL};
+    sampling s = {.images = e->images,
+                  .loss = view.loss,
+                  .classes = (size_t)view.spec->classes,
+                  .crops = e->crops,
+                  .first = own.first,
+                  .results = results};
     dn_status status = create_results(results, e->images, own.results);
     if (status == DN_OK && e->crops > 1 &&
         !(s.sum = malloc((size_t)view.batch * s.classes * sizeof *s.sum)))

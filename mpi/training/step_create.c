@@ -48,11 +48,9 @@ static dn_status make_team(dn_step *step)
 static int copy_learnt(const dn_view *net, int head, dn_tensor *to)
 {
     int count = 0;
-    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
-        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
-        if (dn_is_parameter(t) && !t->frozen && is_head == head)
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++)
+        if (dn_is_parameter(t) && !t->frozen && t->is_head == head)
             to[count++] = *t;
-    }
     return count;
 }
 

@@ -315,7 +315,9 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
                                      "train_top1", dn_json_number(s.top1));
     const double none = (double)NAN;
-    add_scores(values, "test", &(dn_scores){none, none, none, none, none, 0, 0});
+    add_scores(
+        values, "test",
+        &(dn_scores){.loss = none, .top1 = none, .top5 = none, .balanced = none, .auroc = none});
     for (int i = 0; i < count; i++) {
         add_scores(values, scores[i].name, &scores[i].scores);
         dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);

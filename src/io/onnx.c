@@ -46,7 +46,7 @@ typedef struct tensor {
 
 typedef struct graph {
     const dn_net *net;
-    int fold, has_sets; /* has_sets: labels are sets of classes */
+    int fold;
     node *nodes;
     int node_count;
     tensor *tensors;
@@ -59,6 +59,7 @@ typedef struct graph {
 
 static node *add_node(graph *g, const char *op, const char *layer, const char *suffix, char *input)
 {
+    assert(g->node_count < LAYER_NODES * g->net->layer_count);
     node *const n = &g->nodes[g->node_count++];
     onnx__node_proto__init(&n->proto);
     snprintf(n->name, sizeof n->name, "%s%s", layer, suffix);
@@ -75,12 +76,14 @@ static node *add_node(graph *g, const char *op, const char *layer, const char *s
 
 static void add_input(node *n, const char *value)
 {
+    assert(n->proto.n_input < NODE_INPUTS);
     n->input[n->proto.n_input++] = (char *)value;
 }
 
 static Onnx__AttributeProto *add_attribute(node *n, const char *name,
                                            Onnx__AttributeProto__AttributeType type)
 {
+    assert(n->proto.n_attribute < NODE_ATTRIBUTES);
     const size_t i = n->proto.n_attribute++;
     Onnx__AttributeProto *const a = n->attributes[i] = &n->attribute[i].proto;
     onnx__attribute_proto__init(a);
@@ -117,6 +120,7 @@ static void add_window(node *n, int kernel, int stride, int pad)
 /* Adds an initializer of t's shape and name; values(t->count) are not copied. */
 static const char *add_tensor(graph *g, const dn_tensor *t, const float *values)
 {
+    assert(g->tensor_count < g->net->view.tensor_count);
     tensor *const x = &g->tensors[g->tensor_count++];
     onnx__tensor_proto__init(&x->proto);
     snprintf(x->name, sizeof x->name, "%s", t->name);
@@ -244,7 +248,7 @@ static char *add_head(graph *g, const dn_layer *l, char *x)
     add_integer(n, "transB", 1);
     add_input(n, add_own(g, l->weight));
     add_input(n, add_own(g, l->bias));
-    add_node(g, g->has_sets ? "Sigmoid" : "Softmax", "probabilities", "", n->name);
+    add_node(g, g->net->view.loss->onnx, "probabilities", "", n->name);
     return n->name;
 }
 
@@ -272,7 +276,8 @@ static dn_status add_layer(graph *g, const dn_layer *l)
     if (l->gamma)
         x = add_norm(g, l, x);
     x = add_operation(g, l, x);
-    DN_CHECK(x, DN_EINVAL, "%s: found a layer of kind %s, which ONNX cannot be written of", l->name,
+    DN_CHECK(x, DN_EINVAL,
+             "%s: found a layer of kind %s, which the export to ONNX does not support", l->name,
              l->kind->name);
     if (l->out >= 0 && g->map[l->out]) {
         node *const n = add_node(g, "Concat", l->name, ".concat", g->map[l->out]);
@@ -437,7 +442,6 @@ dn_status dn_onnx_save(const char *path, const dn_net *net, const dn_weights_abo
     const size_t layers = (size_t)net->layer_count;
     graph g = {.net = net,
                .fold = fold,
-               .has_sets = about->data->info.label_sets > 0,
                .nodes = calloc(LAYER_NODES * layers, sizeof *g.nodes),
                .tensors = calloc((size_t)net->view.tensor_count, sizeof *g.tensors),
                .map = calloc((size_t)net->map_count + 1, sizeof *g.map)};

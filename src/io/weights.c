@@ -58,7 +58,7 @@ static dn_status check_shape(const char *path, const char *model, const dn_named
 {
     char ours[DN_SHAPE_TEXT], theirs[DN_SHAPE_TEXT];
     dn_named_tensor expected = named(t, NULL);
-    const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+    const int is_head = t->is_head;
     if (is_head && *classes != 0) /* must equal the head's other tensor */
         expected.shape[0] = *classes;
     const size_t body = sizeof *found->shape * (size_t)(t->dims - is_head);
@@ -155,9 +155,8 @@ dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensor
             continue;
         }
         DN_TRY(check_shape(path, view.spec->name, found, t, &head));
-        if (t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS)
-            if (head != view.spec->classes)
-                continue;
+        if (t->is_head && head != view.spec->classes)
+            continue;
         DN_TRY(take_values(&view, path, found, t));
     }
     *classes = head != view.spec->classes ? (int)head : 0;

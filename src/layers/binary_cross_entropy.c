@@ -66,10 +66,15 @@ static int is_correct(const dn_target *t, const float *logits, int classes)
     return right;
 }
 
-static void probabilities(const float *logits, int classes, double *p)
+static void probabilities(const float *logits, int classes, int first, int end, double *p)
 {
-    for (int o = 0; o < classes; o++)
-        p[o] = sigmoid(logits[o]);
+    (void)classes;
+    for (int o = first; o < end; o++)
+        p[o - first] = sigmoid(logits[o]);
 }
 
-const dn_loss dn_binary_cross_entropy = {value, gradient, is_correct, probabilities};
+const dn_loss dn_binary_cross_entropy = {.value = value,
+                                         .gradient = gradient,
+                                         .is_correct = is_correct,
+                                         .probabilities = probabilities,
+                                         .onnx = "Sigmoid"};

@@ -45,12 +45,16 @@ static int is_correct(const dn_target *t, const float *logits, int classes)
     return dn_label_rank(logits, classes, t->share < 0.5 ? t->other : t->label) < 1;
 }
 
-static void probabilities(const float *logits, int classes, double *p)
+static void probabilities(const float *logits, int classes, int first, int end, double *p)
 {
     double largest;
     const double normal = dn_log_sum_exp(logits, classes, &largest);
-    for (int o = 0; o < classes; o++)
-        p[o] = dn_exp(logits[o] - largest - normal);
+    for (int o = first; o < end; o++)
+        p[o - first] = dn_exp(logits[o] - largest - normal);
 }
 
-const dn_loss dn_cross_entropy = {value, gradient, is_correct, probabilities};
+const dn_loss dn_cross_entropy = {.value = value,
+                                  .gradient = gradient,
+                                  .is_correct = is_correct,
+                                  .probabilities = probabilities,
+                                  .onnx = "Softmax"};

@@ -184,9 +184,12 @@ struct dn_layer {
                                        for the head: channel_dropout, of a feature */
     int accumulate;                 /* 0: the first backward pass to write the input's gradient */
 
-    /* Its tensors. Their gradients in the leaf are final when its backward pass returns. */
+    /* Its tensors, of which the first is a parameter; those of its batch norm and its gemm have
+     * names. Gradients in the leaf are final when its backward pass returns. */
+    const dn_tensor *tensors; /* (tensor_count) */
+    int tensor_count;
     const dn_tensor *gamma, *beta, *running_mean, *running_var; /* NULL: no norm before */
-    const dn_tensor *weight, *bias;                             /* or NULL */
+    const dn_tensor *weight, *bias;                             /* NULL: no gemm, or no bias */
 
     float *scale, *shift; /* (inputs) batch norm as scale * x + shift, kept for backward */
     float *kept;          /* what else the kind keeps for backward */
@@ -230,9 +233,9 @@ dn_carver dn_thread_scratch(const dn_visit *v);
 /* loss.c: how the pass's images and their targets are mixed. */
 dn_mix dn_pass_mix(const dn_pass *pass, const dn_spec *spec);
 
-/* loss.c: loss and correct predictions of the first `count` images, from the logits of the head's
- * forward visit `v`: the pass's mean loss, or the sum in evaluation (NULL). */
-void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result);
+/* loss.c: loss and correct predictions of the batch, from the logits of the head's forward visit.
+ */
+void dn_loss_score(const dn_visit *v, const dn_pass *pass, dn_result *result);
 
 /* loss.c: rows(classes, stride) = the gradient of the mean loss with respect to the logits, one
  * column per image, zeros after the last. Inside a parallel region, whose threads share the work.

@@ -5,7 +5,6 @@
  */
 #include <string.h>
 
-#include "dn/loss.h"
 #include "layers/layer.h"
 
 static const float *image_logits(const dn_visit *v, int image)
@@ -45,25 +44,23 @@ static double loss_divisor(const dn_visit *v, const dn_pass *pass)
     return sum;
 }
 
-void dn_loss_score(const dn_visit *v, int count, const dn_pass *pass, dn_result *result)
+void dn_loss_score(const dn_visit *v, const dn_pass *pass, dn_result *result)
 {
-    const int classes = v->layer->outputs;
-    const dn_pass plain = {0}, *own = pass != NULL ? pass : &plain;
-    const dn_mix mix = dn_pass_mix(own, v->net->spec);
-    const dn_loss *const loss = dn_loss_of(own->label_sets != NULL);
+    const int classes = v->layer->outputs, images = v->net->batch;
+    const dn_mix mix = dn_pass_mix(pass, v->net->spec);
+    const dn_loss *const loss = v->net->loss;
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < count; i++) {
-        const dn_target t = target_of(v, own, &mix, i);
+    for (int i = 0; i < images; i++) {
+        const dn_target t = target_of(v, pass, &mix, i);
         v->losses[i] = loss->value(&t, image_logits(v, i), classes);
     }
     *result = (dn_result){0};
-    for (int i = 0; i < count; i++) {
-        const dn_target t = target_of(v, own, &mix, i);
+    for (int i = 0; i < images; i++) {
+        const dn_target t = target_of(v, pass, &mix, i);
         result->loss += v->losses[i];
         result->correct += loss->is_correct(&t, image_logits(v, i), classes);
     }
-    if (pass != NULL)
-        result->loss /= loss_divisor(v, pass);
+    result->loss /= loss_divisor(v, pass);
 }
 
 void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_t stride)
@@ -71,7 +68,7 @@ void dn_loss_gradient(const dn_visit *v, const dn_pass *pass, float *rows, size_
     const int classes = v->layer->outputs, images = v->net->batch;
     const double divisor = loss_divisor(v, pass);
     const dn_mix mix = dn_pass_mix(pass, v->net->spec);
-    const dn_loss *const loss = dn_loss_of(pass->label_sets != NULL);
+    const dn_loss *const loss = v->net->loss;
 #pragma omp for schedule(static)
     for (int i = 0; i < images; i++) {
         const dn_target t = target_of(v, pass, &mix, i);

@@ -13,70 +13,92 @@
 
 #define LAYER_NAME "features.denseblock%d.denselayer%d."
 
-static int dense_layers(const dn_spec *spec)
+/* The array with room for one more after its `count` elements; NULL: out of memory, and the array
+ * is as before. */
+static void *grown(void *array, int count, size_t size)
 {
-    int layers = 0;
-    for (int b = 0; b < spec->blocks; b++)
-        layers += spec->layers[b];
-    return layers;
+    const int is_full = (count & (count - 1)) == 0; /* the room is a power of two */
+    return is_full ? realloc(array, (count > 0 ? 2 * (size_t)count : 1) * size) : array;
+}
+
+static dn_status check_memory(const dn_net *net, const void *array)
+{
+    return array ? DN_OK : dn_fail(DN_ENOMEM, "out of memory for the model %s", net->spec.name);
 }
 
 /* Appends a map; its number of channels grows with the layers that write into it. */
-static int add_map(dn_net *net, const char *name, int height, int width)
+static dn_status add_map(dn_net *net, const char *name, int height, int width, int *index)
 {
-    dn_feature_map *map = &net->maps[net->map_count];
-    *map = (dn_feature_map){.element = dn_dtype_size(net->options.dtype), .written = -1};
-    map->layout = dn_layout_create(net->options.batch, height, width);
-    snprintf(map->name, sizeof map->name, "%s", name);
-    return net->map_count++;
+    dn_feature_map *const maps = grown(net->maps, net->map_count, sizeof *maps);
+    DN_TRY(check_memory(net, maps));
+    net->maps = maps;
+    *index = net->map_count++;
+    maps[*index] = (dn_feature_map){.element = dn_dtype_size(net->options.dtype), .written = -1};
+    maps[*index].layout = dn_layout_create(net->options.batch, height, width);
+    snprintf(maps[*index].name, sizeof maps->name, "%s", name);
+    return DN_OK;
 }
 
-/* Appends a tensor; offsets are set later, when all are known. */
-static const dn_tensor *add_tensor(dn_net *net, const char *prefix, const char *suffix,
-                                   dn_tensor_kind kind, int dims, const int shape[4])
+static dn_layer *last_layer(const dn_net *net)
 {
-    dn_tensor *tensor = &net->tensors[net->view.tensor_count++];
-    *tensor = (dn_tensor){.kind = kind, .dims = dims, .count = 1};
-    snprintf(tensor->name, sizeof tensor->name, "%s.%s", prefix, suffix);
-    for (int i = 0; i < dims; i++) {
-        tensor->shape[i] = shape[i];
-        tensor->count *= (size_t)shape[i];
-    }
-    return tensor;
+    return &net->layers[net->layer_count - 1];
 }
 
-static void add_norm(dn_net *net, dn_layer *l, const char *name)
+/* Appends a tensor of the last layer, of which kind, is_head, dims and shape are given. Offsets are
+ * set later, when all are known. */
+static dn_status add_tensor(dn_net *net, const char *prefix, const char *suffix, dn_tensor tensor)
 {
-    const int shape[4] = {l->inputs};
-    l->gamma = add_tensor(net, name, "weight", DN_NORM_WEIGHT, 1, shape);
-    l->beta = add_tensor(net, name, "bias", DN_NORM_BIAS, 1, shape);
-    l->running_mean = add_tensor(net, name, "running_mean", DN_RUNNING_MEAN, 1, shape);
-    l->running_var = add_tensor(net, name, "running_var", DN_RUNNING_VAR, 1, shape);
+    dn_tensor *const tensors = grown(net->tensors, net->view.tensor_count, sizeof *tensors);
+    DN_TRY(check_memory(net, tensors));
+    net->tensors = tensors;
+    tensor.count = 1;
+    for (int i = 0; i < tensor.dims; i++)
+        tensor.count *= (size_t)tensor.shape[i];
+    snprintf(tensor.name, sizeof tensor.name, "%s.%s", prefix, suffix);
+    tensors[net->view.tensor_count++] = tensor;
+    last_layer(net)->tensor_count++;
+    return DN_OK;
 }
 
-static void add_conv(dn_net *net, dn_layer *l, const char *name)
+static dn_status add_norm(dn_net *net, const char *name)
 {
-    const int kernel = l->kind->kernel, shape[4] = {l->outputs, l->inputs, kernel, kernel};
-    l->weight = add_tensor(net, name, "weight", DN_CONV_WEIGHT, 4, shape);
+    dn_tensor t = {.dims = 1, .shape = {last_layer(net)->inputs}};
+    t.kind = DN_NORM_WEIGHT;
+    DN_TRY(add_tensor(net, name, "weight", t));
+    t.kind = DN_NORM_BIAS;
+    DN_TRY(add_tensor(net, name, "bias", t));
+    t.kind = DN_RUNNING_MEAN;
+    DN_TRY(add_tensor(net, name, "running_mean", t));
+    t.kind = DN_RUNNING_VAR;
+    return add_tensor(net, name, "running_var", t);
+}
+
+static dn_status add_conv(dn_net *net, const char *name)
+{
+    dn_layer *const l = last_layer(net);
+    const int kernel = l->kind->kernel;
     l->weights_in = l->kind->im2col ? l->inputs * kernel * kernel : l->inputs;
     l->taps = l->kind->im2col ? 1 : kernel * kernel;
+    return add_tensor(net, name, "weight",
+                      (dn_tensor){.kind = DN_CONV_WEIGHT,
+                                  .dims = 4,
+                                  .shape = {l->outputs, l->inputs, kernel, kernel}});
 }
 
 /* Appends a layer that reads what is in map `in` so far and adds `outputs` channels to map `out`.
  * `norm` and `conv` are the names of its batch norm and convolution, if it has them. */
-static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int out, int outputs,
+static dn_status add_layer(dn_net *net, const dn_layer_kind *kind, int in, int out, int outputs,
                            const char *norm, const char *conv)
 {
-    dn_layer *l = &net->layers[net->layer_count];
+    dn_layer *const layers = grown(net->layers, net->layer_count, sizeof *layers);
+    DN_TRY(check_memory(net, layers));
+    net->layers = layers;
+    dn_layer *const l = &layers[net->layer_count];
     *l = (dn_layer){.kind = kind, .index = net->layer_count++, .in = in, .out = out};
     l->inputs = in >= 0 ? net->maps[in].channels : net->spec.channels;
     l->outputs = outputs;
     net->most_outputs = outputs > net->most_outputs ? outputs : net->most_outputs;
     snprintf(l->name, sizeof l->name, "%s", conv ? conv : norm ? norm : "");
-    if (norm != NULL)
-        add_norm(net, l, norm);
-    if (conv != NULL)
-        add_conv(net, l, conv);
     if (in >= 0)
         net->maps[in].read = l->index;
     if (out >= 0) {
@@ -85,7 +107,9 @@ static dn_layer *add_layer(dn_net *net, const dn_layer_kind *kind, int in, int o
         l->first = map->channels;
         map->channels += outputs;
     }
-    return l;
+    if (norm != NULL)
+        DN_TRY(add_norm(net, norm));
+    return conv != NULL ? add_conv(net, conv) : DN_OK;
 }
 
 static int after_stride(int pixels)
@@ -93,26 +117,28 @@ static int after_stride(int pixels)
     return (pixels + 1) / 2;
 }
 
-/* Builds the stem; returns the first block's map. */
-static int build_stem(dn_net *net)
+/* Builds the stem; *block = the first block's map. */
+static dn_status build_stem(dn_net *net, int *block)
 {
     const dn_spec *spec = &net->spec;
     const int is_cifar = spec->stem == DN_STEM_CIFAR, is_pooled = spec->stem == DN_STEM_IMAGENET;
     const int rows = is_cifar ? spec->height : after_stride(spec->height);
     const int columns = is_cifar ? spec->width : after_stride(spec->width);
-    const int out = add_map(net, is_pooled ? "stem" : "block 1", rows, columns);
-    add_layer(net, is_cifar ? &dn_layer_stem3x3 : &dn_layer_stem7x7, -1, out, spec->stem_channels,
-              NULL, "features.conv0");
+    int out;
+    DN_TRY(add_map(net, is_pooled ? "stem" : "block 1", rows, columns, &out));
+    DN_TRY(add_layer(net, is_cifar ? &dn_layer_stem3x3 : &dn_layer_stem7x7, -1, out,
+                     spec->stem_channels, NULL, "features.conv0"));
+    *block = out;
     if (!is_pooled)
-        return out;
-    const int block = add_map(net, "block 1", after_stride(rows), after_stride(columns));
+        return DN_OK;
     net->maps[out].recomputable = 1;
-    add_layer(net, &dn_layer_max_pool, out, block, spec->stem_channels, "features.norm0", NULL);
-    return block;
+    DN_TRY(add_map(net, "block 1", after_stride(rows), after_stride(columns), block));
+    return add_layer(net, &dn_layer_max_pool, out, *block, spec->stem_channels, "features.norm0",
+                     NULL);
 }
 
 /* Builds half `number` of dense layer `l` of block `b`, or the whole layer. */
-static dn_layer *add_half(dn_net *net, int b, int l, int number, const dn_layer_kind *kind, int in,
+static dn_status add_half(dn_net *net, int b, int l, int number, const dn_layer_kind *kind, int in,
                           int out, int outputs)
 {
     char norm[64], conv[64];
@@ -130,7 +156,7 @@ static int is_transformed(const dn_net *net, const dn_layout *layout)
            layout->height >= SMALLEST;
 }
 
-static void build_dense_layer(dn_net *net, int b, int l, int map)
+static dn_status build_dense_layer(dn_net *net, int b, int l, int map)
 {
     const dn_layout layout = net->maps[map].layout;
     const int growth = net->spec.growth[b], wide = net->spec.bottleneck * growth;
@@ -138,60 +164,99 @@ static void build_dense_layer(dn_net *net, int b, int l, int map)
     if (wide > 0) {
         char name[48];
         snprintf(name, sizeof name, "bottleneck %d.%d", b + 1, l + 1);
-        in = add_map(net, name, layout.height, layout.width);
+        DN_TRY(add_map(net, name, layout.height, layout.width, &in));
         net->maps[in].recomputable = 1;
-        add_half(net, b, l, 1, &dn_layer_conv1x1, map, in, wide);
+        DN_TRY(add_half(net, b, l, 1, &dn_layer_conv1x1, map, in, wide));
     }
-    dn_layer *last = add_half(net, b, l, wide > 0 ? 2 : 1,
-                              is_transformed(net, &layout) ? &dn_layer_winograd : &dn_layer_conv3x3,
-                              in, map, growth);
-    last->dropout = net->options.dropout;
-    last->channel_dropout = net->options.channel_dropout;
+    DN_TRY(add_half(net, b, l, wide > 0 ? 2 : 1,
+                    is_transformed(net, &layout) ? &dn_layer_winograd : &dn_layer_conv3x3, in, map,
+                    growth));
+    last_layer(net)->dropout = net->options.dropout;
+    last_layer(net)->channel_dropout = net->options.channel_dropout;
+    return DN_OK;
 }
 
-/* Builds the transition after block `b`; returns the next block's map. With dropout, which comes
- * between convolution and pool, these are two layers. */
-static int build_transition(dn_net *net, int b, int map)
+/* Builds the transition after block `b`, which reads and then sets *map: the map of a block. With
+ * dropout, which comes between convolution and pool, these are two layers. */
+static dn_status build_transition(dn_net *net, int b, int *map)
 {
-    const dn_layout layout = net->maps[map].layout;
-    const int outputs = (int)(net->maps[map].channels * net->spec.compression);
+    const dn_layout layout = net->maps[*map].layout;
+    const int block = *map, outputs = (int)(net->maps[block].channels * net->spec.compression);
+    const int is_split = net->options.transition_dropout > 0;
+    int dropped;
     char name[48], norm[64], conv[64];
-    snprintf(name, sizeof name, "block %d", b + 2);
     snprintf(norm, sizeof norm, "features.transition%d.norm", b + 1);
     snprintf(conv, sizeof conv, "features.transition%d.conv", b + 1);
-    if (net->options.transition_dropout <= 0) {
-        const int next = add_map(net, name, layout.height / 2, layout.width / 2);
-        add_layer(net, &dn_layer_transition, map, next, outputs, norm, conv);
-        return next;
+    if (is_split) {
+        snprintf(name, sizeof name, "transition %d", b + 1);
+        DN_TRY(add_map(net, name, layout.height, layout.width, &dropped));
+        DN_TRY(add_layer(net, &dn_layer_conv1x1, block, dropped, outputs, norm, conv));
+        last_layer(net)->dropout = net->options.transition_dropout;
     }
-    char pool[48];
-    snprintf(pool, sizeof pool, "transition %d", b + 1);
-    const int dropped = add_map(net, pool, layout.height, layout.width);
-    add_layer(net, &dn_layer_conv1x1, map, dropped, outputs, norm, conv)->dropout =
-        net->options.transition_dropout;
-    const int next = add_map(net, name, layout.height / 2, layout.width / 2);
-    snprintf(pool, sizeof pool, "features.transition%d.pool", b + 1);
-    add_layer(net, &dn_layer_pool, dropped, next, outputs, NULL, NULL);
-    snprintf(net->layers[net->layer_count - 1].name, sizeof pool, "%s", pool);
-    return next;
+    snprintf(name, sizeof name, "block %d", b + 2);
+    DN_TRY(add_map(net, name, layout.height / 2, layout.width / 2, map));
+    if (!is_split)
+        return add_layer(net, &dn_layer_transition, block, *map, outputs, norm, conv);
+    DN_TRY(add_layer(net, &dn_layer_pool, dropped, *map, outputs, NULL, NULL));
+    snprintf(last_layer(net)->name, sizeof name, "features.transition%d.pool", b + 1);
+    return DN_OK;
 }
 
-static void build_head(dn_net *net, int map)
+static dn_status build_head(dn_net *net, int map)
 {
     char norm[64];
     const dn_layout *layout = &net->maps[map].layout;
-    const int side = net->spec.head_pool;
+    const int side = net->spec.head_pool, classes = net->spec.classes;
     const int cells = side > 0 ? (layout->height / side) * (layout->width / side) : 1;
     snprintf(norm, sizeof norm, "features.norm%d", net->spec.blocks + 1);
-    dn_layer *head = add_layer(net, &dn_layer_head, map, -1, net->spec.classes,
-                               net->spec.head_norm ? norm : NULL, NULL);
+    DN_TRY(
+        add_layer(net, &dn_layer_head, map, -1, classes, net->spec.head_norm ? norm : NULL, NULL));
+    dn_layer *const head = last_layer(net);
     head->weights_in = head->inputs * cells;
-    head->channel_dropout = net->options.head_dropout;
-    const int shape[4] = {head->outputs, head->weights_in};
-    snprintf(head->name, sizeof head->name, "classifier");
-    head->weight = add_tensor(net, head->name, "weight", DN_LINEAR_WEIGHT, 2, shape);
-    head->bias = add_tensor(net, head->name, "bias", DN_LINEAR_BIAS, 1, shape);
     head->taps = 1;
+    head->channel_dropout = net->options.head_dropout;
+    snprintf(head->name, sizeof head->name, "classifier");
+    DN_TRY(add_tensor(net, head->name, "weight",
+                      (dn_tensor){.kind = DN_LINEAR_WEIGHT,
+                                  .is_head = 1,
+                                  .dims = 2,
+                                  .shape = {classes, head->weights_in}}));
+    return add_tensor(
+        net, head->name, "bias",
+        (dn_tensor){.kind = DN_LINEAR_BIAS, .is_head = 1, .dims = 1, .shape = {classes}});
+}
+
+static dn_status build_layers(dn_net *net)
+{
+    const dn_spec *spec = &net->spec;
+    int map;
+    DN_TRY(build_stem(net, &map));
+    for (int b = 0; b < spec->blocks; b++) {
+        for (int l = 0; l < spec->layers[b]; l++)
+            DN_TRY(build_dense_layer(net, b, l, map));
+        if (b + 1 < spec->blocks || spec->last_transition)
+            DN_TRY(build_transition(net, b, &map));
+    }
+    return build_head(net, map);
+}
+
+/* Points the layers to their tensors, once these have their final addresses. */
+static void link_tensors(dn_net *net)
+{
+    const dn_tensor *t = net->tensors;
+    for (dn_layer *l = net->layers; l < net->layers + net->layer_count; l++) {
+        const dn_tensor **const role[] = {
+            [DN_CONV_WEIGHT] = &l->weight,     [DN_LINEAR_WEIGHT] = &l->weight,
+            [DN_LINEAR_BIAS] = &l->bias,       [DN_NORM_WEIGHT] = &l->gamma,
+            [DN_NORM_BIAS] = &l->beta,         [DN_RUNNING_MEAN] = &l->running_mean,
+            [DN_RUNNING_VAR] = &l->running_var};
+        l->tensors = t;
+        for (const dn_tensor *const end = t + l->tensor_count; t < end; t++)
+            if (role[t->kind] != NULL && *role[t->kind] == NULL)
+                *role[t->kind] = t;
+        if (l->weights_in == 0) /* no gemm: the kind alone knows what its tensors are */
+            l->weight = l->bias = NULL;
+    }
 }
 
 /* Whether the glob (length characters) matches the name, or a prefix of it that ends before a dot.
@@ -219,8 +284,10 @@ static dn_status freeze(dn_net *net, const char *glob, int length)
 
 static int learns(const dn_layer *l)
 {
-    return (l->gamma && !(l->gamma->frozen && l->beta->frozen)) ||
-           (l->weight && !l->weight->frozen) || (l->bias && !l->bias->frozen);
+    int learnt = 0;
+    for (const dn_tensor *t = l->tensors; t < l->tensors + l->tensor_count; t++)
+        learnt |= dn_is_parameter(t) && !t->frozen;
+    return learnt;
 }
 
 static dn_status freeze_all(dn_net *net)
@@ -255,8 +322,7 @@ static void set_offsets(dn_net *net)
             net->tensors[i].offset = net->view.parameter_count;
             net->view.parameter_count += net->tensors[i].count;
         }
-    const dn_layer *const first = &net->layers[net->first_learnt];
-    const dn_tensor *const last = first->gamma ? first->gamma : first->weight;
+    const dn_tensor *const last = net->layers[net->first_learnt].tensors;
     net->view.gradient_count = net->view.leaf_count = last->offset + last->count;
     for (int i = 0; i < net->map_count; i++) {
         net->maps[i].statistics = net->view.leaf_count;
@@ -275,22 +341,8 @@ static void mark_first_writers(dn_net *net)
 
 dn_status dn_build(dn_net *net)
 {
-    const dn_spec *spec = &net->spec;
-    const size_t layers = (size_t)dense_layers(spec);
-    const size_t most = 2 * (layers + (size_t)spec->blocks) + 3;
-    net->maps = calloc(layers + 2 * (size_t)spec->blocks + 2, sizeof *net->maps);
-    net->layers = calloc(most, sizeof *net->layers);
-    net->tensors = calloc(5 * most + 2, sizeof *net->tensors);
-    if (net->maps == NULL || net->layers == NULL || net->tensors == NULL)
-        return dn_fail(DN_ENOMEM, "out of memory for the model %s", spec->name);
-    int map = build_stem(net);
-    for (int b = 0; b < spec->blocks; b++) {
-        for (int l = 0; l < spec->layers[b]; l++)
-            build_dense_layer(net, b, l, map);
-        if (b + 1 < spec->blocks || spec->last_transition)
-            map = build_transition(net, b, map);
-    }
-    build_head(net, map);
+    DN_TRY(build_layers(net));
+    link_tensors(net);
     DN_TRY(freeze_all(net));
     set_offsets(net);
     mark_first_writers(net);

@@ -101,7 +101,6 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
     const dn_layout point = {.height = 1, .width = 1};
     const dn_layout *in = l->in >= 0 ? &net->maps[l->in].layout : &image;
     const dn_layout *out = l->out >= 0 ? &net->maps[l->out].layout : &point;
-    const dn_tensor *const parameters[] = {l->gamma, l->beta, l->weight, l->bias};
     *info = (dn_layer_info){.phase = phase_number(l->kind),
                             .in_channels = l->inputs,
                             .in_height = in->height,
@@ -113,8 +112,8 @@ void dn_net_layer_info(const dn_net *net, int index, dn_layer_info *info)
                                              out->height * out->width,
                             .forward = forward_work(net, l),
                             .backward = backward_work(net, l)};
-    for (int t = 0; t < 4; t++)
-        info->parameters += parameters[t] ? parameters[t]->count : 0;
+    for (const dn_tensor *t = l->tensors; t < l->tensors + l->tensor_count; t++)
+        info->parameters += dn_is_parameter(t) ? t->count : 0;
     snprintf(info->name, sizeof info->name, "%s", l->name);
     snprintf(info->kind, sizeof info->kind, "%s %dx%d", l->kind->name, l->kind->kernel,
              l->kind->kernel);

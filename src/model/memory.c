@@ -7,6 +7,7 @@
  * The leaf is at the arena's beginning, because it must be contiguous. A layer's part of it is live
  * from that layer's backward visit on; until then, regions that end before may use its memory.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,18 @@ enum { IMAGE_PAD = 3 * DN_LANES }; /* floats that kernels read after the images 
 
 /* ---- regions ---- */
 
+/* At least as many as there are regions. */
+static int region_room(const dn_net *net)
+{
+    enum { OTHERS = 12 }; /* than those of layers, visits and maps */
+    return 4 * net->layer_count + 3 * net->map_count + OTHERS;
+}
+
 /* The next region of the walk: planned or, if there is an arena, assigned. A red zone, in builds
  * that have them, is at its end. */
 static void *next_region(dn_net *net, const char *name, size_t bytes, int first, int last)
 {
+    assert(net->view.region_count < region_room(net));
     dn_region_info *region = &net->regions[net->view.region_count++];
     if (net->arena != NULL)
         return (char *)net->arena + region->offset;
@@ -40,10 +49,9 @@ size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer)
 {
     if (layer->index <= net->first_learnt)
         return net->view.leaf_count;
-    while (layer->gamma == NULL && layer->weight == NULL)
+    while (layer->tensor_count == 0)
         layer++;
-    const dn_tensor *last = layer->gamma ? layer->gamma : layer->weight;
-    return last->offset + last->count;
+    return layer->tensors->offset + layer->tensors->count;
 }
 
 /* Number of the first regions: one for each trained layer. */
@@ -234,8 +242,8 @@ static dn_status create_arena(dn_net *net)
 
 dn_status dn_memory_create(dn_net *net)
 {
-    const size_t layers = (size_t)net->layer_count, maps = (size_t)net->map_count;
-    net->regions = calloc(4 * layers + 3 * maps + 16, sizeof *net->regions);
+    const size_t layers = (size_t)net->layer_count;
+    net->regions = calloc((size_t)region_room(net), sizeof *net->regions);
     net->visits = calloc(2 * layers, sizeof *net->visits);
     net->recomputing = calloc(layers, sizeof *net->recomputing);
     net->view.regions = net->regions;

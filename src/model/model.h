@@ -80,8 +80,8 @@ void dn_memory_destroy(dn_net *net);
 void dn_memory_guard(const dn_net *net, const dn_visit *v);
 
 /* memory.c: the end of the part of the leaf that is final after the layer's backward visit: the end
- * of its gamma's gradient, which is last among its parameters, or else of its weight's. For a layer
- * without parameters it is unchanged; for the first trained layer and those before it, it is the
+ * of its first tensor's gradient, as the parameters are in reverse. For a layer without parameters
+ * it is unchanged; for the first trained layer and those before it, it is the
  * end of the leaf. */
 size_t dn_layer_leaf_end(const dn_net *net, const dn_layer *layer);
 

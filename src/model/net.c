@@ -40,6 +40,7 @@ static dn_status create(dn_net **out, const dn_spec *spec, const dn_kernels *ker
     net->options = *options;
     net->view = (dn_view){.spec = &net->spec,
                           .kernels = kernels,
+                          .loss = options->loss != NULL ? options->loss : &dn_cross_entropy,
                           .batch = options->batch,
                           .norm_group = options->norm_group > 1 ? options->norm_group : 1};
     net->lead = from != NULL ? from : net;

@@ -111,7 +111,7 @@ static void finish_forward(const dn_team *team, const dn_pass *pass, dn_result *
             memcpy(net->view.leaf + first, lead->view.leaf + first, (end - first) * sizeof(float));
         const dn_pass own = pass_of(pass, m);
         if (results)
-            dn_loss_score(&net->visits[net->layer_count - 1], net->view.batch, &own, &results[m]);
+            dn_loss_score(&net->visits[net->layer_count - 1], &own, &results[m]);
     }
 }
 
@@ -153,13 +153,11 @@ void dn_team_backward(const dn_team *team, const dn_pass *pass)
     }
 }
 
-void dn_net_forward_eval(dn_net *net, int count, dn_result *result)
+void dn_net_forward_eval(dn_net *net)
 {
     for (int i = 0; i < net->layer_count; i++) {
         const double start = omp_get_wtime();
         run_forward(net, &net->visits[i], NULL);
         net->layers[i].forward_seconds += omp_get_wtime() - start;
     }
-    if (result != NULL)
-        dn_loss_score(&net->visits[net->layer_count - 1], count, NULL, result);
 }

@@ -272,7 +272,7 @@ const dn_option dn_option_table[] = {
     {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
      "write a Chrome trace (JSON) of all ranks"},
     {"pin", "Machine", COMPUTING, CHOICE(pin, "auto", "off"), "auto", DN_LOCAL,
-     "pin threads to cores; auto: unless OMP_PLACES is set or there are too few cores"},
+     "pin threads to cores; auto: unless OMP_PLACES or OMP_PROC_BIND does it, or there are too few cores"},
     {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.comm_thread, "auto", "on", "off"),
      "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",

@@ -58,8 +58,9 @@ static dn_status show_help(const dn_command *command)
         printf("  %-9s%s\n", commands[i].name, commands[i].help);
     printf("\n'dn_dist COMMAND --help' lists the options of a command. To begin with:\n\n"
            "  $ create_records FASHION_MNIST --download\n"
-           "  $ dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 5\n"
-           "  $ dn_dist eval runs/fashion-mnist-tiny\n"
+           "  $ dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --epochs 5 \\\n"
+           "        --out runs/first\n"
+           "  $ dn_dist eval runs/first\n"
            "\nExit status:\n"
            "  0   finished\n"
            "  1   an error, named in one line\n"
@@ -70,7 +71,10 @@ static dn_status show_help(const dn_command *command)
            "  DN_ISA              default of --isa\n"
            "  DN_RECIPES          folder of recipes, searched before the installed ones\n"
            "  OMP_NUM_THREADS     threads per rank, unless --threads is given\n"
-           "  OMP_PLACES          cores of the threads; turns off --pin\n"
+           "  OMP_PLACES, OMP_PROC_BIND\n"
+           "                      cores of the threads; turn off --pin\n"
+           "  OMP_WAIT_POLICY, GOMP_SPINCOUNT\n"
+           "                      how long idle threads spin\n"
            "  SLURM_JOB_END_TIME  when to stop, unless --time-limit is given\n");
     return DN_OK;
 }

@@ -18,8 +18,8 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 # packages NAME...: installs those that are missing, by apt.
 packages() {
     if [[ ! -r /etc/debian_version ]]; then
-        echo "expected Debian or Ubuntu; install what these packages of Debian hold, and build" \
-            "as docs/cluster.md says: $*" >&2
+        echo "expected Debian; install what these packages of it hold, and build" \
+            "as docs/install.md says: $*" >&2
         exit 1
     fi
     local package state missing=()

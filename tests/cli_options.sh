@@ -53,7 +53,7 @@ ln -s "$data" raw/records
 refused "but one in raw/records, expected that folder" train --data raw --out run
 rm raw/records
 refused "create_records FOLDER --source raw --out DIR, or of a known data set with its name" train --data raw --out run
-refused "--plateau-metric: found none, expected the score" \
+refused "--plateau-metric: found 'none', expected accuracy|loss|balanced|auroc|auto" \
     train "${small[@]}" --out run --schedule plateau --plateau-metric none
 refused "--milestones: found --schedule step, which *expected multi-step$" \
     train "${small[@]}" --out run --milestones 30,60

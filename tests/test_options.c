@@ -196,6 +196,7 @@ static void test_hints(void **state)
         {{"--batch_sise=3"}, "; did you mean '--batch-size'?"},
         {{"--batch=3"}, "; did you mean '--batch-size'?"},
         {{"--Ir", "1"}, "; did you mean '--lr'?"},
+        {{"--learning-rate", "1"}, "; did you mean '--lr'?"},
         {{"--wd", "1"}, "; did you mean '--weight-decay'?"},
         {{"--num_workers=4"}, "; did you mean '--io-threads'?"},
         {{"--pretrained"}, "; did you mean '--init-from'?"},

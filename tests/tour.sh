@@ -149,13 +149,8 @@ END
 Each is rejected before anything is done.
 END
     typed 'dn_dist trian'
-    typed 'dn_dist train --epoch 3'
-    typed 'dn_dist train --learning-rate 0.1'
     typed 'dn_dist train -lr 0.1'
-    typed 'dn_dist train densenet121'
-    typed 'dn_dist train --lr high'
     typed 'dn_dist train --optimizer Adam'
-    typed 'dn_dist train --resume no'
 
     moment "A misspelt model" <<'END'
 Names are those of the papers and of torchvision; any other net has a written form.
@@ -253,11 +248,6 @@ END
     typed 'dn_dist train --epochs 2 --lr 900 --out runs/high' last 1
     typed 'dn_dist top runs/high' first 2
     typed 'dn_dist train --epochs 2 --lr 0.05 --out runs/high' last 3
-
-    moment "A batch that is too large" <<'END'
-A global batch cannot exceed the images of one epoch.
-END
-    typed 'dn_dist train --model fashion-mnist-tiny --data data/fashion_mnist --batch-size 4096 --out runs/large' last 1
 
     moment "A folder that cannot be written, a disk that is full" <<'END'
 `ulimit` emulates the full disk. Partial files are removed.

@@ -19,8 +19,8 @@ struct writer {
     hid_t images;
 };
 
-/* The largest power of two with chunks of at most 256 KiB and at least 16 chunks a shard: large
- * enough to compress and read well, small enough to shuffle by chunks. */
+/* The largest power of two with chunks of at most 256 KiB and at least 16 full chunks a shard:
+ * large enough to compress and read well, small enough to shuffle by chunks. */
 static int64_t choose_chunk_images(size_t image_bytes, int64_t count)
 {
     int64_t images = 1;

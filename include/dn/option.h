@@ -36,7 +36,7 @@ typedef struct dn_option {
     double min, max;          /* of a number */
     const char *argument;     /* placeholder of the value in --help, of a text or number */
     const char *bare;         /* its value if none follows; NULL: a value is required */
-    const char *const *names; /* of a choice, NULL-terminated ... */
+    const char *const *names; /* of a choice, NULL-terminated; "": no choice ... */
     dn_name_fn *choice;       /* ... or a function that returns them */
     dn_status (*check)(const char *text); /* validates a text that is not empty; or NULL */
     const char *initial;                  /* default; NULL: the field is left unchanged */

@@ -128,8 +128,8 @@ static json_t *encode_bench(const bench *b)
     const dn_view net = dn_net_view(b->net);
     const double median = b->seconds[b->options->steps / 2];
     const double images = (double)b->comm->size * net.batch;
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
-                     "peer", "dn_dist", "model", net.spec->name, "mode",
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
+                     "model", net.spec->name, "mode",
                      b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa",
                      net.kernels->products[b->options->dtype].name, "size", net.spec->height,
                      "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",

@@ -107,12 +107,11 @@ static dn_status report(const reader *r, const dn_comm *comm, const dn_options *
         return DN_OK;
     }
     return dn_json_save(
-        json_pack("{s:s, s:s, s:s, s:s, s:[i,i], s:i, s:i, s:i, s:I, s:I, s:f, s:f}", "peer",
-                  "dn_dist", "data_set", r->train.images.info.dataset, "augment", o->augment,
-                  "shuffle", o->shuffle, "size", r->transform.height, r->transform.width, "batch",
-                  o->batch_size, "ranks", comm->size, "threads", threads, "images",
-                  (json_int_t)all.images, "bytes", (json_int_t)all.bytes, "seconds", all.seconds,
-                  "images_per_s", rate),
+        json_pack("{s:s, s:s, s:s, s:[i,i], s:i, s:i, s:i, s:I, s:I, s:f, s:f}", "data_set",
+                  r->train.images.info.dataset, "augment", o->augment, "shuffle", o->shuffle,
+                  "size", r->transform.height, r->transform.width, "batch", o->batch_size, "ranks",
+                  comm->size, "threads", threads, "images", (json_int_t)all.images, "bytes",
+                  (json_int_t)all.bytes, "seconds", all.seconds, "images_per_s", rate),
         NULL, JSON_REAL_PRECISION(6));
 }
 

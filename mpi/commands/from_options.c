@@ -91,8 +91,6 @@ dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t 
     DN_CHECK(!dn_options_reads(options, "lr-min") || rate->least <= rate->base, DN_EINVAL,
              "--lr-min: found %g, expected at most --lr, %g, from which --schedule %s falls",
              options->lr_min, options->lr, rate->schedule->name);
-    DN_CHECK(!dn_options_reads(options, "plateau-metric") || rate->settings.metric != DN_BEST_NONE,
-             DN_EINVAL, "--plateau-metric: found none, expected the score by which the rate falls");
     return DN_OK;
 }
 

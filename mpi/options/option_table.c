@@ -2,8 +2,9 @@
  * The table of options. A new option is a field of dn_options and a row here.
  *
  * A row: name, heading in --help, commands, field with its kind, limits and argument, default, what
- * it affects (dn_bearing), help. A choice lists its names in the order of its enum, or takes them
- * from the table of the module that it chooses from (CHOICE_OF).
+ * it affects (dn_bearing), help. A choice lists its names in the order of its enum, with "" for a
+ * value that it does not offer, or takes them from the table of the module that it chooses from
+ * (CHOICE_OF).
  */
 #include "options/options.h"
 
@@ -51,7 +52,6 @@ static dn_status check_isa(const char *text)
 #define SWITCH(field) DN_SWITCH, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define FLAG(field) DN_FLAG, FIELD(field), 0, 0, NULL, "1", NULL, NULL, NULL
 #define CHOICE(field, ...) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NAMES(__VA_ARGS__), NULL, NULL
-#define MONITORED "accuracy", "loss", "none", "balanced", "auroc", "auto" /* dn_monitored */
 #define CHOICE_OF(field, name) DN_CHOICE, FIELD(field), 0, 0, NULL, NULL, NULL, name, NULL
 
 const dn_option dn_option_table[] = {
@@ -104,7 +104,7 @@ const dn_option dn_option_table[] = {
      "transforms of the training images, see below; auto: pad-crop and hflip, none for grey images, or "
      "random-resized-crop and hflip if sizes differ"},
     {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
-     "transforms of all other images; auto: none, or resize by 8/7 and center-crop if sizes differ"},
+     "transforms of images that are scored or predicted; auto: none, or resize by 8/7 and center-crop if sizes differ"},
     {"normalize", "Data", TRAIN | TRAINED, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
      "mean and std of pixels from 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: those of "
      "the training images"},
@@ -143,9 +143,8 @@ const dn_option dn_option_table[] = {
      "number of epochs before each fall of the rate"},
     {"power", "Optimisation", TRAIN | INFO, REAL(scheduling.power, 0, 100, "X"), "1", DN_DECIDES,
      "the exponent"},
-    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(scheduling.metric, MONITORED), "auto",
-     DN_DECIDES, "the score to watch, one of --best but none; auto: loss, or for images of several classes "
-     "that of --best"},
+    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(scheduling.metric, "accuracy", "loss", "", "balanced", "auroc", "auto"),
+     "auto", DN_DECIDES, "the score to watch; auto: loss, or for images of several classes that of --best"},
     {"plateau-patience", "Optimisation", TRAIN | INFO, WHOLE(scheduling.patience, 0, 1e9, "N"), "10",
      DN_DECIDES, "epochs without improvement before the rate falls"},
     {"plateau-threshold", "Optimisation", TRAIN | INFO, REAL(scheduling.threshold, 0, 0.5, "X"), "0.0001",
@@ -198,7 +197,8 @@ const dn_option dn_option_table[] = {
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none"},
-    {"best", "Run", TRAIN, CHOICE(run.best, MONITORED), "auto", DN_DECIDES,
+    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced", "auroc", "auto"),
+     "auto", DN_DECIDES,
      "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
      "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves; auto: "
      "accuracy, or for images of several classes auroc, or loss if they have no curves"},
@@ -272,7 +272,7 @@ const dn_option dn_option_table[] = {
     {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
      "write a Chrome trace (JSON) of all ranks"},
     {"pin", "Machine", COMPUTING, CHOICE(pin, "auto", "off"), "auto", DN_LOCAL,
-     "pin threads to cores; auto: unless OMP_PLACES is set or there are too few cores"},
+     "pin threads to cores; auto: unless OMP_PLACES or OMP_PROC_BIND does it, or there are too few cores"},
     {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.comm_thread, "auto", "on", "off"),
      "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",

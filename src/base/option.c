@@ -99,8 +99,9 @@ static const char *expected_text(const dn_option *o, char text[TEXT_SIZE])
         return DN_TRUTH_WORDS;
     else
         for (int i = 0; choice_name(o, i) != NULL && used < TEXT_SIZE; i++)
-            used += snprintf(text + used, (size_t)(TEXT_SIZE - used), "%s%s", i > 0 ? "|" : "",
-                             choice_name(o, i));
+            if (choice_name(o, i)[0])
+                used += snprintf(text + used, (size_t)(TEXT_SIZE - used), "%s%s",
+                                 used > 0 ? "|" : "", choice_name(o, i));
     return text;
 }
 
@@ -125,7 +126,8 @@ static int find_choice(const dn_option *o, dn_nearest *nearest)
 {
     const char *name, *const text = nearest->word;
     for (int i = 0; (name = choice_name(o, i)) != NULL; i++)
-        if (dn_nearest_try(nearest, name) || is_same_truth(name, text) || is_swapped(name, text))
+        if (name[0] &&
+            (dn_nearest_try(nearest, name) || is_same_truth(name, text) || is_swapped(name, text)))
             return i;
     return -1;
 }

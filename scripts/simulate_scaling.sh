@@ -44,7 +44,7 @@ cat >"$folder/platform.xml" <<END
   </zone>
 </platform>
 END
-processes=$("$build/tests/step_traces" "$profile" "$nodes" "$bucket" "$folder")
+processes=$("$build/tools/step_traces" "$profile" "$nodes" "$bucket" "$folder")
 simulated=$(smpirun -no-privatize -np "$processes" -platform "$folder/platform.xml" \
     -hostfile "$folder/hosts" -replay "$folder/list" --cfg=contexts/stack-size:256 \
     --cfg=smpi/host-speed:1Gf --cfg=smpi/bw-factor:0:1 --cfg=smpi/lat-factor:0:1 \

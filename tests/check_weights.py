@@ -3,8 +3,8 @@
     check_weights.py pictures FOLDER [MODE [HEIGHT [WIDTH]]]   class folders of PNG files, RGB or grey (L)
     check_weights.py state MODEL CHANNELS CLASSES FILE [OPTION...]
         random weights for a model's written form, with torchvision's names, as safetensors;
-        options: old (norm.1), F16, BF16, untracked, huge (infinite logits); spoilt: hole, tail, twice,
-        dtype, more, less, uneven (the head's tensors)
+        options: old (norm.1), F16, BF16, untracked, huge (infinite logits); spoilt: more, uneven
+        (the head's tensors)
     check_weights.py logits FILE DATA PREDICTIONS LOGITS
         the net of FILE in PyTorch on the images of `predict --json`, which must have the same
         probabilities; LOGITS.npz keeps images and logits
@@ -61,16 +61,10 @@ def write(path, tensors, options):
     header, body = {}, b""
     for name, x in tensors.items():
         kind, data = as_bytes(x, dtype)
-        begin = len(body) + (4 if "hole" in options and body else 0)
-        body = body.ljust(begin, b"\0") + data
-        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [begin, len(body)]}
-    if "dtype" in options:
-        header[next(iter(header))]["dtype"] = "F8_E4M3"
+        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [len(body), len(body) + len(data)]}
+        body += data
     text = json.dumps(header).encode()
-    if "twice" in options:
-        text = b"{" + text[1:-1] + b"," + text[1:]
-    tail = b"\0" if "tail" in options else b""
-    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body + tail)
+    pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + body)
 
 
 # ---- nets -------------------------------------------------------------------------------------
@@ -149,8 +143,6 @@ def random_state(model, channels, classes, options):
         state["classifier.bias"] = np.zeros(classes + 3, np.float32)
     if "more" in options:
         state["features.extra.weight"] = np.zeros(3, np.float32)
-    if "less" in options:
-        del state["features.conv0.weight"]
     return state
 
 

@@ -38,9 +38,6 @@ refused "--class-weights: found 3, expected 10, one a class of FASHION_MNIST" \
     train "${small[@]}" --out run --class-weights 1,2,3
 refused "--class-weights: found '0', expected" \
     train "${small[@]}" --out run --class-weights 1,0
-refused "--model: found 'densenet122', expected*did you mean 'densenet121'" train --model densenet122 --data "$data" --out run
-refused "'densenet-121'*did you mean 'densenet121'" \
-    train --model densenet-121 --data none --out run
 refused "blocks=?6: expected" info --model $'blocks=\n6:growth=4'
 refused "--isa (or DN_ISA): found sse, expected" train "${small[@]}" --out run --isa sse
 refused "head-pool=9, expected at most the 8x8 pixels" \
@@ -57,10 +54,7 @@ refused "--plateau-metric: found 'none', expected accuracy|loss|balanced|auroc|a
     train "${small[@]}" --out run --schedule plateau --plateau-metric none
 refused "--milestones: found --schedule step, which *expected multi-step$" \
     train "${small[@]}" --out run --milestones 30,60
-refused "--momentum: found --optimizer adam, *expected sgd or " \
-    train --recipe fashion-mnist-tiny --data "$data" --out run --momentum 0.9
 [[ ! -e run ]] || fail "refused starts left $(ls -d run/*)"
-refused "--checkpoint: found none, expected" eval --data "$data"
 
 printf 'epochs = 3\nlr = 1\0 and more\n' >bad.ini
 refused "bad.ini:2: found a zero byte" train --config bad.ini --out run

@@ -8,7 +8,7 @@ own_network "$@"
 records
 export TERM=dumb
 launcher=(mpirun --oversubscribe --bind-to none -np)
-steps=400 lost=76 again=75
+lost=76 again=75
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$tmp"' EXIT
 
 # started RANKS OUT OPTION...: starts an endless run in the background, as $job, and waits for its
@@ -179,15 +179,15 @@ chmod +x "$tmp/held"
     at_start "$out"
     sleep 0.5
     kill -STOP "$victim"
-    sleep 20
+    sleep 10
     : >"$tmp/woken"
     kill -CONT "$victim"
 } &
-program=$tmp/held started 2 "$out" --deadline 4 --max-steps 20
+program=$tmp/held started 2 "$out" --deadline 2 --max-steps 20
 wait $job || fail "$out: suspended while it started" "$out.log"
 
 # Nothing catches SIGTERM, which mpirun sends when the first rank ends.
-for attempt in 1 2 3 4 5; do
+for attempt in 1 2; do
     out=$tmp/stopped-bench-$attempt
     mkdir "$out.ranks"
     timeout --foreground --kill-after=10 600 "${launcher[@]}" 4 "$here/rank.sh" "$out.ranks" "$out.log" \
@@ -214,8 +214,9 @@ for signal in USR1 USR2 XCPU TERM INT HUP; do
     grep -qx $again "$out.ranks"/status.* || fail "$out: expected a rank with status $again" "$out.log"
     wait $job || true
     says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to resume"
-    resumes "$out" "SIG$signal at step $(last_step "$out")"
+    last_step "$out" >/dev/null || fail "$out: expected a checkpoint" "$out.log"
 done
+resumes "$tmp/signal-USR1" "a signal"
 
 # A rank that never starts MPI keeps the other in MPI_Init.
 out=$tmp/no-start
@@ -282,7 +283,7 @@ saved() {
     fail "$1: expected a checkpoint" "$1.log"
 }
 
-for ((i = 0; i < 5; i++)); do
+for i in 0 2 4; do
     out=$tmp/launcher-$i
     on_launcher "$out" --model fashion-mnist-tiny --batch-size 4 --virtual-ranks 8 --max-steps 100000
     await $job test -e "$out/metrics.jsonl"
@@ -298,7 +299,7 @@ done
 
 # slow_steps OUT: starts a run whose steps take seconds, the more virtual ranks the more.
 slow_steps() {
-    on_launcher "$1" --model densenet-bc-100-12 --batch-size 256 --virtual-ranks "$virtual" --max-steps 2
+    on_launcher "$1" --model densenet-bc-100-12 --batch-size 96 --virtual-ranks "$virtual" --max-steps 2
 }
 
 out=$tmp/slow
@@ -343,6 +344,7 @@ says "$out" "the running step may be cut off: the state after step [01] is saved
 
 # SIGPIPE may end mpirun itself when it passes on the last lines, and its files stay behind: only what
 # the ranks leave counts.
+steps=60
 left_alone $steps
 out=$tmp/unread
 OMPI_MCA_orte_tmpdir_base=$tmp on_ranks 2 "$build/dn_dist" train --model fashion-mnist-tiny --data "$data" \

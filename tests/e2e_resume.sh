@@ -179,16 +179,6 @@ ends 75 "a run whose folder was deleted"
 kept_all "a run whose folder was deleted" "deleted or moved away; the run recreates it"
 train 2 "$out" --max-steps $(($(last_step "$out") + 20)) || fail "resuming in a new folder" "$out.log"
 
-begin copied
-read -r _ process _ <"$out/lock"
-kill -STOP "$process" # or it may be first to make the folder again
-mv "$out" "$out-away" && cp -a "$out-away" "$out"
-kill -CONT "$process"
-until (($(last_step "$out") > $(last_step "$out-away"))) || ! kill -0 $job; do sleep 0.02; done
-kill -USR1 "$process"
-ends 75 "a run whose folder is a copy"
-kept_all "a run whose folder is a copy" "copied: found a copy of the folder in its place"
-
 begin moved
 read -r _ process _ <"$out/lock"
 kill -STOP "$process" # or it may be first to make the folder again

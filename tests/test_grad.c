@@ -224,7 +224,7 @@ static void test_whole(void **state)
 {
     const net_case *c = *state;
     if (CASE_STEP > 1)
-        skip(); /* sanitizers meet these nets in test_golden.c */
+        skip(); /* sanitizers meet whole nets in test_golden.c */
     for (int i = 0; dn_kernels_get(i); i++) {
         differences d = differences_create(c, dn_kernels_get(i), DRAW_PLAIN);
         const dn_tensor *tensors = dn_net_view(d.net).tensors;

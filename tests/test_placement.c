@@ -1,7 +1,7 @@
 /*
- * Cores and NUMA nodes that ranks get, on machines that hwloc makes up (two sockets, eight NUMA
- * nodes, 64 cores of two processors) or reads from a file (the same with 16 cores, of which a
- * cgroup grants the upper 14); mpirun's binding; the table; the warnings, word for word.
+ * Cores and NUMA nodes that ranks get, on machines that hwloc makes up: two sockets, eight NUMA
+ * nodes, 64 cores of two processors; the same with 16 cores, of which a cgroup grants the upper 14.
+ * mpirun's binding; the table; the warnings, word for word.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -19,28 +19,27 @@ enum { MOST_RANKS = 65 };
 static hwloc_topology_t topology;
 static dn_cores allowed[MOST_RANKS];
 
-static void load(const char *synthetic)
+static void load(const char *machine)
 {
     assert_int_equal(hwloc_topology_init(&topology), 0);
     assert_int_equal(hwloc_topology_set_flags(topology, HWLOC_TOPOLOGY_FLAG_INCLUDE_DISALLOWED), 0);
-    if (synthetic != NULL)
-        assert_int_equal(hwloc_topology_set_synthetic(topology, synthetic), 0);
-    else
-        assert_int_equal(
-            hwloc_topology_set_xml(topology, DN_SOURCE_ROOT "/tests/topology/eight_numa_nodes.xml"),
-            0);
+    assert_int_equal(hwloc_topology_set_synthetic(topology, machine), 0);
     assert_int_equal(hwloc_topology_load(topology), 0);
 }
 
-static int made_up(void **state)
+static int whole(void **state)
 {
     load("pack:2 numa:4 core:8 pu:2");
     return 0;
 }
 
-static int from_file(void **state)
+static int in_cgroup(void **state)
 {
-    load(NULL);
+    hwloc_bitmap_t granted = hwloc_bitmap_alloc();
+    load("pack:2 numa:4 core:2 pu:2");
+    hwloc_bitmap_set_range(granted, 4, 31);
+    assert_int_equal(hwloc_topology_allow(topology, granted, NULL, HWLOC_ALLOW_FLAG_CUSTOM), 0);
+    hwloc_bitmap_free(granted);
     return 0;
 }
 
@@ -290,11 +289,11 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "child") == 0)
         return dn_is_bound_by_default();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_sets, made_up, unload),
-        cmocka_unit_test_setup_teardown(test_unbound_ranks_divide, made_up, unload),
-        cmocka_unit_test_setup_teardown(test_too_few_cores, made_up, unload),
-        cmocka_unit_test_setup_teardown(test_bound_ranks, made_up, unload),
-        cmocka_unit_test_setup_teardown(test_cgroup, from_file, unload),
+        cmocka_unit_test_setup_teardown(test_sets, whole, unload),
+        cmocka_unit_test_setup_teardown(test_unbound_ranks_divide, whole, unload),
+        cmocka_unit_test_setup_teardown(test_too_few_cores, whole, unload),
+        cmocka_unit_test_setup_teardown(test_bound_ranks, whole, unload),
+        cmocka_unit_test_setup_teardown(test_cgroup, in_cgroup, unload),
         cmocka_unit_test(test_default_binding),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_warnings),

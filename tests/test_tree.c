@@ -7,43 +7,15 @@
 #include <string.h>
 
 #include "dn/tree.h"
+#include "tree_sum.h"
 #include "unit.h"
 
 enum { MAX_V = 40, COUNT = 37 };
 
-/* Values of mixed magnitude, so that another order of additions changes the last bits. */
-static float mixed_value(int leaf, size_t i)
-{
-    const uint32_t x = (uint32_t)(leaf * 7919 + (int)i + 1) * 2654435761u;
-    const float unit = (float)(x >> 8) * 0x1p-24f - 0.5f;
-    return ldexpf(unit, (int)(x % 31) - 15);
-}
-
 static void fill_leaf(float *x, int leaf)
 {
     for (size_t i = 0; i < COUNT; i++)
-        x[i] = mixed_value(leaf, i);
-}
-
-/* x rounded to bf16, computed in double: seven bits of mantissa after the first, ties to even. */
-static float rounded(float x)
-{
-    int exponent;
-    const double mantissa = frexp(x, &exponent);
-    return (float)ldexp(nearbyint(mantissa * 256), exponent - 8);
-}
-
-/* Floats below `round` are rounded to bf16. */
-static float by_definition(int lo, int hi, size_t i, size_t round)
-{
-    float sum = mixed_value(lo, i);
-    if (hi - lo > 1) {
-        int size = 1;
-        while (2 * size < hi - lo)
-            size *= 2;
-        sum = by_definition(lo, lo + size, i, round) + by_definition(lo + size, hi, i, round);
-    }
-    return i < round ? rounded(sum) : sum;
+        x[i] = leaf_value(leaf, i);
 }
 
 /* Whether [lo, hi) is a node of the tree below [a, b). */
@@ -118,7 +90,7 @@ static void check_part(int v, int first, int last, size_t round)
             for (int hi = subtree[s].hi + 1; hi <= last; hi++)
                 assert_false(is_node(0, v, next, hi));
             for (size_t i = 0; i < COUNT; i++)
-                assert_true(subtree[s].sum[i] == by_definition(next, subtree[s].hi, i, round));
+                assert_true(subtree[s].sum[i] == tree_sum(next, subtree[s].hi, i, round));
         }
         assert_int_equal(subtree[held - 1].hi, last);
         assert_ptr_equal(subtree[held - 1].sum, leaf);
@@ -156,12 +128,12 @@ static void test_long_vectors(void **state)
     float *a = malloc(count * sizeof *a), *b = malloc(count * sizeof *b);
     assert_true(a != NULL && b != NULL);
     for (size_t i = 0; i < count; i++) {
-        a[i] = mixed_value(1, i);
-        b[i] = mixed_value(2, i);
+        a[i] = leaf_value(1, i);
+        b[i] = leaf_value(2, i);
     }
     dn_tree_add(a, b, count);
     for (size_t i = 0; i < count; i++)
-        assert_true(a[i] == mixed_value(1, i) + mixed_value(2, i));
+        assert_true(a[i] == leaf_value(1, i) + leaf_value(2, i));
     free(a);
     free(b);
 }

@@ -9,9 +9,8 @@ counter-based generator of include/dn/rng.h, which is written out again here in 
 are computed in float64, so that they are the truth; `float32_error` beside each says how far
 PyTorch's own float32 result is from it, which is what the test's tolerances rest on.
 
-A tensor is summarised by its L2 norm, its largest absolute value, 8 dot products with random signs
-(the root mean square of 8 such differences estimates the L2 norm of the whole difference) and up to
-16 values at a constant stride from index 0.
+A tensor is summarised by its L2 norm and 8 dot products with random signs: the root mean square of 8
+such differences estimates the L2 norm of the whole difference.
 
 A gradient jumps where a ReLU's input changes its sign, so one rounding error next to zero could
 move a float32 gradient by a percent, in any program. Such cases are kept out, so that the
@@ -35,15 +34,12 @@ import torch.nn.functional as F
 
 SYNTHETIC = 5  # DN_STREAM_SYNTHETIC
 PROJECTIONS = 8
-SAMPLES = 16
 MARGIN = 5
 
 # blocks, growth, bottleneck width / growth, compression, stem channels, ImageNet stem, norm and ReLU
 # before the head, side of its pool's windows or 0;
 # then size, batch, classes and seed: small, but with more than one pixel in the last map.
 CASES = {
-    "densenet-bc-100-12": (((16, 16, 16), 12, 4, 0.5, 24, False), 16, 3, 10, 59),
-    "densenet-40-12": (((12, 12, 12), 12, 0, 1.0, 16, False), 16, 3, 10, 8),
     "densenet121": (((6, 12, 24, 16), 32, 4, 0.5, 64, True), 64, 2, 1000, 37),
     "head-plain": (((2, 1), 6, 0, 0.5, 8, True, False), 48, 4, 5, 49),
     "head-pool": (((2, 2), 6, 0, 0.5, 8, False, True, 2), 11, 4, 5, 26),
@@ -259,10 +255,8 @@ def summarise(name, exact, single, signs):
     error = np.linalg.norm(single.double().numpy().ravel() - x) / max(np.linalg.norm(x), 1e-300)
     bits = signs[: x.size]
     projections = [float(np.where(bits >> p & 1, 1.0, -1.0) @ x) for p in range(PROJECTIONS)]
-    stride = -(-x.size // SAMPLES)
     return {"name": name, "shape": list(exact.shape), "norm": float(np.linalg.norm(x)),
-            "max": float(np.abs(x).max()), "projections": projections,
-            "samples": x[::stride].tolist(), "float32_error": float(error)}
+            "projections": projections, "float32_error": float(error)}
 
 
 def make_case(model):

@@ -11,52 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../tree_sum.h"
 #include "allreduce/allreduce.h"
 #include "allreduce/comm_schedule.h"
 #include "allreduce/inflight.h"
 #include "job/comm.h"
 
-/* Values of mixed magnitude, so that another order of additions shows in the last bits. */
-static void fill_leaf(float *x, int count, int leaf)
+static void fill_leaf(float *x, size_t count, int leaf)
 {
-    for (int i = 0; i < count; i++) {
-        uint32_t h = (uint32_t)(leaf * 1000003 + i) * 2654435761u;
-        h = (h ^ h >> 15) * 2246822519u;
-        x[i] = ldexpf((float)(h >> 8) * 0x1p-24f - 0.5f, (int)(h % 31) - 15);
-    }
-}
-
-/* x(count) in bf16: seven bits of mantissa behind the first, ties to even. */
-static void round_by_definition(float *x, int count)
-{
-    for (int i = 0; i < count; i++) {
-        int exponent;
-        const double mantissa = frexp(x[i], &exponent);
-        x[i] = (float)ldexp(nearbyint(mantissa * 256), exponent - 8);
-    }
-}
-
-/* sum(count) = node [lo, hi) by definition, the first `rounded` in bf16. Not by dn/tree.h, which is
- * under test. */
-static void sum_by_definition(float *sum, int count, int rounded, int lo, int hi)
-{
-    if (hi - lo == 1) {
-        fill_leaf(sum, count, lo);
-        round_by_definition(sum, rounded);
-        return;
-    }
-    int size = 1;
-    while (2 * size < hi - lo)
-        size *= 2;
-    float *right = malloc(count * sizeof *right);
-    if (right == NULL)
-        abort();
-    sum_by_definition(sum, count, rounded, lo, lo + size);
-    sum_by_definition(right, count, rounded, lo + size, hi);
-    for (int i = 0; i < count; i++)
-        sum[i] = sum[i] + right[i];
-    round_by_definition(sum, rounded);
-    free(right);
+    for (size_t i = 0; i < count; i++)
+        x[i] = leaf_value(leaf, i);
 }
 
 /* Pushes the last leaf in ranges of random length, after random delays. */
@@ -83,7 +47,7 @@ static dn_status run_sums(dn_tree *tree, dn_allreduce *allreduce, const dn_comm 
     for (int step = 0; step < 3; step++) {
         dn_tree_reset(tree);
         for (int i = first; i < last; i++) {
-            fill_leaf(leaf, (int)count, i);
+            fill_leaf(leaf, count, i);
             if (i < last - 1)
                 dn_tree_push(tree, 0, count);
         }
@@ -109,7 +73,8 @@ static dn_status check_sum(const dn_comm *comm, dn_allreduce_settings settings)
         abort();
     DN_TRY_OR_DONE(dn_tree_create(&tree, v, first, last, leaf, count, rounded));
     DN_TRY_OR_DONE(dn_allreduce_create(&allreduce, comm, tree, &settings));
-    sum_by_definition(expected, (int)count, (int)rounded, 0, v);
+    for (size_t i = 0; i < count; i++)
+        expected[i] = tree_sum(0, v, i, rounded);
     status = run_sums(tree, allreduce, comm, v, leaf, expected, count);
 done:
     dn_tree_destroy(&tree);

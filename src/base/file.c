@@ -78,6 +78,8 @@ static dn_status make_folder(char *path, int *made)
         return DN_OK;
     }
     DN_CHECK(!found, DN_EIO, "%s: found a file, expected a folder", path);
+    DN_CHECK(error != EEXIST || lstat(path, &info) != 0 || !S_ISLNK(info.st_mode), DN_EIO,
+             "%s: found a link to nothing, expected a folder", path);
     return dn_fail(error == ENOENT || error == EEXIST ? DN_ENOENT : DN_EIO,
                    "%s: cannot make the folder: %s", path, strerror(error));
 }

@@ -1,8 +1,10 @@
 /* Writing records: again from the same source, with other options, and over existing files. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <omp.h>
@@ -33,6 +35,20 @@ static void test_reproducible(void **state)
     free(after);
 }
 
+static int sync_error; /* of the calls below, or 0 */
+
+/* Replace the system's. */
+int fsync(int file)
+{
+    errno = sync_error;
+    return sync_error ? -1 : (int)syscall(SYS_fsync, file);
+}
+
+int fdatasync(int file)
+{
+    return fsync(file);
+}
+
 /* Whether records of these options had to be made. */
 static int made_by(const dn_records_options *o)
 {
@@ -55,6 +71,20 @@ static void test_complete(void **state)
     assert_true(made_by(&o));
     made_up_expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, MANIFEST, "CIFAR10");
     assert_false(made);
+}
+
+/* On a file system that cannot flush files. */
+static void test_unflushed(void **state)
+{
+    dn_records_options o = made_up_options();
+    o.zstd_level = 4;
+    sync_error = EINVAL;
+    assert_true(made_by(&o));
+    sync_error = EIO;
+    o.zstd_level = 5;
+    int made;
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EIO, "", "cannot write: Input/output");
+    sync_error = 0;
 }
 
 /* An image whose sums of squares exceed 32 bits. */
@@ -266,16 +296,12 @@ static void test_progress_without_total(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
-                                       MADE_UP_TEST(test_complete),
-                                       MADE_UP_TEST(test_other_source),
-                                       MADE_UP_TEST(test_replaced_removed),
-                                       MADE_UP_TEST(test_foreign_file),
-                                       MADE_UP_TEST(test_failed_open),
-                                       MADE_UP_TEST(test_foreign_manifest),
-                                       MADE_UP_TEST(test_meanwhile),
-                                       MADE_UP_TEST(test_without_tfrecords),
-                                       cmocka_unit_test(test_pixel_sums),
-                                       cmocka_unit_test(test_progress_without_total)};
+    const struct CMUnitTest tests[] = {
+        MADE_UP_TEST(test_reproducible),     MADE_UP_TEST(test_complete),
+        MADE_UP_TEST(test_unflushed),        MADE_UP_TEST(test_other_source),
+        MADE_UP_TEST(test_replaced_removed), MADE_UP_TEST(test_foreign_file),
+        MADE_UP_TEST(test_failed_open),      MADE_UP_TEST(test_foreign_manifest),
+        MADE_UP_TEST(test_meanwhile),        MADE_UP_TEST(test_without_tfrecords),
+        cmocka_unit_test(test_pixel_sums),   cmocka_unit_test(test_progress_without_total)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

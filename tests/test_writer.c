@@ -1,14 +1,17 @@
 /* Writing records: again from the same source, with other options, and over existing files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <omp.h>
 
+#include "dn/file.h"
 #include "dn/progress.h"
 #include "inspect/inspect.h"
 #include "made_up.h"
@@ -49,6 +52,24 @@ int fdatasync(int file)
     return fsync(file);
 }
 
+static int lock_error;               /* of the call below, or 0 */
+static int lock_removed;             /* 1: the next making.lock was removed before it is locked */
+static int locks, locks_for_writing; /* of making.lock */
+
+/* Replaces the system's, which HDF5 uses, too. */
+int flock(int file, int operation)
+{
+    if (!dn_file_is_at(file, "making.lock"))
+        return (int)syscall(SYS_flock, file, operation);
+    locks++;
+    locks_for_writing += (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
+    if (lock_removed)
+        assert_int_equal(unlink("making.lock"), 0);
+    lock_removed = 0;
+    errno = lock_error;
+    return lock_error ? -1 : (int)syscall(SYS_flock, file, operation);
+}
+
 /* Whether records of these options had to be made. */
 static int made_by(const dn_records_options *o)
 {
@@ -85,6 +106,34 @@ static void test_unflushed(void **state)
     int made;
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_EIO, "", "cannot write: Input/output");
     sync_error = 0;
+}
+
+/* The lock is a file open for writing, as NFS demands; one that its holder has removed counts for
+ * nothing, and a file system without locks causes a warning. */
+static void test_lock(void **state)
+{
+    dn_records_options o = made_up_options();
+    locks = locks_for_writing = 0;
+    lock_removed = 1;
+    o.zstd_level = 4;
+    assert_true(made_by(&o));
+    assert_int_equal(locks, 2);
+    assert_int_equal(locks_for_writing, 2);
+    assert_int_not_equal(access("making.lock", F_OK), 0);
+
+    const int before = dup(STDERR_FILENO), said = creat("said", 0666);
+    dup2(said, STDERR_FILENO);
+    dn_log_set_level(DN_WARN);
+    lock_error = ENOLCK;
+    o.zstd_level = 5;
+    const int made = made_by(&o);
+    lock_error = 0;
+    dn_log_set_level(DN_QUIET);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    close(said);
+    assert_true(made);
+    assert_int_equal(system("grep -q '^warning: .: cannot lock: No locks available;' said"), 0);
 }
 
 /* An image whose sums of squares exceed 32 bits. */
@@ -296,12 +345,18 @@ static void test_progress_without_total(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        MADE_UP_TEST(test_reproducible),     MADE_UP_TEST(test_complete),
-        MADE_UP_TEST(test_unflushed),        MADE_UP_TEST(test_other_source),
-        MADE_UP_TEST(test_replaced_removed), MADE_UP_TEST(test_foreign_file),
-        MADE_UP_TEST(test_failed_open),      MADE_UP_TEST(test_foreign_manifest),
-        MADE_UP_TEST(test_meanwhile),        MADE_UP_TEST(test_without_tfrecords),
-        cmocka_unit_test(test_pixel_sums),   cmocka_unit_test(test_progress_without_total)};
+    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
+                                       MADE_UP_TEST(test_complete),
+                                       MADE_UP_TEST(test_unflushed),
+                                       MADE_UP_TEST(test_lock),
+                                       MADE_UP_TEST(test_other_source),
+                                       MADE_UP_TEST(test_replaced_removed),
+                                       MADE_UP_TEST(test_foreign_file),
+                                       MADE_UP_TEST(test_failed_open),
+                                       MADE_UP_TEST(test_foreign_manifest),
+                                       MADE_UP_TEST(test_meanwhile),
+                                       MADE_UP_TEST(test_without_tfrecords),
+                                       cmocka_unit_test(test_pixel_sums),
+                                       cmocka_unit_test(test_progress_without_total)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

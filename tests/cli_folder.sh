@@ -179,7 +179,9 @@ accepted "written" FOLDER --source sizes --out s64 --short-side 64 --quality 80
 converted s64 64 80 ignore
 grep -q '"conversion": "short side 64, quality 80"' s64/dataset.json || fail "the conversion" s64/dataset.json
 accepted "already complete" FOLDER --source sizes --out s64 --short-side 64 --quality 80
-accepted "written" FOLDER --source sizes --out s64 --short-side=64
+accepted "s64: replacing its images (short side 64, quality 80) by others (short side 64, quality 90)" \
+    FOLDER --source sizes --out s64 --short-side=64
+printed written "another quality"
 converted s64 64 90 ignore
 accepted "written" FOLDER --out s64 --short-side --source sizes
 converted s64 256 90 ignore

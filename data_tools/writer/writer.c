@@ -363,6 +363,20 @@ static dn_status check_unchanged(const char *folder, const dn_manifest *seen)
     return DN_OK;
 }
 
+const char *dn_writer_describe(const char *conversion)
+{
+    return conversion[0] ? conversion : "as they came";
+}
+
+/* Tells that images of another conversion, which may have taken hours, are replaced. */
+static void tell_replaced(const dn_writer *w)
+{
+    const char *const old = w->existing ? w->existing->conversion : w->conversion;
+    if (strcmp(old, w->conversion) != 0)
+        dn_info("%s: replacing its images (%s) by others (%s)", w->options->out,
+                dn_writer_describe(old), dn_writer_describe(w->conversion));
+}
+
 dn_status dn_writer_open(dn_writer *w, uint64_t source)
 {
     const char *const folder = w->options->out;
@@ -374,6 +388,7 @@ dn_status dn_writer_open(dn_writer *w, uint64_t source)
     set_handlers(keep_signal);
     DN_TRY(check_unchanged(folder, w->existing));
     DN_TRY(dn_leftovers_check(w));
+    tell_replaced(w);
     DN_TRY(dn_journal_open(&w->journal, folder, journal_key(w, source), w->manifest));
     DN_TRY(dn_leftovers_remove(w));
     const int whole = dn_journal_count(&w->journal);

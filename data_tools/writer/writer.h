@@ -94,6 +94,9 @@ dn_status dn_writer_check_source(const dn_writer *w, const char *source);
 typedef dn_status dn_shard_job(void *context, dn_manifest_shard *shard);
 dn_status dn_writer_write(dn_writer *w, dn_shard_job *job, void *context);
 
+/* The text that messages have for a manifest's conversion, which is "" without one. */
+const char *dn_writer_describe(const char *conversion);
+
 /* The parts of dn_writer_write, for callers that make shards in another way. open locks the folder
  * and removes earlier records, except the whole shards of an interrupted conversion with the same
  * planned manifest and `source`, which identifies the input. DN_EINVAL, with nothing removed, if

@@ -386,6 +386,7 @@ dn_status dn_writer_open(dn_writer *w, uint64_t source)
     DN_TRY(dn_writer_lock(folder, 0, &w->lock));
     w->made_folder = is_new; /* else it belongs to the holder of the lock */
     set_handlers(keep_signal);
+    signal(SIGPIPE, SIG_IGN); /* records outlive the reader of the output */
     DN_TRY(check_unchanged(folder, w->existing));
     DN_TRY(dn_leftovers_check(w));
     tell_replaced(w);

@@ -1,6 +1,7 @@
 /* Writing records: again from the same source, with other options, and over existing files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,13 +39,16 @@ static void test_reproducible(void **state)
     free(after);
 }
 
-static int sync_error; /* of the calls below, or 0 */
+static int sync_error;        /* of the calls below, or 0 */
+static atomic_int good_syncs; /* calls before it occurs */
 
 /* Replace the system's. */
 int fsync(int file)
 {
+    if (!sync_error || good_syncs-- > 0)
+        return (int)syscall(SYS_fsync, file);
     errno = sync_error;
-    return sync_error ? -1 : (int)syscall(SYS_fsync, file);
+    return -1;
 }
 
 int fdatasync(int file)
@@ -106,6 +110,40 @@ static void test_unflushed(void **state)
     int made;
     made_up_expect(dn_records_make(&made_up, &o, &made), DN_EIO, "", "cannot write: Input/output");
     sync_error = 0;
+}
+
+/* Makes records anew up to a failure after the first shard, of which the journal has an entry. */
+static void break_off(const dn_records_options *o)
+{
+    int made;
+    assert_int_equal(system("rm " MANIFEST " made_up-*"), 0);
+    sync_error = EIO;
+    good_syncs = 5; /* of a shard's two files and its entry, with the folder */
+    omp_set_num_threads(1);
+    made_up_expect(dn_records_make(&made_up, o, &made), DN_EIO, "", "Input/output error");
+    sync_error = 0;
+    good_syncs = 0;
+    assert_int_equal(access("made_up-train-00000-of-00003.h5", F_OK), 0);
+    assert_int_equal(access("making.journal", F_OK), 0);
+}
+
+/* Whole shards are kept unless their entry is damaged or the classes have other names now. */
+static void test_broken_off(void **state)
+{
+    static const char *const names[CLASSES] = {"w", "x", "y", "z"};
+    const dn_records_options o = made_up_options();
+    const int threads = omp_get_max_threads();
+    dn_raw_set renamed = made_up;
+    renamed.class_names = names;
+    break_off(&o);
+    trial_flip("making.journal", 16); /* the entry's number of images */
+    assert_true(made_by(&o));
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    break_off(&o);
+    int made;
+    assert_int_equal(dn_records_make(&renamed, &o, &made), DN_OK);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    omp_set_num_threads(threads);
 }
 
 /* The lock is a file open for writing, as NFS demands; one that its holder has removed counts for
@@ -348,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
                                        MADE_UP_TEST(test_complete),
                                        MADE_UP_TEST(test_unflushed),
+                                       MADE_UP_TEST(test_broken_off),
                                        MADE_UP_TEST(test_lock),
                                        MADE_UP_TEST(test_other_source),
                                        MADE_UP_TEST(test_replaced_removed),

@@ -10,7 +10,7 @@ build_packages=(build-essential cmake ninja-build pkg-config libopenmpi-dev open
     dataset-fashion-mnist)
 test_packages=(python3-numpy python3-scipy python3-h5py python3-pil python3-torch python3-torchvision python3-xxhash python3-protobuf
     python3-crc32c protobuf-compiler zstd hdf5-tools qemu-user iproute2
-    libsimgrid-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross help2man man-db dpkg-dev file zsh nodejs)
+    libsimgrid-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross help2man man-db dpkg-dev file zsh nodejs locales)
 
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '$ %s\n' "$*"; "$@"; }

@@ -11,6 +11,7 @@
 # is the bandwidth that it deducts for acknowledgements in the other direction, as a bandwidth
 # measured with both sides sending includes that.
 set -euo pipefail
+export LC_ALL=C # awk prints numbers with decimal points
 
 (($# == 5 || $# == 6)) || {
     sed -n '5s/^# */usage: /p' "$0" >&2

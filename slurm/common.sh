@@ -121,7 +121,8 @@ done
 # Seconds from the first task's end after which Slurm kills the others: a rank that could not start,
 # as its node lacks a library or the program, would leave the others in MPI_Init forever. Running
 # ranks end together, or within --deadline of a lost one.
-printf -v deadline %.0f "$(value_of deadline)"
+deadline=$(value_of deadline)
+deadline=${deadline%.*}
 
 echo "$label on nodes: $SLURM_JOB_NUM_NODES, ranks: $ranks, threads a rank: $OMP_NUM_THREADS -> $out"
 status=75

@@ -109,7 +109,7 @@ for line in "get      https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz" \
     "found    ./cifar-10-batches-bin" "records  data/cifar10: train 50000, test 10000"; do
     grep -qxF "    $line" out || fail "list: expected \"$line\"" out
 done
-flock --shared data/cifar10 "$records" CIFAR10 --shards 5 >out 2>&1 &&
+flock --shared data/cifar10/making.lock "$records" CIFAR10 --shards 5 >out 2>&1 &&
     fail "two at once in one folder: accepted" out
 printed "data/cifar10: another create_records is making records there" "two at once in one folder"
 

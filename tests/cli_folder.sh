@@ -179,10 +179,19 @@ accepted "written" FOLDER --source sizes --out s64 --short-side 64 --quality 80
 converted s64 64 80 ignore
 grep -q '"conversion": "short side 64, quality 80"' s64/dataset.json || fail "the conversion" s64/dataset.json
 accepted "already complete" FOLDER --source sizes --out s64 --short-side 64 --quality 80
-accepted "written" FOLDER --source sizes --out s64 --short-side=64
+accepted "s64: replacing its images (short side 64, quality 80) by others (short side 64, quality 90)" \
+    FOLDER --source sizes --out s64 --short-side=64
+printed written "another quality"
 converted s64 64 90 ignore
 accepted "written" FOLDER --out s64 --short-side --source sizes
 converted s64 256 90 ignore
+mkfifo pipe
+exec 7<>pipe 8>pipe 7<&- # nobody reads the output
+status=0
+limited "$records" FOLDER --source sizes --out unread >&8 2>err || status=$?
+exec 8>&-
+refusal "standard output: cannot write all of it" $status "output that nobody reads"
+converted unread 0 0 ignore
 accepted "; 8 turned as EXIF says" FOLDER --source sizes --out turned --exif apply
 converted turned 0 95 apply
 accepted "written" FOLDER --source sizes --out both --exif apply --short-side 70 --jobs 1

@@ -105,7 +105,8 @@ for image in doubles/test/*/*; do printf x >>"$image"; done # after its end
 accepted "written" FOLDER --source doubles --out doubles0.records
 silent "no image in two splits" ""
 cp mixed/b/1[5-7].jpg doubles/test/B
-cp mixed/b/18.jpg doubles/test/b
+mkdir -p doubles/val/b
+cp mixed/b/18.jpg doubles/val/b
 accepted "warning: doubles: 4 validation or test images are identical to a training image, 3 of them with another class; the first is test/B/15.jpg, identical to train/b/15.jpg" \
     FOLDER --source doubles --out doubles.records --shards 3 --jobs 2
 silent "no image in two classes of a split" "of one of another class"

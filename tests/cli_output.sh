@@ -15,7 +15,8 @@ plain_lines() { # WRAPPER...
     grep -q "^epoch 1/300 step 50/" out || fail "expected a line of progress" out
 }
 plain_lines bash -c '"$@"; exit $?' wrapper
-plain_lines
+SLURM_JOB_END_TIME=12abc plain_lines
+printed "^warning: SLURM_JOB_END_TIME: found '12abc', expected seconds" "a job's end that is no number"
 if command -v script >/dev/null; then
     printf -v quoted '%q ' "${small[@]}" --out bar --max-steps 50
     for launch in "" "mpirun --oversubscribe --bind-to none -np 2"; do

@@ -13,6 +13,7 @@ train() { # FOLDER OPTION...
 train "a<b" --eval-every 0
 train c --optimizer adam --val-fraction 0.25
 works eval "a<b"
+accepted "page?2.html: runs: 2" report "a<b" c --out $'page\n2.html'
 accepted "page.html: runs: 2" report "a<b" c --out page.html
 grep -q "c: 'dn_dist eval c' adds" out || fail "a run that was not evaluated" out
 

@@ -4,6 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 command -v smpirun >/dev/null || skip "smpirun is not installed (Debian: libsimgrid-dev)"
 simulate=$repo/scripts/simulate_scaling.sh
+decimal_commas
 
 # A hundred layers of 1 ms and 20000 floats each.
 {
@@ -17,7 +18,7 @@ simulate=$repo/scripts/simulate_scaling.sh
 # check WHAT LATENCY BANDWIDTH: both agree within 4 %, and most of the time is communication. (In
 # SimGrid paths inside a switch have half the latency, which the prediction ignores.)
 check() {
-    limited "$simulate" "$build" "$tmp/profile.json" 64 "$2" "$3" >"$tmp/output" 2>&1 ||
+    limited env "${commas[@]}" "$simulate" "$build" "$tmp/profile.json" 64 "$2" "$3" >"$tmp/output" 2>&1 ||
         fail "$1" "$tmp/output"
     awk '{ ok = $8 > 0.96 && $8 < 1.04 && $6 > 0.16 } END { exit !ok }' "$tmp/output" ||
         fail "$1: expected a ratio from 0.96 to 1.04 and more than 0.16 s, found" "$tmp/output"

@@ -169,8 +169,9 @@ submit densenet121 DN_DATA='my data' DN_OUT='my run' DN_ARGS='--epochs 3  --lr 0
     fail "variables" "$tmp/out"
 called "variables" '[--data][my data][--out][my run][--model][densenet121][--epochs][3][--lr][0.2][--out][my run]['
 called "variables" '[--kill-on-bad-exit=0][--wait=300]'
-for deadline in '--deadline 5 --deadline 090' '--deadline=90.5'; do
-    submit densenet121 DN_ARGS="$deadline" || fail "$deadline" "$tmp/out"
+decimal_commas
+for deadline in '--deadline 5 --deadline 090' '--deadline=90.75'; do
+    submit densenet121 DN_ARGS="$deadline" "${commas[@]}" || fail "$deadline" "$tmp/out"
     called "$deadline" '[--wait=330]'
 done
 

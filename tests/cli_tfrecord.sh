@@ -43,6 +43,7 @@ grep -q "found no image to train on of 1 classes, as of cat" <("$records" from-t
 converted raw "raw.records, 3 classes, 3x5x7, train 20 in 4 shards" raw/train* raw/test*
 converted large "large.records, 3 classes, encoded images" large/train* large/test*
 converted three "set, 3 classes, 3x4x4, train 12 in 4 shards, test 6 in 2, val 5 in 2" three/*
+accepted "small.records, 2 classes, encoded images" from-tfrecord small/all.tfrecord --out small.records
 accepted "already complete" from-tfrecord three/*-train* three/*-v* three/*-test* --out three.records
 refused "found records of other images or labels" from-tfrecord three/*-t* --out three.records
 accepted "train 12 in 4 shards, test 5 in 2;" from-tfrecord three/*-{train,val}* --out three.two

@@ -91,6 +91,12 @@ flip() { put "$1" "$2" "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 2
 # await PID TEST...: waits until the command succeeds or the process has ended.
 await() { until "${@:2}" >"$tmp/awaited" || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done; }
 
+# decimal_commas: sets `commas` to the variables of a locale with decimal commas.
+decimal_commas() {
+    commas=(LOCPATH="$tmp" LC_ALL=de_DE.UTF-8)
+    localedef -i de_DE -f UTF-8 "$tmp/de_DE.UTF-8" 2>/dev/null || untried "decimal commas: localedef failed (Debian: locales)"
+}
+
 # own_network ARGUMENT...: runs the test again, with its arguments, in a network of its own (hosts.sh).
 # Sets `why_not` if the system refuses that.
 own_network() {

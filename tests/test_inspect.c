@@ -1,6 +1,10 @@
-/* inspect shows the same image as the loader. */
+/* inspect shows the same image as the loader; verify names what it finds. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
 
 #include "dn/file.h"
 #include "dn/image.h"
@@ -79,8 +83,72 @@ static void test_inspect(void **state)
     dn_shards_close(&shards);
 }
 
+/* Replaces the TFRecords of a train shard by `from` to `to`, in bytes of the file twice over, with
+ * its size and checksum in dataset.json. */
+static void replace_records(int shard, size_t from, size_t to)
+{
+    dn_manifest *m;
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
+    dn_manifest_file *const file = &m->split[DN_TRAIN].shard[shard].tfrecord;
+    assert_int_equal(dn_file_load(file->name, &bytes, &size), DN_OK);
+    uint8_t *const twice = malloc(2 * size);
+    memcpy(twice, bytes, size);
+    memcpy(twice + size, bytes, size);
+    file->bytes = (int64_t)(to - from);
+    file->hash = XXH3_64bits(twice + from, to - from);
+    assert_int_equal(dn_file_write(file->name, twice + from, to - from), DN_OK);
+    assert_int_equal(dn_manifest_save(m, "."), DN_OK);
+    free(twice);
+    free(bytes);
+    free(m);
+}
+
+/* The sizes of the first record and of all TFRecords of a train shard. */
+static size_t record_bytes(int shard, size_t *all)
+{
+    char path[64];
+    uint8_t *bytes;
+    snprintf(path, sizeof path, "made_up-train.tfrecord-%05d-of-%05d", shard, SHARDS);
+    assert_int_equal(dn_file_load(path, &bytes, all), DN_OK);
+    const size_t size = 16 + bytes[0] + 256U * bytes[1]; /* length, data, and their checksums */
+    free(bytes);
+    return size;
+}
+
+/* Records that are sound, but too many or too few. */
+static void test_number_of_records(void **state)
+{
+    size_t all;
+    const size_t first = record_bytes(1, &all);
+    replace_records(1, 0, all + first);
+    made_up_expect(dn_records_verify("."), DN_ECORRUPT, "made_up-train.tfrecord-00001",
+                   "found more than the expected 68 records");
+    assert_int_equal(made_up_build(state), 0);
+    replace_records(1, first, all);
+    made_up_expect(dn_records_verify("."), DN_ECORRUPT, "made_up-train.tfrecord-00001",
+                   "record 0: ");
+    assert_non_null(strstr(dn_message(), "the first of 68 faults"));
+}
+
+/* Of many faults the first is named: that of the first image in the first file. */
+static void test_first_fault(void **state)
+{
+    for (int shard = SHARDS - 1; shard >= 0; shard--) {
+        size_t all;
+        const size_t first = record_bytes(shard, &all);
+        replace_records(shard, first, all + first); /* the first record becomes the last */
+    }
+    made_up_expect(dn_records_verify("."), DN_ECORRUPT, "made_up-train.tfrecord-00000",
+                   "record 0: ");
+    assert_non_null(strstr(dn_message(), "the first of 203 faults"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_inspect)};
+    const struct CMUnitTest tests[] = {MADE_UP_TEST(test_inspect),
+                                       MADE_UP_TEST(test_number_of_records),
+                                       MADE_UP_TEST(test_first_fault)};
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -134,6 +134,9 @@ static void test_errors(void **state)
                    "--lr: found no value, expected a number from 0 to 1000");
     expect_failure(PARSE("train", "--data", "--lr", "1"), "--data: found no value, expected DIR");
     expect_failure(PARSE("train", "--data", ""), "--data: found '', expected DIR");
+    expect_failure(PARSE("train", "--out", ""), "--out: found '', expected DIR");
+    expect_failure(PARSE("train", "--recipe="), "--recipe: found '', expected NAME");
+    PARSE_WELL("train", "--freeze", ""); /* as a recipe's is overridden */
     expect_failure(PARSE("train", "cifar10"), "found 'cifar10', expected an option of 'dn_dist "
                                               "train' such as --model");
     expect_failure(PARSE("eval"),

@@ -1,12 +1,18 @@
 /* Writing records: again from the same source, with other options, and over existing files. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <omp.h>
 
+#include "dn/file.h"
 #include "dn/progress.h"
 #include "inspect/inspect.h"
 #include "made_up.h"
@@ -33,6 +39,41 @@ static void test_reproducible(void **state)
     free(after);
 }
 
+static int sync_error;        /* of the calls below, or 0 */
+static atomic_int good_syncs; /* calls before it occurs */
+
+/* Replace the system's. */
+int fsync(int file)
+{
+    if (!sync_error || good_syncs-- > 0)
+        return (int)syscall(SYS_fsync, file);
+    errno = sync_error;
+    return -1;
+}
+
+int fdatasync(int file)
+{
+    return fsync(file);
+}
+
+static int lock_error;               /* of the call below, or 0 */
+static int lock_removed;             /* 1: the next making.lock was removed before it is locked */
+static int locks, locks_for_writing; /* of making.lock */
+
+/* Replaces the system's, which HDF5 uses, too. */
+int flock(int file, int operation)
+{
+    if (!dn_file_is_at(file, "making.lock"))
+        return (int)syscall(SYS_flock, file, operation);
+    locks++;
+    locks_for_writing += (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDWR;
+    if (lock_removed)
+        assert_int_equal(unlink("making.lock"), 0);
+    lock_removed = 0;
+    errno = lock_error;
+    return lock_error ? -1 : (int)syscall(SYS_flock, file, operation);
+}
+
 /* Whether records of these options had to be made. */
 static int made_by(const dn_records_options *o)
 {
@@ -55,6 +96,82 @@ static void test_complete(void **state)
     assert_true(made_by(&o));
     made_up_expect(dn_records_make(&dn_raw_cifar10, &o, &made), DN_EINVAL, MANIFEST, "CIFAR10");
     assert_false(made);
+}
+
+/* On a file system that cannot flush files. */
+static void test_unflushed(void **state)
+{
+    dn_records_options o = made_up_options();
+    o.zstd_level = 4;
+    sync_error = EINVAL;
+    assert_true(made_by(&o));
+    sync_error = EIO;
+    o.zstd_level = 5;
+    int made;
+    made_up_expect(dn_records_make(&made_up, &o, &made), DN_EIO, "", "cannot write: Input/output");
+    sync_error = 0;
+}
+
+/* Makes records anew up to a failure after the first shard, of which the journal has an entry. */
+static void break_off(const dn_records_options *o)
+{
+    int made;
+    assert_int_equal(system("rm " MANIFEST " made_up-*"), 0);
+    sync_error = EIO;
+    good_syncs = 5; /* of a shard's two files and its entry, with the folder */
+    omp_set_num_threads(1);
+    made_up_expect(dn_records_make(&made_up, o, &made), DN_EIO, "", "Input/output error");
+    sync_error = 0;
+    good_syncs = 0;
+    assert_int_equal(access("made_up-train-00000-of-00003.h5", F_OK), 0);
+    assert_int_equal(access("making.journal", F_OK), 0);
+}
+
+/* Whole shards are kept unless their entry is damaged or the classes have other names now. */
+static void test_broken_off(void **state)
+{
+    static const char *const names[CLASSES] = {"w", "x", "y", "z"};
+    const dn_records_options o = made_up_options();
+    const int threads = omp_get_max_threads();
+    dn_raw_set renamed = made_up;
+    renamed.class_names = names;
+    break_off(&o);
+    trial_flip("making.journal", 16); /* the entry's number of images */
+    assert_true(made_by(&o));
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    break_off(&o);
+    int made;
+    assert_int_equal(dn_records_make(&renamed, &o, &made), DN_OK);
+    assert_int_equal(dn_records_verify("."), DN_OK);
+    omp_set_num_threads(threads);
+}
+
+/* The lock is a file open for writing, as NFS demands; one that its holder has removed counts for
+ * nothing, and a file system without locks causes a warning. */
+static void test_lock(void **state)
+{
+    dn_records_options o = made_up_options();
+    locks = locks_for_writing = 0;
+    lock_removed = 1;
+    o.zstd_level = 4;
+    assert_true(made_by(&o));
+    assert_int_equal(locks, 2);
+    assert_int_equal(locks_for_writing, 2);
+    assert_int_not_equal(access("making.lock", F_OK), 0);
+
+    const int before = dup(STDERR_FILENO), said = creat("said", 0666);
+    dup2(said, STDERR_FILENO);
+    dn_log_set_level(DN_WARN);
+    lock_error = ENOLCK;
+    o.zstd_level = 5;
+    const int made = made_by(&o);
+    lock_error = 0;
+    dn_log_set_level(DN_QUIET);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    close(said);
+    assert_true(made);
+    assert_int_equal(system("grep -q '^warning: .: cannot lock: No locks available;' said"), 0);
 }
 
 /* An image whose sums of squares exceed 32 bits. */
@@ -268,6 +385,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {MADE_UP_TEST(test_reproducible),
                                        MADE_UP_TEST(test_complete),
+                                       MADE_UP_TEST(test_unflushed),
+                                       MADE_UP_TEST(test_broken_off),
+                                       MADE_UP_TEST(test_lock),
                                        MADE_UP_TEST(test_other_source),
                                        MADE_UP_TEST(test_replaced_removed),
                                        MADE_UP_TEST(test_foreign_file),

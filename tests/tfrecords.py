@@ -80,6 +80,13 @@ def encode(image, kind, **options):
     return stream.getvalue()
 
 
+def encode_opaque(image):
+    """A gray PNG with an alpha channel."""
+    stream = io.BytesIO()
+    Image.merge("LA", (Image.fromarray(image[:, :, 0]), Image.new("L", image.shape[1::-1], 255))).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def lines(path, text):
     with open(path, "w") as stream:
         stream.writelines(f"{line}\n" for line in text)
@@ -103,7 +110,7 @@ def imagenet():
 
 
 def tfds():
-    """Gray PNG under the keys of TensorFlow Datasets, one class without an image."""
+    """Gray PNG, with and without alpha, under the keys of TensorFlow Datasets, one class without an image."""
     return [[(i % 2, pixels(i + 50 * s, 6, 6, 1)) for i in range(n)] for s, n in enumerate((20, 5))]
 
 
@@ -135,7 +142,7 @@ def make():
 
     for split, data in zip(("train", "test"), tfds()):
         write(f"tfds/digits-{split}.tfrecord-00000-of-00001",
-              [example(id=f"{split}_{i}", image=encode(x, "PNG"), label=y)
+              [example(id=f"{split}_{i}", image=encode_opaque(x) if i % 3 == 1 else encode(x, "PNG"), label=y)
                for i, (y, x) in enumerate(data)], pack=True)
     lines("tfds/label.labels.txt", names)
 
@@ -148,6 +155,7 @@ def make():
                   [example(image_raw=x.tobytes(), label=y, height=height, width=width, depth=3)
                    for y, x in data], pack=True)
 
+    write("small/all.tfrecord", [example(image=encode(pixels(i, 8, 8), "JPEG"), label=i % 2) for i in range(20)])
     write("drawn/all.tfrecord", [example(image__encoded=x, image__class__label=y)
                                  for y, x in imagenet()[0]])
     write("bad/labels", [example(image=encode(pixels(0, 4, 4), "PNG"), label=label)

@@ -280,8 +280,7 @@ static dn_status load_like(dn_manifest **like, dn_folder_writer *k, dn_data_info
     memcpy(info->std, m->info.std, sizeof info->std);
     if (dn_is_encoded(&m->info) && strcmp(m->conversion, k->writer.conversion) != 0)
         dn_warn("--like %s: its images were made otherwise (%s) than these (%s)", folder,
-                m->conversion[0] ? m->conversion : "as they came",
-                k->writer.conversion[0] ? k->writer.conversion : "as they came");
+                dn_writer_describe(m->conversion), dn_writer_describe(k->writer.conversion));
     return DN_OK;
 }
 

@@ -328,7 +328,8 @@ static dn_status open_partial(struct transfer *t)
 /* Gives the complete and checked file its name. */
 static dn_status name_file(const struct transfer *t)
 {
-    DN_CHECK(fsync(t->file) == 0, DN_EIO, "%s: cannot write: %s", t->partial, strerror(errno));
+    const int error = dn_file_flush(t->file);
+    DN_CHECK(!error, DN_EIO, "%s: cannot write: %s", t->partial, strerror(error));
     return dn_file_rename(t->partial, t->wanted->path);
 }
 

@@ -215,7 +215,7 @@ static dn_status get_files(const dn_raw_set *set, const dn_records_options *opti
     DN_TRY(dn_make_folders(folder));
     DN_TRY(dn_writer_lock(folder, 1, &lock)); /* a second process finds the files */
     const dn_status status = get_missing(set, options, folder);
-    close(lock);
+    dn_writer_unlock(folder, lock);
     return status;
 }
 

@@ -347,8 +347,7 @@ static dn_status export_records(struct export_job *x)
         DN_TRY_OR_DONE(export_shards(x));
     DN_TRY_OR_DONE(save_side_files(x));
 done:
-    if (lock >= 0)
-        close(lock);
+    dn_writer_unlock(x->options.out, lock);
     if (status != DN_OK)
         dn_remove_folders(x->options.out, made);
     return status;

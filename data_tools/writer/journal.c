@@ -73,9 +73,9 @@ static void check_files(dn_journal *j, const char *folder)
     }
 }
 
-static dn_status refuse(const dn_journal *j)
+static dn_status refuse(const dn_journal *j, int error)
 {
-    return dn_fail(DN_EIO, "%s: cannot write: %s", j->path, strerror(errno));
+    return dn_fail(DN_EIO, "%s: cannot write: %s", j->path, strerror(error));
 }
 
 dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_manifest *manifest)
@@ -88,14 +88,14 @@ dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_ma
     DN_TRY(dn_join_path(j->path, folder, DN_JOURNAL_NAME));
     j->file = open(j->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (j->file < 0)
-        return refuse(j);
+        return refuse(j, errno);
     DN_TRY(dn_file_load(j->path, &bytes, &size));
     while ((more = take_entry(j, bytes + at, size - at)) > 0)
         at += more;
     free(bytes);
     j->size = (int64_t)at;
     if (ftruncate(j->file, j->size) != 0)
-        return refuse(j);
+        return refuse(j, errno);
     check_files(j, folder);
     return DN_OK;
 }
@@ -104,10 +104,11 @@ dn_status dn_journal_open(dn_journal *j, const char *folder, uint64_t key, dn_ma
 static dn_status append(dn_journal *j, const uint8_t *bytes, size_t size)
 {
     dn_status status = dn_file_append(j->file, j->path, bytes, size);
-    if (status == DN_OK && fdatasync(j->file) != 0)
-        status = refuse(j);
+    const int error = status == DN_OK ? dn_file_flush(j->file) : 0;
+    if (error)
+        status = refuse(j, error);
     if (status != DN_OK)
-        return ftruncate(j->file, j->size) == 0 ? status : refuse(j);
+        return ftruncate(j->file, j->size) == 0 ? status : refuse(j, errno);
     j->size += (int64_t)size;
     return DN_OK;
 }

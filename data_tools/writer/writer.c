@@ -25,6 +25,8 @@
 #include "dn/program.h"
 #include "writer/leftovers.h"
 
+#define LOCK_NAME "making.lock"
+
 dn_status dn_each_shard(dn_manifest *manifest, dn_shard_job *job, void *context)
 {
     dn_failure failure = {0};
@@ -204,17 +206,63 @@ dn_status dn_writer_check_source(const dn_writer *writer, const char *source)
     return DN_OK;
 }
 
+/* Opens the lock's file for writing, as NFS demands. In a folder that cannot be written, where
+ * nothing will be made either, opens an existing lock or the folder itself, and sets the path. */
+static int open_lock(const char *folder, char path[PATH_MAX])
+{
+    int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (file >= 0 || (errno != EACCES && errno != EROFS))
+        return file;
+    file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0)
+        snprintf(path, PATH_MAX, "%s", folder);
+    return file < 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : file;
+}
+
+static dn_status lock_file(int file, const char *folder, int waits)
+{
+    int error = flock(file, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    if (error == EWOULDBLOCK) {
+        DN_CHECK(waits, DN_EINVAL, "%s: another create_records is making records there", folder);
+        dn_info("%s: waiting for another create_records, which is at work there", folder);
+        do
+            error = flock(file, LOCK_EX) == 0 ? 0 : errno;
+        while (error == EINTR);
+    }
+    if (error)
+        dn_warn("%s: cannot lock: %s; a second create_records there would not be noticed", folder,
+                strerror(error));
+    return DN_OK;
+}
+
 dn_status dn_writer_lock(const char *folder, int waits, int *lock)
 {
-    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DN_CHECK(*lock >= 0, DN_EIO, "%s: cannot open: %s", folder, strerror(errno));
-    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        return DN_OK;
-    DN_CHECK(waits, DN_EINVAL, "%s: another create_records is making records there", folder);
-    dn_info("%s: waiting for another create_records, which is at work there", folder);
-    while (flock(*lock, LOCK_EX) != 0 && errno == EINTR)
-        ;
+    char path[PATH_MAX];
+    int is_removed; /* by the process that had it, when this one had opened it */
+    *lock = -1;
+    do {
+        DN_TRY(dn_join_path(path, folder, LOCK_NAME));
+        const int file = open_lock(folder, path);
+        DN_CHECK(file >= 0, DN_EIO, "%s: cannot write: %s", path, strerror(errno));
+        const dn_status status = lock_file(file, folder, waits);
+        is_removed = status == DN_OK && !dn_file_is_at(file, path) && (!errno || errno == ENOENT);
+        if (status != DN_OK || is_removed)
+            close(file);
+        else
+            *lock = file;
+        DN_TRY(status);
+    } while (is_removed);
     return DN_OK;
+}
+
+void dn_writer_unlock(const char *folder, int lock)
+{
+    char path[PATH_MAX];
+    if (lock < 0)
+        return;
+    if (dn_join_path(path, folder, LOCK_NAME) == DN_OK && dn_file_is_at(lock, path))
+        unlink(path);
+    close(lock);
 }
 
 dn_status dn_writer_save(const dn_writer *w, dn_manifest_file *file, int64_t images,
@@ -315,6 +363,20 @@ static dn_status check_unchanged(const char *folder, const dn_manifest *seen)
     return DN_OK;
 }
 
+const char *dn_writer_describe(const char *conversion)
+{
+    return conversion[0] ? conversion : "as they came";
+}
+
+/* Tells that images of another conversion, which may have taken hours, are replaced. */
+static void tell_replaced(const dn_writer *w)
+{
+    const char *const old = w->existing ? w->existing->conversion : w->conversion;
+    if (strcmp(old, w->conversion) != 0)
+        dn_info("%s: replacing its images (%s) by others (%s)", w->options->out,
+                dn_writer_describe(old), dn_writer_describe(w->conversion));
+}
+
 dn_status dn_writer_open(dn_writer *w, uint64_t source)
 {
     const char *const folder = w->options->out;
@@ -324,8 +386,10 @@ dn_status dn_writer_open(dn_writer *w, uint64_t source)
     DN_TRY(dn_writer_lock(folder, 0, &w->lock));
     w->made_folder = is_new; /* else it belongs to the holder of the lock */
     set_handlers(keep_signal);
+    signal(SIGPIPE, SIG_IGN); /* records outlive the reader of the output */
     DN_TRY(check_unchanged(folder, w->existing));
     DN_TRY(dn_leftovers_check(w));
+    tell_replaced(w);
     DN_TRY(dn_journal_open(&w->journal, folder, journal_key(w, source), w->manifest));
     DN_TRY(dn_leftovers_remove(w));
     const int whole = dn_journal_count(&w->journal);
@@ -356,10 +420,10 @@ dn_status dn_writer_close(dn_writer *w, dn_status status)
     /* a journal without files would vouch for files that come later */
     dn_journal_close(&w->journal,
                      status != DN_OK && (w->is_open ? whole > 0 : dn_leftovers_are_there(w)));
+    dn_writer_unlock(folder, w->lock);
     if (status != DN_OK && w->made_folder)
         rmdir(folder); /* if it is empty */
     set_handlers(SIG_DFL);
-    close(w->lock);
     return dn_failure_report(&failure);
 }
 
@@ -375,7 +439,7 @@ dn_status dn_writer_remove_journal(const dn_writer *w)
     const dn_status status = check_unchanged(folder, w->existing);
     if (status == DN_OK)
         dn_journal_remove(journal);
-    close(lock);
+    dn_writer_unlock(folder, lock);
     return status;
 }
 

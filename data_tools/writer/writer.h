@@ -94,6 +94,9 @@ dn_status dn_writer_check_source(const dn_writer *w, const char *source);
 typedef dn_status dn_shard_job(void *context, dn_manifest_shard *shard);
 dn_status dn_writer_write(dn_writer *w, dn_shard_job *job, void *context);
 
+/* The text that messages have for a manifest's conversion, which is "" without one. */
+const char *dn_writer_describe(const char *conversion);
+
 /* The parts of dn_writer_write, for callers that make shards in another way. open locks the folder
  * and removes earlier records, except the whole shards of an interrupted conversion with the same
  * planned manifest and `source`, which identifies the input. DN_EINVAL, with nothing removed, if
@@ -107,10 +110,11 @@ dn_status dn_writer_close(dn_writer *w, dn_status status);
 /* DN_STOPPED, with a message, after such a signal. */
 dn_status dn_writer_check_stop(const dn_writer *w);
 
-/* Locks the folder until *lock, unless it is -1, is closed; if its file system has no locks that
- * counts as success. If another process holds the lock it `waits`, or fails with DN_EINVAL. DN_EIO.
- */
+/* Locks the folder by a file in it; warns if its file system has no locks. If another process holds
+ * the lock it `waits`, or fails with DN_EINVAL. DN_EIO. *lock is -1 after a failure. unlock removes
+ * the file; it accepts -1. */
 dn_status dn_writer_lock(const char *folder, int waits, int *lock);
+void dn_writer_unlock(const char *folder, int lock);
 
 /* For jobs: writes bytes(size) to a file of a shard with `images` images, and sets the file's size
  * and checksum. */

@@ -64,6 +64,10 @@ dn_status dn_file_check_kind(const char *path, const char *kind, int64_t at, con
  * ENOENT if nothing has that name. */
 int dn_file_is_at(int file, const char *path);
 
+/* Flushes the open file or folder to disk. Returns 0, or an errno; 0 also for a pipe or on a file
+ * system that cannot flush it. */
+int dn_file_flush(int file);
+
 /* Renames the file `old`, which is on disk, to `path`, replacing an existing file, and flushes the
  * new name to disk. Errors: DN_EIO. */
 dn_status dn_file_rename(const char *old, const char *path);

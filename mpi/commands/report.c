@@ -3,7 +3,6 @@
 #include "dn/file.h"
 #include "report/page.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* A folder without a run, or with a damaged one, does not prevent a report of the others. */
@@ -46,7 +45,7 @@ dn_status dn_report_command(const dn_comm *comm, dn_options *options)
     if (status == DN_OK)
         status = dn_report_write(options->page, runs, loaded);
     if (status == DN_OK)
-        printf("%s: runs: %d\n", options->page, loaded);
+        dn_info("%s: runs: %d", options->page, loaded);
     for (int i = 0; i < loaded; i++)
         free(runs[i]);
     free(runs);

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "dn/words.h"
 #include "job/launcher.h"
 
 /* Global, as handlers use them: the reason by the last signal caught (0 before), whether one was
@@ -99,18 +100,29 @@ void dn_preempt_catch(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* The end of the Slurm job as seconds of omp_get_wtime; infinite without one. */
+static double job_limit(void)
+{
+    const char *const text = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970; 0: no end */
+    const int64_t now = time(NULL);
+    int64_t end = 0;
+    if (text && text[0] && !dn_parse_whole(text, 0, INT64_MAX, &end))
+        dn_warn("SLURM_JOB_END_TIME: found '%.64s', expected seconds since 1970; it is ignored",
+                text);
+    else if (end > 0 && end <= now)
+        dn_warn("SLURM_JOB_END_TIME: found %s, which is in the past, so it is ignored", text);
+    return end > now ? omp_get_wtime() + (double)(end - now - 1) : INFINITY;
+}
+
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
 {
-    const char *job_end = getenv("SLURM_JOB_END_TIME"); /* seconds since 1970 */
-    double seconds = job_end != NULL ? atof(job_end) : 0;
+    double seconds;
     *preempt = (dn_preempt){.limit = INFINITY};
-    if (text[0] != '\0') {
+    if (text[0] == '\0') {
+        preempt->limit = job_limit();
+    } else {
         DN_TRY(parse_time(text, &seconds));
         preempt->limit = start + seconds;
-    } else if (seconds > 0 && seconds <= (double)time(NULL)) {
-        dn_warn("SLURM_JOB_END_TIME: found %s, which is in the past, so it is ignored", job_end);
-    } else if (seconds > 0) {
-        preempt->limit = omp_get_wtime() + seconds - (double)(time(NULL) + 1);
     }
     dn_preempt_catch();
     return DN_OK;

@@ -35,7 +35,8 @@ void dn_preempt_catch(void);
 
 /* Installs the handlers and sets the limit: the time `text` after `start` (in seconds of
  * omp_get_wtime). If the text is empty it is the end of this process's Slurm job, if any; an end in
- * the past is ignored, as it is inherited from a job that is over. DN_EINVAL. */
+ * the past, inherited from a job that is over, and one that is no number are ignored with a
+ * warning. DN_EINVAL. */
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start);
 
 /* Ignores SIGHUP again if the process was started so, as a library may have installed a handler.

@@ -82,10 +82,10 @@ static void drop_file(dn_timeline *t)
 
 static dn_status close_file(dn_timeline *t)
 {
-    const int good = fflush(t->file) == 0 && !ferror(t->file) &&
-                     (fsync(fileno(t->file)) == 0 || errno == EINVAL); /* a pipe has no disk */
-    if (!good) {
-        const int error = errno;
+    errno = EIO; /* if an earlier write failed */
+    const int good = fflush(t->file) == 0 && !ferror(t->file);
+    const int error = good ? dn_file_flush(fileno(t->file)) : errno;
+    if (error) {
         drop_file(t);
         return dn_fail(DN_EIO, "--timeline: cannot write %s: %s", t->path, strerror(error));
     }

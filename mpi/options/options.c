@@ -296,6 +296,17 @@ static void take_defaults(dn_options *options)
             optimizer->rate_scales ? DN_RATE_SCALING_LINEAR : DN_RATE_SCALING_NONE;
 }
 
+/* Refuses an empty text on the command line, such as a script's unset variable, that would silently
+ * stand for the default. An empty recorded option has a meaning of its own, such as no --freeze. */
+static dn_status check_texts(const dn_options *options)
+{
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        DN_CHECK(!(options->typed & given_bit(o)) || o->kind != DN_TEXT || is_recorded(o) ||
+                     ((const char *)options)[o->offset],
+                 DN_EINVAL, "--%s: found '', expected %s", o->name, o->argument);
+    return DN_OK;
+}
+
 /* Checks options that exclude each other, of which a recipe may have both, and a limit that the
  * table cannot state. */
 static dn_status check_together(const dn_options *options)
@@ -325,6 +336,7 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
     if (options->help || options->version)
         return DN_OK;
     options->typed = options->given;
+    DN_TRY(check_texts(options));
     if (options->config[0])
         DN_TRY(read_config(options));
     if (options->recipe[0])

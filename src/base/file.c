@@ -78,6 +78,8 @@ static dn_status make_folder(char *path, int *made)
         return DN_OK;
     }
     DN_CHECK(!found, DN_EIO, "%s: found a file, expected a folder", path);
+    DN_CHECK(error != EEXIST || lstat(path, &info) != 0 || !S_ISLNK(info.st_mode), DN_EIO,
+             "%s: found a link to nothing, expected a folder", path);
     return dn_fail(error == ENOENT || error == EEXIST ? DN_ENOENT : DN_EIO,
                    "%s: cannot make the folder: %s", path, strerror(error));
 }
@@ -125,15 +127,19 @@ void dn_remove_folders(const char *path, int count)
         at = dirname(part);
 }
 
+int dn_file_flush(int file)
+{
+    return fsync(file) == 0 || errno == EINVAL ? 0 : errno;
+}
+
 /* Writes bytes(size) and flushes them to the disk. Returns 0, or an errno. */
 static int write_bytes(const char *path, const void *bytes, size_t size)
 {
     FILE *const file = fopen(path, "we");
     if (!file)
         return errno;
-    const int good = fwrite(bytes, 1, size, file) == size && fflush(file) == 0 &&
-                     (fsync(fileno(file)) == 0 || errno == EINVAL); /* a pipe has no disk */
-    const int error = good ? 0 : errno;
+    const int good = fwrite(bytes, 1, size, file) == size && fflush(file) == 0;
+    const int error = good ? dn_file_flush(fileno(file)) : errno;
     return fclose(file) == 0 || error ? error : errno;
 }
 
@@ -145,7 +151,7 @@ static int flush_folder(const char *path)
     const int file = open(dirname(copy), O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return errno;
-    const int error = fsync(file) == 0 || errno == EINVAL ? 0 : errno; /* some cannot be flushed */
+    const int error = dn_file_flush(file);
     close(file);
     return error;
 }

@@ -274,7 +274,7 @@ const dn_option dn_option_table[] = {
     {"pin", "Machine", COMPUTING, CHOICE(pin, "auto", "off"), "auto", DN_LOCAL,
      "pin threads to cores; auto: unless OMP_PLACES is set or there are too few cores"},
     {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.comm_thread, "auto", "on", "off"),
-     "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core"},
+     "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core; none with --sync-bn"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",
      DN_FREE, "gradient bucket size in MiB; at most an eighth of all gradients"},
     {"dtype", "Machine", COMPUTING, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,

@@ -66,7 +66,9 @@ void dn_comm_check(int code, const char *call, const char *function)
     char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
     int length;
     MPI_Error_string(code, reason, &length);
-    snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
+    /* Without its arguments, in which the preprocessor has replaced MPI's constants. */
+    snprintf(message, sizeof message, "%.*s in %s: %s", (int)strcspn(call, "("), call, function,
+             reason);
     abort_job(DN_EXIT_LOST, message);
 }
 

@@ -185,7 +185,7 @@ static void test_heartbeat_with_few_files(const dn_comm *comm)
     struct rlimit before, few;
     getrlimit(RLIMIT_NOFILE, &before);
     few = (struct rlimit){2, before.rlim_max};
-    dn_heartbeat_start(&heartbeat, comm, 60);
+    dn_heartbeat_start(&heartbeat, comm, 2);
     expect(comm, (heartbeat != NULL) == (comm->size > 1), "a heartbeat");
     MPI_Barrier(comm->world);
     if (comm->rank > 0)

@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "commands/memory.h"
@@ -26,7 +28,7 @@
 
 enum { STRANGERS = 20 };
 
-static int failures, is_apart, is_cyclic, *strangers; /* (STRANGERS) */
+static int failures, is_apart, is_cyclic, is_slow, *strangers; /* (STRANGERS) */
 
 /* In place of the C library's. */
 ssize_t recvmsg(int line, struct msghdr *message, int flags)
@@ -59,6 +61,14 @@ int listen(int listener, int backlog)
             failures++;
     }
     return result;
+}
+
+/* In place of the C library's: rank 0 may take its time. */
+int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
+{
+    if (is_slow)
+        usleep(20000); /* many of the other ranks' signals */
+    return (int)syscall(SYS_accept4, listener, address, size, flags);
 }
 
 static void expect(const dn_comm *comm, int condition, const char *what)
@@ -240,6 +250,25 @@ static void test_heartbeat_among_strangers(const dn_comm *comm)
         close(silent[i]);
 }
 
+static void ignore(int number)
+{
+    (void)number;
+}
+
+/* Signals come while ranks wait for rank 0. */
+static void test_heartbeat_under_signals(const dn_comm *comm)
+{
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {0};
+    const struct sigaction handled = {.sa_handler = ignore, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &handled, NULL);
+    is_slow = 1;
+    if (comm->rank > 0)
+        setitimer(ITIMER_REAL, &often, NULL);
+    expect_connections(comm);
+    setitimer(ITIMER_REAL, &never, NULL);
+    is_slow = 0;
+}
+
 /* A network of this process's own whose only address is ::1; 0 where this is not allowed. */
 static int make_network_without_ipv4(void)
 {
@@ -308,6 +337,7 @@ int main(int argc, char **argv)
     test_memory(&comm);
     test_heartbeat_with_few_files(&comm);
     test_heartbeat_among_strangers(&comm);
+    test_heartbeat_under_signals(&comm);
     test_heartbeat_without_ipv4(&comm);
     test_heartbeat_without_files(&comm);
     MPI_Barrier(comm.world);

@@ -82,8 +82,25 @@ unlike "other sources" "sources 0123456789abcdef, command *, expected 'dn_dist *
 unlike "a command that is none" "rank 1 *found the command 'trian'" "${alike[@]}" : "$build/dn_dist" trian
 printf 'seed = 1\n' >seed-1.ini
 printf 'seed = 2\n' >seed-2.ini
-unlike "configuration files" "'--seed 2', expected '--seed 1' $other" \
+unlike "configuration files" "'--seed 2 (in --config)', expected '--seed 1 (in --config)' $other" \
     "${alike[@]}" --config seed-1.ini : "${alike[@]}" --config seed-2.ini
+unlike "a recipe and a configuration file" \
+    "'--seed 1 (in --config)', expected '--seed 1 (in --recipe)' $other" \
+    "${alike[@]}" --recipe ./seed-1.ini : "${alike[@]}" --config seed-1.ini
+unlike "another --recipe" "'--recipe  (not given)', expected '--recipe /dev/null' $other" \
+    "${alike[@]}" --recipe /dev/null : "${alike[@]}"
+unlike "--stage on one rank" "'--stage DIR', expected '--stage DIR (not given)' $other" \
+    "${alike[@]}" --deadline 0 : "${alike[@]}" --deadline 0 --stage stage
+tiny=(--model fashion-mnist-tiny --deadline 5)
+unlike "--data on one rank" "'--data DIR', expected '--data DIR (not given)' $other" \
+    "$build/dn_dist" plan "${tiny[@]}" : "$build/dn_dist" plan "${tiny[@]}" --data "$data"
+# Options that may differ, but not with these.
+unlike "bench: --comm-thread on one rank" "rank 1 *--comm-thread: found it with --reader" \
+    "$build/dn_dist" bench --reader --data "$data" --deadline 5 : \
+    "$build/dn_dist" bench --reader --data "$data" --deadline 5 --comm-thread off
+unlike "plan: --threads on one rank" "rank 1 *--threads: found it beside --profile" \
+    "$build/dn_dist" plan --profile none.json --deadline 5 : \
+    "$build/dn_dist" plan --profile none.json --deadline 5 --threads 1
 has_kernels() { limited "$build/dn_dist" info --model fashion-mnist-tiny; } >out 2>&1
 if DN_ISA=avx2 has_kernels; then
     unlike "kernels" "rank 1 *: found kernels avx2, expected those of rank 0 *, generic, or * --isa [a-z]" \

@@ -45,7 +45,7 @@ for ranks in 1 2 3 5 8; do
         same "$ranks ranks x $threads threads, sync-bn" "$ranks" --threads "$threads" --sync-bn
     done
 done
-OMPI_MCA_btl=self,tcp same "4 ranks, sync-bn, thread, recompute, TCP" 4 --sync-bn --comm-thread on \
-    --recompute
+OMPI_MCA_btl=self,tcp same "5 ranks, sync-bn, small buckets, recompute, TCP" 5 --sync-bn --comm-thread on \
+    --bucket-mb 0.001 --recompute
 [[ $expected != "$fp32" ]] || fail "--sync-bn: found the hash of statistics a virtual rank"
 finish

@@ -5,16 +5,19 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 records
 
-train 2 "$tmp/run" --max-steps 5 --eval-every 1 --timeline "$tmp/timeline.json" ||
-    fail "training with a timeline" "$tmp/run.log"
-python3 - "$tmp/timeline.json" <<'END' || fail "the timeline"
+# traced NAME BATCHES OPTION...: five steps of BATCHES batches in all on each rank.
+traced() {
+    train 2 "$tmp/$1" --max-steps 5 --eval-every 1 --timeline "$tmp/$1.json" "${@:3}" ||
+        fail "$1: training with a timeline" "$tmp/$1.log"
+    python3 - "$tmp/$1.json" "$2" <<'END' || fail "$1: the timeline"
 import collections, json, sys
 
 events = json.load(open(sys.argv[1]))["traceEvents"]
+batches = int(sys.argv[2])
 spans = [e for e in events if e["ph"] == "X"]
 names = collections.Counter((e["pid"], e["name"]) for e in spans)
 for rank in 0, 1:
-    for name, count in ("load", 20), ("forward", 20), ("backward", 20), ("update", 5), ("wait", 5), ("checkpoint", 1):
+    for name, count in ("load", batches), ("forward", batches), ("backward", batches), ("update", 5), ("wait", 5), ("checkpoint", 1):
         assert names[rank, name] == count, (rank, name, names[rank, name])
     assert names[rank, "bucket"] >= 10, names
     rows = {e["tid"]: e["args"]["name"] for e in events if e["pid"] == rank and e["name"] == "thread_name"}
@@ -27,6 +30,9 @@ for rank in 0, 1:
     for bucket in first:
         assert any(b["ts"] <= bucket["ts"] <= b["ts"] + b["dur"] for b in backward), bucket
 END
+}
+traced timeline 20
+traced sync-bn 5 --sync-bn --virtual-ranks 2
 
 # Open MPI 5's mpirun dies of two programs in one job, so a shell makes one rank the late one.
 bench=("$build/dn_dist" bench --model densenet-40-12 --threads 1 --steps 3 --json)

@@ -11,15 +11,22 @@ static void test_print(void **state)
 {
     char *text;
     size_t size;
-    PARSE_WELL("train", "--seed", "3", "--threads", "2", "--config", "/dev/null", "--pin", "off");
+    trial_write("own.ini", "epochs = 7\ndata = b\n");
+    trial_write("recipe.ini", "lr = 0.5\nepochs = 9\n");
+    PARSE_WELL("train", "--seed", "3", "--threads", "2", "--config", "own.ini", "--recipe",
+               "recipe.ini", "--pin", "off", "--stage", "a");
     FILE *const file = open_memstream(&text, &size);
     dn_options_print_comparable(file, &options);
     fclose(file);
     assert_non_null(strstr(text, "\n--seed 3\n"));
-    assert_non_null(strstr(text, "\n--epochs 300 (not given)\n"));
+    assert_non_null(strstr(text, "\n--epochs 7 (in --config)\n"));
+    assert_non_null(strstr(text, "\n--lr 0.5 (in --recipe)\n"));
+    assert_non_null(strstr(text, "\n--ema 0 (not given)\n"));
+    assert_non_null(strstr(text, "\n--data DIR (in --config)\n"));
+    assert_non_null(strstr(text, "\n--stage DIR\n"));
     assert_null(strstr(text, "--steps ")); /* of other commands */
-    static const char *const own[] = {"config", "data",  "io-threads", "isa",
-                                      "pin",    "stage", "threads"};
+    static const char *const own[] = {"comm-thread", "config", "io-threads",
+                                      "isa",         "pin",    "threads"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
         char line[32];
         snprintf(line, sizeof line, "\n--%s ", own[i]);
@@ -389,7 +396,7 @@ static void test_time_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_print),    cmocka_unit_test(test_words),
+        TRIAL_TEST(test_print),          cmocka_unit_test(test_words),
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_values),
         cmocka_unit_test(test_errors),   cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_hints),    cmocka_unit_test(test_truth),

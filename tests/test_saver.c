@@ -150,6 +150,21 @@ static void test_rescue_swapped(void **state)
     tear_down(&f);
 }
 
+/* A child deletes old checkpoints, too. */
+static void test_rescue_keep(void **state)
+{
+    fixture f;
+    set_up(&f, SMALL, "sgd", 2);
+    for (int step = 1; step <= 2; step++)
+        assert_int_equal(start(&f, step), DN_OK);
+    assert_int_equal(dn_saver_wait(f.saver), DN_OK);
+    rescue(&f, 3, 0);
+    expect_exit(0);
+    assert_int_equal(trial_files_in(RUN), 2);
+    assert_int_equal(trial_newest(RUN).step, 3);
+    tear_down(&f);
+}
+
 /* A step that is on disk is not saved again. A child that cannot save says so. */
 static void test_rescue_refused(void **state)
 {
@@ -336,11 +351,17 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--save-forever") == 0)
         return save_forever();
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_background),     TRIAL_TEST(test_rescue),
-        TRIAL_TEST(test_rescue_swapped), TRIAL_TEST(test_rescue_refused),
-        TRIAL_TEST(test_failure),        TRIAL_TEST(test_best_failure),
-        TRIAL_TEST(test_message_stays),  TRIAL_TEST(test_best_failure_rescue),
-        TRIAL_TEST(test_not_finite),     TRIAL_TEST(test_killed),
+        TRIAL_TEST(test_background),
+        TRIAL_TEST(test_rescue),
+        TRIAL_TEST(test_rescue_swapped),
+        TRIAL_TEST(test_rescue_keep),
+        TRIAL_TEST(test_rescue_refused),
+        TRIAL_TEST(test_failure),
+        TRIAL_TEST(test_best_failure),
+        TRIAL_TEST(test_message_stays),
+        TRIAL_TEST(test_best_failure_rescue),
+        TRIAL_TEST(test_not_finite),
+        TRIAL_TEST(test_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,8 +84,8 @@ void dn_allreduce_ready(dn_allreduce *allreduce, size_t end);
 void dn_allreduce_finish(dn_allreduce *allreduce);
 
 /* Reduces rows(leaves of this rank, width) of all ranks by `add` into the first row, with the same
- * bits on all ranks and for every number of ranks. The other rows are overwritten. No bucket may be
- * in flight. Collective. */
+ * bits on all ranks and for every number of ranks. The other rows are overwritten. With a
+ * communication thread no bucket may be in flight. Collective. */
 void dn_allreduce_rows(dn_allreduce *allreduce, double *rows, size_t width, dn_add_fn *add);
 
 /* Returns the number of buckets; *buckets = these in order, with the times of the last finished

@@ -256,7 +256,7 @@ static dn_status check_given(const dn_options *o)
 
 dn_status dn_bench(const dn_comm *comm, dn_options *options)
 {
-    DN_TRY(check_given(options));
+    DN_TRY(dn_comm_agree(comm, check_given(options)));
     if (options->reader)
         return dn_bench_reader(comm, options);
     if (options->profile[0])

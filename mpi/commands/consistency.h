@@ -16,8 +16,8 @@
 extern const char dn_sources[17];
 
 /* DN_EINVAL on all ranks if the version or sources of dn_dist, the command, an operand or an option
- * on some rank differ from rank 0's; the message names the difference and the rank. Options that
- * may differ between ranks (dn_options_print_comparable) are not compared. Collective. */
+ * on some rank differ from rank 0's, or an option was given elsewhere; the message names the
+ * difference and the rank. What may differ, dn_options_print_comparable leaves out. Collective. */
 dn_status dn_same_options(const dn_comm *comm, const dn_command *command,
                           const dn_options *options);
 

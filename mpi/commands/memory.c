@@ -85,16 +85,16 @@ dn_status dn_check_memory(const dn_comm *comm, const dn_net *net, dn_bytes more,
     need own = {.limit = dn_limit_memory(""), .bytes = more};
     own.bytes.fixed -= touched;
     const double machine = dn_machine_memory("");
-    need *needs = calloc((size_t)comm->node_size, sizeof *needs);
+    need *needs = calloc((size_t)comm->machine_size, sizeof *needs);
     dn_status status = needs != NULL ? DN_OK : dn_fail(DN_ENOMEM, "out of memory");
     DN_TRY_OR_DONE(dn_comm_agree(comm, status));
-    DN_COLLECTIVE(
-        comm, MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE, comm->node));
+    DN_COLLECTIVE(comm, MPI_Allgather(&own, sizeof own, MPI_BYTE, needs, sizeof own, MPI_BYTE,
+                                      comm->machine));
     if (own.limit.group != 0)
-        status =
-            check_needs(needs, comm->node_size, own.limit.group, own.limit.amount, net, fixed_is);
+        status = check_needs(needs, comm->machine_size, own.limit.group, own.limit.amount, net,
+                             fixed_is);
     if (status == DN_OK)
-        status = check_needs(needs, comm->node_size, 0, machine, net, fixed_is);
+        status = check_needs(needs, comm->machine_size, 0, machine, net, fixed_is);
     status = dn_comm_agree(comm, status);
 done:
     free(needs);

@@ -196,7 +196,7 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options)
     dn_profile profile = {0};
     image_set set = {.name = ""};
     dn_status status;
-    DN_TRY_OR_DONE(check_plan_options(options));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, check_plan_options(options)));
     if (dn_options_given(options, "data"))
         DN_TRY_OR_DONE(dn_comm_agree(comm, read_set(options, &set)));
     if (options->profile[0] == '\0')

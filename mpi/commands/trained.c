@@ -137,14 +137,14 @@ dn_status dn_learnt_folder(const dn_checkpoint *state)
     return DN_OK;
 }
 
-/* Gives all ranks the options of rank 0, except those that may differ. No field of an option is a
- * pointer. */
+/* Gives all ranks the options of rank 0, except those whose value may differ. No field of an option
+ * is a pointer. */
 static void share_options(const dn_comm *comm, dn_options *o)
 {
     dn_options first = *o;
     dn_comm_broadcast(comm, &first, sizeof first);
     for (const dn_option *row = dn_option_table; row->name; row++)
-        if (row->tag != DN_LOCAL)
+        if (row->tag >= DN_FREE)
             memcpy((char *)o + row->offset, (const char *)&first + row->offset, row->size);
 }
 

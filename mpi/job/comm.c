@@ -66,7 +66,9 @@ void dn_comm_check(int code, const char *call, const char *function)
     char reason[MPI_MAX_ERROR_STRING] = "unknown error", message[MESSAGE_BYTES];
     int length;
     MPI_Error_string(code, reason, &length);
-    snprintf(message, sizeof message, "%s in %s: %s", call, function, reason);
+    /* Without its arguments, in which the preprocessor has replaced MPI's constants. */
+    snprintf(message, sizeof message, "%.*s in %s: %s", (int)strcspn(call, "("), call, function,
+             reason);
     abort_job(DN_EXIT_LOST, message);
 }
 
@@ -87,20 +89,20 @@ static void find_machine(dn_comm *comm)
     own_rank = comm->rank;
 }
 
-/* comm->node = the ranks of this machine that its rank 0 can pass a file to; every other rank is
+/* comm->shm = the ranks of this machine to which its rank 0 can pass a file; every other rank is
  * alone. */
-static void find_node(dn_comm *comm)
+static void find_sharers(dn_comm *comm)
 {
     const int rank = comm->machine_rank, size = comm->machine_size;
     const int file =
         dn_share_file(comm, comm->machine, rank == 0 ? memfd_create("dn_probe", MFD_CLOEXEC) : -1);
     const int reason = file < 0 ? errno : 0;
-    DN_MPI(MPI_Comm_split(comm->machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->node));
+    DN_MPI(MPI_Comm_split(comm->machine, file >= 0 || rank == 0 ? 0 : rank, rank, &comm->shm));
     if (file >= 0)
         close(file);
-    DN_MPI(MPI_Comm_rank(comm->node, &comm->node_rank));
-    DN_MPI(MPI_Comm_size(comm->node, &comm->node_size));
-    const int most = dn_comm_max(comm, comm->node_size < size ? size : 0);
+    DN_MPI(MPI_Comm_rank(comm->shm, &comm->shm_rank));
+    DN_MPI(MPI_Comm_size(comm->shm, &comm->shm_size));
+    const int most = dn_comm_max(comm, comm->shm_size < size ? size : 0);
     const int why = most > 0 ? dn_comm_max(comm, rank > 0 ? reason : 0) : 0;
     if (most > 0 && comm->rank == 0)
         dn_warn("ranks of one machine share no memory, as containers of several users do not (%s): "
@@ -125,7 +127,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     if (comm->size == 1 && dn_is_launched() && strcmp(dn_launched_rank(), "0") != 0)
         abort_job(DN_EXIT_FAILED, "its launcher gave it another rank: expected the mpirun, or "
                                   "srun's --mpi, of the MPI library that dn_dist was built with");
-    find_node(comm);
+    find_sharers(comm);
     comm->piece =
         mmap(NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     comm->host = calloc(comm->size, sizeof *comm->host);
@@ -142,7 +144,7 @@ void dn_comm_finalize(dn_comm *comm)
     munmap(comm->piece, PIECE_BYTES);
     free(comm->host);
     free(comm->hashes);
-    DN_COLLECTIVE(comm, MPI_Comm_free(&comm->node));
+    DN_COLLECTIVE(comm, MPI_Comm_free(&comm->shm));
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->machine));
     DN_COLLECTIVE(comm, MPI_Comm_free(&comm->world));
     DN_COLLECTIVE(comm, MPI_Finalize());
@@ -284,13 +286,13 @@ dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *sha
     int made = -1;
     dn_status status = DN_OK;
     *shared = (dn_shared){.bytes = bytes > 0 ? bytes : 1};
-    if (comm->node_rank == 0)
+    if (comm->shm_rank == 0)
         status = make_shared_file(shared->bytes, &made);
-    const int file = dn_share_file(comm, comm->node, status == DN_OK ? made : -1);
+    const int file = dn_share_file(comm, comm->shm, status == DN_OK ? made : -1);
     if (status == DN_OK)
         status = map_shared_file(file, shared);
     status = dn_comm_agree(comm, status);
-    close(comm->node_rank == 0 ? made : file);
+    close(comm->shm_rank == 0 ? made : file);
     if (status != DN_OK)
         dn_comm_shared_free(shared);
     return status;

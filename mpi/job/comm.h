@@ -27,9 +27,9 @@ struct dn_timeline;
 
 typedef struct dn_comm {
     int rank, size;                 /* in the job; those of a machine follow one another */
-    int node_rank, node_size;       /* among the ranks that share this node's memory */
-    int machine_rank, machine_size; /* the same of this machine, even if they do not share memory */
-    MPI_Comm world, node, machine;
+    int machine_rank, machine_size; /* among the ranks of this machine (node) */
+    int shm_rank, shm_size;         /* among those of them that share memory, usually all */
+    MPI_Comm world, machine, shm;
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     dn_host *host;        /* (size) */
     uint64_t *hashes;     /* (size) room for dn_comm_same_hash */
@@ -92,18 +92,18 @@ void dn_comm_merge_doubles(const dn_comm *comm, double *x, size_t count);
  * for all. Collective. */
 void dn_comm_gather(const dn_comm *comm, void *x, size_t bytes);
 
-/* Memory shared by all ranks of a node. */
+/* Memory shared by the ranks of comm->shm. */
 typedef struct dn_shared {
     void *data;
     size_t bytes;
 } dn_shared;
 
 /*
- * Allocates one zeroed, page-aligned array of `bytes` for each node, which its ranks share. Ranks
- * of a machine that cannot share memory (another user's container) are nodes of their own. A rank's
- * writes are visible to the others after a barrier of comm->node. The kernel frees the memory with
- * the last process, however that ends. DN_ENOMEM on all ranks of the job if one node is short of
- * memory. Collective.
+ * Allocates one zeroed, page-aligned array of `bytes` for the ranks of each comm->shm; a rank that
+ * cannot share memory (another user's container) has one of its own. A rank's writes are visible to
+ * the others after a barrier of comm->shm. The kernel frees the memory with the last process,
+ * however that ends. DN_ENOMEM on all ranks of the job if one machine is short of memory.
+ * Collective.
  */
 dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared);
 

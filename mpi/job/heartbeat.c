@@ -26,8 +26,8 @@
 #include "dn/program.h"
 #include "job/preempt.h"
 
-static const double usual_period = 0.25; /* seconds between two heartbeats */
-static const double most_beats = 4000;   /* a second, to rank 0 and as many from it */
+static const double usual_period = 1;  /* seconds between two heartbeats */
+static const double most_beats = 4000; /* a second, to rank 0 and as many from it */
 
 static dn_beat own_state(dn_heartbeat *hb, dn_beat_kind kind, double now)
 {
@@ -103,8 +103,8 @@ static void *keep_beating(void *heartbeat)
     for (int r = 0; r < hb->lines; r++)
         hb->peer[r].heard = hb->peer[r].since = beat;
     while (!hb->line[hb->lines].revents) {
-        const double start = omp_get_wtime();
-        const int wait = beat > start ? (int)((beat - start) * 1000) + 1 : 0;
+        const double start = omp_get_wtime(), next = fmin(beat, hb->end);
+        const int wait = next > start ? (int)((next - start) * 1000) + 1 : 0;
         if (poll(hb->line, (nfds_t)hb->lines + 1, wait) < 0 && errno != EINTR) {
             dn_warn_here("rank %d sends and checks no more heartbeats: poll: %s", hb->rank,
                          strerror(errno));
@@ -121,10 +121,10 @@ static void *keep_beating(void *heartbeat)
             if (hb->line[r].revents || now >= beat)
                 read_peer(hb, r, now);
         }
-        if (now < beat)
-            continue;
         if (now >= hb->end)
             dn_heartbeat_end_with(DN_EXIT_AGAIN);
+        if (now < beat)
+            continue;
         for (int r = 0; r < hb->lines; r++)
             if (hb->line[r].fd >= 0 && now - hb->peer[r].heard > hb->deadline - hb->period)
                 dn_heartbeat_end_as_silent(hb, r, now);

@@ -2,10 +2,10 @@
  * The heartbeat detects lost ranks, so that no rank waits forever for one.
  *
  * Every process has one small thread. TCP connections from each rank to rank 0, independent of MPI,
- * carry heartbeats both ways, usually four times a second, with the step and the operation of the
- * main thread (activity.h). The connection of a killed process closes at once; a stopped process or
- * a host that is cut off becomes silent. Rank 0 then tells the others; the loss of rank 0 is
- * detected by every rank itself.
+ * carry heartbeats both ways, usually once a second, with the step and the operation of the main
+ * thread (activity.h). The connection of a killed process closes at once; a stopped process or a
+ * host that is cut off becomes silent. Rank 0 then tells the others; the loss of rank 0 is detected
+ * by every rank itself.
  *
  * When a rank is lost, one survivor prints a line that names it and writes lost.json into the run's
  * folder, and all survivors exit with DN_EXIT_LOST, whatever their main threads wait for. After an

@@ -3,7 +3,8 @@
  *
  * Rank 0 listens on IPv6 and IPv4 and broadcasts its addresses by MPI; every other rank connects to
  * the first one that reaches it. A greeting with a random token, which rank 0 returns,
- * authenticates the job's processes. Sockets are blocking, with timeouts, in this file only.
+ * authenticates the job's processes. Sockets are blocking, with timeouts, in this file only. The
+ * kernel restarts no call with a timeout after a signal, whatever SA_RESTART says (signal(7)).
  */
 #include "job/heartbeat_parts.h"
 
@@ -132,7 +133,8 @@ static int send_greeting(int socket, const greeting *sent)
 static int receive_greeting(int socket, greeting *received, int seconds)
 {
     set_timeout(socket, SO_RCVTIMEO, seconds);
-    return recv(socket, received, sizeof *received, MSG_WAITALL) == sizeof *received;
+    return TEMP_FAILURE_RETRY(recv(socket, received, sizeof *received, MSG_WAITALL)) ==
+           sizeof *received;
 }
 
 static const char needs_files[] =
@@ -144,11 +146,11 @@ static dn_status accept_ranks(int listener, uint64_t token, struct pollfd *line,
     set_timeout(listener, SO_RCVTIMEO, ACCEPT_SECONDS);
     for (int missing = size - 1; missing > 0;) {
         greeting received;
-        const int socket = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        const int socket = TEMP_FAILURE_RETRY(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
         if (socket < 0) {
             DN_CHECK(errno != EAGAIN, DN_EIO, "%d of %d ranks did not connect", missing, size - 1);
-            DN_CHECK(errno == EINTR || errno == ECONNABORTED, DN_EIO, "cannot accept a rank: %s%s",
-                     strerror(errno), errno == EMFILE ? needs_files : "");
+            DN_CHECK(errno == ECONNABORTED, DN_EIO, "cannot accept a rank: %s%s", strerror(errno),
+                     errno == EMFILE ? needs_files : "");
         } else if (receive_greeting(socket, &received, GREETING_SECONDS) &&
                    received.token == token && received.rank > 0 && received.rank < size &&
                    line[received.rank].fd < 0 && send_greeting(socket, &received)) {
@@ -168,8 +170,8 @@ static int reaches_rank_0(int line, const address *to, const greeting *own)
     const socklen_t size = to->family == AF_INET6 ? sizeof to->v6 : sizeof to->v4;
     greeting received;
     set_timeout(line, SO_SNDTIMEO, CONNECT_SECONDS);
-    return connect(line, (const struct sockaddr *)to, size) == 0 && send_greeting(line, own) &&
-           receive_greeting(line, &received, REPLY_SECONDS) &&
+    return TEMP_FAILURE_RETRY(connect(line, (const struct sockaddr *)to, size)) == 0 &&
+           send_greeting(line, own) && receive_greeting(line, &received, REPLY_SECONDS) &&
            memcmp(&received, own, sizeof *own) == 0;
 }
 

@@ -115,7 +115,7 @@ static dn_status read_ini(FILE *file, const char *name, dn_options *options,
 
 static int is_recorded(const dn_option *o)
 {
-    return o->tag != DN_LOCAL && o->tag != DN_FREE;
+    return o->tag > DN_FREE;
 }
 
 dn_status dn_options_to_ini(const dn_options *options, char *text, size_t size)
@@ -375,6 +375,16 @@ void dn_options_help(FILE *file, const dn_command *command)
             "     transition-dropout=0\n");
 }
 
+/* Where the option was given, which decides whether a checkpoint's value replaces it. */
+static const char *origin(const dn_options *options, const dn_option *o)
+{
+    const dn_option_set bit = given_bit(o);
+    return options->typed & bit       ? ""
+           : options->of_recipe & bit ? " (in --recipe)"
+           : options->given & bit     ? " (in --config)"
+                                      : " (not given)";
+}
+
 void dn_options_print_comparable(FILE *file, const dn_options *options)
 {
     char value[DN_PATH_SIZE];
@@ -382,8 +392,8 @@ void dn_options_print_comparable(FILE *file, const dn_options *options)
         if (!(o->takers & (int)options->command) || o->tag == DN_LOCAL)
             continue;
         dn_option_text(o, options, value, sizeof value);
-        fprintf(file, "--%s %s%s\n", o->name, value,
-                options->given & given_bit(o) ? "" : " (not given)");
+        fprintf(file, "--%s %s%s\n", o->name, o->tag == DN_PLACE ? o->argument : value,
+                origin(options, o));
     }
     for (int i = 0; i < options->word_count; i++)
         fprintf(file, "%s\n", options->words[i]);

@@ -160,8 +160,9 @@ void dn_options_note_readers(const dn_option *o, char *text, size_t size);
 void dn_options_help(FILE *file, const dn_command *command);
 
 /* Prints what must be the same on all ranks of a job: the command's options and operands, one per
- * line, with a mark on options that were not given, as a checkpoint may set them later. Leaves out
- * options that may differ: paths of a node's own files, and those that affect time only. */
+ * line, and where each option was given: in a file, on the command line or not at all. A checkpoint
+ * replaces some values by their origin, and collective calls depend on --data and --stage being
+ * given; of these only the origin is printed. Leaves out DN_LOCAL options. */
 void dn_options_print_comparable(FILE *file, const dn_options *options);
 
 /* Prints the command's options as lines "name = value" that --config reads: those in force, so not
@@ -189,10 +190,13 @@ const char *dn_options_other(const dn_options *options, const dn_options *before
 
 /* ---- the table ---- */
 
-/* What an option affects, the tag of its row. All but DN_LOCAL are the same on all ranks. */
+/* What an option affects, the tag of its row; the recorded ones are last. All but DN_LOCAL and the
+ * values of DN_PLACE are the same on all ranks (dn_options_print_comparable). */
 typedef enum dn_bearing {
-    DN_LOCAL,   /* not the weights, and may differ between ranks; checked otherwise: the contents of
-                   --data, the options in --config and --recipe, the net's kernels */
+    DN_LOCAL,   /* not the weights, and may differ between ranks; checked otherwise: the options in
+                   --config, the net's kernels */
+    DN_PLACE,   /* a folder of the node: may differ, but all ranks or none are given one; the
+                   contents of --data are compared */
     DN_FREE,    /* not the weights: not recorded */
     DN_DECIDES, /* the weights: recorded, may be changed when a run resumes */
     DN_BEGINS,  /* the initial weights: recorded, ignored when a run resumes */

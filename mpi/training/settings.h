@@ -30,7 +30,7 @@ typedef struct dn_reading {
 } dn_reading;
 
 /* Automatic: on if the cores have room for one more thread of every rank on them, and so has the
- * CPU quota. */
+ * CPU quota. A norm group has none. */
 typedef enum dn_comm_thread {
     DN_COMM_THREAD_AUTO,
     DN_COMM_THREAD_ON,

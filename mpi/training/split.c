@@ -36,20 +36,20 @@ static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *f
                              dn_split_id id)
 {
     DN_TRY(dn_comm_agree(
-        comm, dn_shards_load(&split->shards, folder, id, comm->node_rank, comm->node_size)));
+        comm, dn_shards_load(&split->shards, folder, id, comm->shm_rank, comm->shm_size)));
     dn_shards *const shards = split->shards;
     DN_TRY(dn_comm_same_hash(comm, dn_shards_manifest(shards)->hash, "dataset.json: its bytes"));
     DN_TRY(dn_comm_shared_alloc(comm, dn_shards_index_bytes(shards), &split->index));
     dn_shards_use_index(shards, split->index.data);
-    return dn_comm_agree(comm, comm->node_rank == 0 ? dn_shards_make_index(shards) : DN_OK);
+    return dn_comm_agree(comm, comm->shm_rank == 0 ? dn_shards_make_index(shards) : DN_OK);
 }
 
 /* Decodes this rank's part of the images. */
 static dn_status decode(const dn_split *split, const dn_comm *comm)
 {
     const int64_t count = split->images.count;
-    const int64_t first = count * comm->node_rank / comm->node_size;
-    const int64_t last = count * (comm->node_rank + 1) / comm->node_size;
+    const int64_t first = count * comm->shm_rank / comm->shm_size;
+    const int64_t last = count * (comm->shm_rank + 1) / comm->shm_size;
     const size_t image = dn_image_values(&split->images.info);
     return dn_shards_read(split->shards, first, last - first,
                           (uint8_t *)split->pixels.data + (size_t)first * image);
@@ -62,7 +62,7 @@ static dn_status decode_all(dn_split *split, const dn_comm *comm)
     split->images.read = read_decoded;
     DN_TRY(dn_comm_shared_alloc(comm, (size_t)split->images.count * image, &split->pixels));
     DN_TRY(dn_comm_agree(comm, decode(split, comm)));
-    DN_COLLECTIVE(comm, MPI_Barrier(comm->node));
+    DN_COLLECTIVE(comm, MPI_Barrier(comm->shm));
     return DN_OK;
 }
 
@@ -71,7 +71,7 @@ static dn_status stage_shards(dn_split *split, const dn_comm *comm, const char *
 {
     DN_TRY(dn_comm_shared_alloc(comm, dn_stage_bytes(split->shards), &split->copied));
     DN_TRY(dn_comm_agree(comm, dn_stage_use(split->shards, stage, split->copied.data)));
-    if (comm->node_rank == 0)
+    if (comm->shm_rank == 0)
         dn_stage_start(&split->stage, split->shards);
     return DN_OK;
 }

@@ -93,12 +93,12 @@ void dn_step_compute(dn_step *step, int64_t number, int v, dn_ready_fn *ready)
     mark(step, DN_SPAN_BACKWARD, v, time);
 }
 
-/* Computes the scores of the team's virtual ranks from `v` on, and adds their leaves to the tree.
- * Gradients of a norm group are sent after its last exchange. */
+/* Computes the scores of the team's virtual ranks from `v` on, and adds their leaves to the tree. A
+ * team of several adds whole leaves, as its nets finish a layer together. */
 static void run_team(dn_step *step, int64_t number, int v)
 {
     const dn_team *team = &step->team;
-    const int is_sent = v == step->end - 1 && team->exchange == NULL;
+    const int is_sent = v == step->end - 1 && team->count == 1;
     dn_step_compute(step, number, v, is_sent ? send_gradients : NULL);
     for (int m = 0; m < team->count; m++) {
         add_leaf(step, m, v + m);

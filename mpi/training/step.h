@@ -6,7 +6,7 @@
  * the last one, finished gradients are sent to the other ranks while the rest is computed.
  *
  * Only the virtual ranks of a norm group (--sync-bn) run side by side, each with its own
- * activations; their gradients are sent after the backward pass.
+ * activations; if a rank has several, their gradients are sent after the backward pass.
  */
 #ifndef DN_STEP_H
 #define DN_STEP_H

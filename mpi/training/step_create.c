@@ -66,14 +66,17 @@ static dn_status find_learnt(dn_step *step)
     return DN_OK;
 }
 
-/* 1 if a communication thread is wanted and possible. */
-static int wants_thread(const dn_comm *comm, dn_comm_thread choice)
+/* 1 if a communication thread is wanted and possible. One thread may call MPI at a time, and the
+ * exchange of a norm group calls it while buckets are in flight. */
+static int wants_thread(const dn_step *step)
 {
-    const dn_place *place = comm->place;
+    const dn_comm *const comm = step->comm;
+    const dn_place *const place = comm->place;
+    const dn_comm_thread choice = step->settings.comm_thread;
     const int has_spare_core =
         place->cores >= place->sharers * (place->threads + 1) &&
         (place->quota == 0 || place->quota >= 100 * place->quota_ranks * (place->threads + 1));
-    return comm->threads_may_call &&
+    return comm->threads_may_call && step->team.exchange == NULL &&
            (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
 }
 
@@ -110,7 +113,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
             .gradients = gradients,
             .bucket = (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
             .bf16 = bf16,
-            .comm_thread = wants_thread(comm, settings->comm_thread),
+            .comm_thread = wants_thread(step),
             .widest = statistics > DN_STEP_SCORES ? statistics : DN_STEP_SCORES});
 }
 

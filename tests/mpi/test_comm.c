@@ -1,5 +1,5 @@
 /*
- * Agreement, comparison of hashes, gathering, broadcast, shared memory, the share of cores and the
+ * Agreement, comparison of hashes, gathering, broadcast, shared and free memory, and the
  * heartbeat's connections, on any number of ranks under mpirun. With the argument `apart`, passing
  * a file to odd ranks fails; with `cyclic`, even and odd ranks are on two machines. Prints one
  * line; the exit status is 1 on failure.
@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,18 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "commands/memory.h"
+#include "dn/limits.h"
 #include "dn/tree.h"
 #include "job/comm.h"
 #include "job/heartbeat_parts.h"
 
 enum { STRANGERS = 20 };
 
-static int failures, is_apart, is_cyclic, *strangers; /* (STRANGERS) */
+static int failures, is_apart, is_cyclic, is_slow, *strangers; /* (STRANGERS) */
 
 /* In place of the C library's. */
 ssize_t recvmsg(int line, struct msghdr *message, int flags)
@@ -57,6 +61,14 @@ int listen(int listener, int backlog)
             failures++;
     }
     return result;
+}
+
+/* In place of the C library's: rank 0 may take its time. */
+int accept4(int listener, struct sockaddr *address, socklen_t *size, int flags)
+{
+    if (is_slow)
+        usleep(20000); /* many of the other ranks' signals */
+    return (int)syscall(SYS_accept4, listener, address, size, flags);
 }
 
 static void expect(const dn_comm *comm, int condition, const char *what)
@@ -162,20 +174,38 @@ static void test_shared(const dn_comm *comm)
 {
     const size_t bytes = 3 << 20;
     dn_shared shared;
-    expect(comm, !is_apart || comm->node_size == 1, "a node of its own");
+    expect(comm, !is_apart || comm->shm_size == 1, "memory of its own");
     expect(comm, dn_comm_shared_alloc(comm, bytes, &shared) == DN_OK, "shared allocation");
     int *x = shared.data;
-    for (size_t i = comm->node_rank; i < bytes / sizeof *x; i += comm->node_size) {
+    for (size_t i = comm->shm_rank; i < bytes / sizeof *x; i += comm->shm_size) {
         expect(comm, x[i] == 0, "fresh memory is zero");
         x[i] = (int)i;
     }
-    MPI_Barrier(comm->node);
+    MPI_Barrier(comm->shm);
     for (size_t i = 0; i < bytes / sizeof *x; i++)
         expect(comm, x[i] == (int)i, "value of another rank");
     dn_comm_shared_free(&shared);
     dn_comm_shared_free(&shared);
     const dn_status status = dn_comm_shared_alloc(comm, (size_t)1 << 60, &shared);
     expect(comm, status == DN_ENOMEM && shared.data == NULL, "too large an allocation");
+}
+
+/* The ranks of a machine share its free memory, even if they do not share arrays in it. */
+static void test_memory(const dn_comm *comm)
+{
+    dn_spec spec;
+    dn_net *net = NULL;
+    const dn_net_options options = {.batch = 1, .norm_group = 1};
+    const double left = dn_memory_left("");
+    const dn_bytes little = {.fixed = left / 2 / comm->machine_size};
+    const dn_bytes much = {.fixed = left / (comm->machine_size - 0.5)};
+    expect(comm,
+           dn_spec_parse(&spec, "blocks=1:growth=4:stem=cifar") == DN_OK &&
+               dn_net_create(&net, &spec, dn_kernels_get(0), &options) == DN_OK,
+           "a net");
+    expect(comm, dn_check_memory(comm, net, little, "") == DN_OK, "enough memory");
+    expect(comm, dn_check_memory(comm, net, much, "") == DN_ENOMEM, "too little memory");
+    dn_net_destroy(&net);
 }
 
 /* Ranks other than 0 may have fewer descriptors than there are ranks: poll would refuse as many. */
@@ -185,7 +215,7 @@ static void test_heartbeat_with_few_files(const dn_comm *comm)
     struct rlimit before, few;
     getrlimit(RLIMIT_NOFILE, &before);
     few = (struct rlimit){2, before.rlim_max};
-    dn_heartbeat_start(&heartbeat, comm, 60);
+    dn_heartbeat_start(&heartbeat, comm, 2);
     expect(comm, (heartbeat != NULL) == (comm->size > 1), "a heartbeat");
     MPI_Barrier(comm->world);
     if (comm->rank > 0)
@@ -218,6 +248,25 @@ static void test_heartbeat_among_strangers(const dn_comm *comm)
     strangers = NULL;
     for (int i = 0; comm->rank == 0 && i < STRANGERS; i++)
         close(silent[i]);
+}
+
+static void ignore(int number)
+{
+    (void)number;
+}
+
+/* Signals come while ranks wait for rank 0. */
+static void test_heartbeat_under_signals(const dn_comm *comm)
+{
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {0};
+    const struct sigaction handled = {.sa_handler = ignore, .sa_flags = SA_RESTART};
+    sigaction(SIGALRM, &handled, NULL);
+    is_slow = 1;
+    if (comm->rank > 0)
+        setitimer(ITIMER_REAL, &often, NULL);
+    expect_connections(comm);
+    setitimer(ITIMER_REAL, &never, NULL);
+    is_slow = 0;
 }
 
 /* A network of this process's own whose only address is ::1; 0 where this is not allowed. */
@@ -285,8 +334,10 @@ int main(int argc, char **argv)
     test_gather(&comm);
     test_broadcast(&comm);
     test_shared(&comm);
+    test_memory(&comm);
     test_heartbeat_with_few_files(&comm);
     test_heartbeat_among_strangers(&comm);
+    test_heartbeat_under_signals(&comm);
     test_heartbeat_without_ipv4(&comm);
     test_heartbeat_without_files(&comm);
     MPI_Barrier(comm.world);

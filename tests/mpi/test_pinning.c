@@ -57,16 +57,16 @@ static void check_threads(const dn_comm *comm, const dn_place *place)
 /* The shares of the node's ranks do not meet. */
 static void check_ranks(const dn_comm *comm)
 {
-    cpu_set_t own, *all = calloc((size_t)comm->node_size, sizeof *all);
+    cpu_set_t own, *all = calloc((size_t)comm->machine_size, sizeof *all);
     pthread_t thread;
     CPU_ZERO(&own);
     if (pthread_create(&thread, NULL, get_mask, &own) == 0)
         pthread_join(thread, NULL);
-    MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, comm->node);
-    for (int r = 0; r < comm->node_size; r++) {
+    MPI_Allgather(&own, sizeof own, MPI_BYTE, all, sizeof own, MPI_BYTE, comm->machine);
+    for (int r = 0; r < comm->machine_size; r++) {
         cpu_set_t both;
         CPU_AND(&both, &own, &all[r]);
-        expect(comm, r == comm->node_rank || CPU_COUNT(&both) == 0, "two ranks on one core");
+        expect(comm, r == comm->machine_rank || CPU_COUNT(&both) == 0, "two ranks on one core");
     }
     free(all);
 }
@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     expect(&comm, place.cores >= 1 && place.threads >= 1 && place.numa_nodes >= 1, "no cores");
     expect(&comm, place.pinned == (place.sharers == 1), "pinned unless ranks share cores");
     int pinned = place.pinned;
-    MPI_Allreduce(MPI_IN_PLACE, &pinned, 1, MPI_INT, MPI_LAND, comm.node);
+    MPI_Allreduce(MPI_IN_PLACE, &pinned, 1, MPI_INT, MPI_LAND, comm.machine);
     if (place.pinned)
         check_threads(&comm, &place);
     if (pinned)

@@ -5,7 +5,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py scipy ||
     skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
 cd "$tmp"
-unset DN_SOURCE_DIR http_proxy all_proxy
 program=create_records
 records=$build/$program
 
@@ -109,7 +108,7 @@ get 0 "written" --url "$url/plain/$zip" --sha256 "$sum"
 
 # What is refused, each by one line
 fresh
-get 1 "404" --url "$url/nowhere/$zip"
+get 1 "returned error: 404" --url "$url/nowhere/$zip"
 get 1 "redirect" --url "$url/loop/$zip"
 get 1 "Protocol \"file\"" --url "$url/local/$zip"
 get 1 "Protocol \"ftp\"" --url "$url/other/$zip"

@@ -25,7 +25,7 @@ limited "$tool" info pixels --json >pixels.json || fail "info --json"
 check info pixels
 refused "takes one folder" info
 refused "--png: found an option of other commands, expected one of 'create_records info --help'" info one --png x.png
-refused "nowhere" info nowhere
+refused "nowhere/dataset.json: cannot read: No such file" info nowhere
 
 # Pictures of them
 works inspect one --png sheet.png --count 9 --size 64

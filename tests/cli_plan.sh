@@ -65,9 +65,9 @@ grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 3
 works plan --profile profile.json --nodes 1 --virtual-ranks 65536
 grep -qE "% +none +none" out || fail "a batch of more than an epoch has times" out
 refused "none/dataset.json: cannot read" plan --profile profile.json --data none
-refused "--model*found*expected" plan --profile profile.json --model densenet121
-refused "--nodes*'0'*expected" plan --profile profile.json --nodes 0
-refused "--bandwidth*'0'*expected" plan --profile profile.json --bandwidth 0
+refused "--model: found it beside --profile, expected one of them" plan --profile profile.json --model densenet121
+refused "--nodes: found '0', expected a whole number from 1 to 4096$" plan --profile profile.json --nodes 0
+refused "--bandwidth: found '0', expected a number from 1e-06 to" plan --profile profile.json --bandwidth 0
 refused "--nodes*found*expected" plan --profile profile.json --nodes 4096
 refused "--virtual-ranks*found*expected" \
     plan --profile profile.json --nodes 8 --virtual-ranks 8

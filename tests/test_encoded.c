@@ -454,7 +454,7 @@ static void test_links(void **state)
     close_node(&n);
     run("test -e kept/x.h5 && rm -r stage");
     if (geteuid() != 0)
-        return;
+        DN_SKIP("another user's folder (needs root)");
     snprintf(command, sizeof command, "mkdir -p %s && chown 1 %s", folder, folder);
     run(command);
     open_node(&n);

@@ -149,15 +149,23 @@ refused "pages/train-images-idx3-ubyte.gz: *; remove the file, and run --downloa
 # Two at once: the second waits, and finds what the first got
 fresh
 : >log
+folder=data/downloads/tiny_imagenet
+mkdir -p $folder
+exec 8<$folder
+flock 8
 for i in 1 2; do
-    limited "$records" TINY_IMAGENET --download --url "$url/slow/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 &
+    limited "$records" TINY_IMAGENET --download --url "$url/plain/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 8<&- &
     pids[i]=$!
 done
 for i in 1 2; do
+    await "${pids[i]}" grep "waiting for another create_records" "out$i"
+done
+exec 8<&-
+for i in 1 2; do
     wait "${pids[i]}" || fail "two at once: command $i" "out$i"
+    grep -q "waiting for another create_records" "out$i" || fail "two at once: no line of it" "out$i"
 done
 [[ $(requests) == 1 ]] || fail "two at once: the archive was got twice" log
-grep -q "waiting for another create_records" out1 out2 || fail "two at once: no line of it" out1 out2
 
 # A half set is no set to be got, and its message says what to do
 half=half/cifar-10-batches-bin

@@ -68,7 +68,7 @@ refused "none/dataset.json: cannot read" plan --profile profile.json --data none
 refused "--model: found it beside --profile, expected one of them" plan --profile profile.json --model densenet121
 refused "--nodes: found '0', expected a whole number from 1 to 4096$" plan --profile profile.json --nodes 0
 refused "--bandwidth: found '0', expected a number from 1e-06 to" plan --profile profile.json --bandwidth 0
-refused "--nodes*found*expected" plan --profile profile.json --nodes 4096
-refused "--virtual-ranks*found*expected" \
+refused "--nodes 4096 of 2 ranks: found 8192 ranks, expected at most 4096$" plan --profile profile.json --nodes 4096
+refused "--virtual-ranks 8: found 16 ranks, expected at most one a virtual rank$" \
     plan --profile profile.json --nodes 8 --virtual-ranks 8
 finish

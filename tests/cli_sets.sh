@@ -71,9 +71,9 @@ odd no_x "found no X, expected uint8"
 odd no_y "found fewer numbers in y"
 odd version4 "found no Matlab file of version 5"
 odd version7 "found no Matlab file of version 5"
-for cut in 100 1000 40000 61000; do
+for cut in 1000 40000 61000; do
     head -c $cut svhn/test_32x32.mat >odd/train_32x32.mat
-    refused "odd/train_32x32.mat: " SVHN --source odd
+    refused "odd/train_32x32.mat: the element at byte 128 is cut off$" SVHN --source odd
 done
 
 cp svhn/test_32x32.mat odd/train_32x32.mat
@@ -183,7 +183,7 @@ size=$(stat -c %s imagenet/tars/ILSVRC2012_img_train.tar)
 mkdir cuts
 for cut in 100 600 2000 $((size / 2)); do
     head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cuts/ILSVRC2012_img_train.tar
-    refused "cuts/ILSVRC2012_img_train.tar: " IMAGENET --source cuts
+    refused "cuts/ILSVRC2012_img_train.tar: no *tar archive: " IMAGENET --source cuts
 done
 "$python" - cuts/ILSVRC2012_img_train.tar <<'END'
 import sys, tarfile

@@ -282,8 +282,10 @@ static int copies(node *n)
 
 static void await_copies(node *n)
 {
-    while (copies(n) < SHARDS)
+    for (int i = 0; copies(n) < SHARDS; i++) {
+        assert_true(i < 600000);
         usleep(1000);
+    }
 }
 
 static void stage_folder(char path[PATH / 2], const dn_shards *shards)

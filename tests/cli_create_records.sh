@@ -4,7 +4,6 @@
 # images is made from sparse files. Full disks are tested if tmpfs can be mounted.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$tmp"
-unset DN_SOURCE_DIR
 program=create_records
 records=$build/$program
 
@@ -145,7 +144,7 @@ else
     untried "a full disk and a read-only one: this user cannot mount tmpfs"
 fi
 touch file
-refused "file: " CIFAR10 --out file
+refused "file: found a file, expected a folder$" CIFAR10 --out file
 
 # Fashion-MNIST
 package=/usr/share/datasets/fashion-mnist

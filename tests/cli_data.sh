@@ -22,15 +22,15 @@ refused "none/dataset.json: cannot read*create_records NAME --out none" $(train_
 
 damaged short
 truncate -s -1000 "$shard"
-refused "${shard##*/}*found*expected" $(train_on "$bad")
+refused "${shard##*/}: found * bytes, expected" $(train_on "$bad")
 
 status=0
 on_ranks 3 "$build/dn_dist" $(train_on "$bad") >out 2>err || status=$?
-refusal "${shard##*/}*found*expected" $status "a shard cut short, on 3 ranks"
+refusal "${shard##*/}: found * bytes, expected" $status "a shard cut short, on 3 ranks"
 
 damaged flipped
 flip "$shard" $(($(stat -c %s "$shard") / 2))
-refused "${shard##*/}" $(train_on "$bad")
+refused "${shard##*/}: found bytes of checksum *, expected *damaged" $(train_on "$bad")
 # dataset.json tells enough to refuse a transform before a shard is opened
 refused "--augment none: found images of 28 x 28, expected 64 x 64" $(train_on "$bad") --size 64 --augment none
 

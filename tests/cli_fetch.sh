@@ -5,7 +5,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py scipy ||
     skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
 cd "$tmp"
-unset DN_SOURCE_DIR http_proxy all_proxy
 program=create_records
 records=$build/$program
 
@@ -109,7 +108,7 @@ get 0 "written" --url "$url/plain/$zip" --sha256 "$sum"
 
 # What is refused, each by one line
 fresh
-get 1 "404" --url "$url/nowhere/$zip"
+get 1 "returned error: 404" --url "$url/nowhere/$zip"
 get 1 "redirect" --url "$url/loop/$zip"
 get 1 "Protocol \"file\"" --url "$url/local/$zip"
 get 1 "Protocol \"ftp\"" --url "$url/other/$zip"
@@ -150,15 +149,23 @@ refused "pages/train-images-idx3-ubyte.gz: *; remove the file, and run --downloa
 # Two at once: the second waits, and finds what the first got
 fresh
 : >log
+folder=data/downloads/tiny_imagenet
+mkdir -p $folder
+exec 8<$folder
+flock 8
 for i in 1 2; do
-    limited "$records" TINY_IMAGENET --download --url "$url/slow/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 &
+    limited "$records" TINY_IMAGENET --download --url "$url/plain/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 8<&- &
     pids[i]=$!
 done
 for i in 1 2; do
+    await "${pids[i]}" grep "waiting for another create_records" "out$i"
+done
+exec 8<&-
+for i in 1 2; do
     wait "${pids[i]}" || fail "two at once: command $i" "out$i"
+    grep -q "waiting for another create_records" "out$i" || fail "two at once: no line of it" "out$i"
 done
 [[ $(requests) == 1 ]] || fail "two at once: the archive was got twice" log
-grep -q "waiting for another create_records" out1 out2 || fail "two at once: no line of it" out1 out2
 
 # A half set is no set to be got, and its message says what to do
 half=half/cifar-10-batches-bin

@@ -25,7 +25,7 @@ limited "$tool" info pixels --json >pixels.json || fail "info --json"
 check info pixels
 refused "takes one folder" info
 refused "--png: found an option of other commands, expected one of 'create_records info --help'" info one --png x.png
-refused "nowhere" info nowhere
+refused "nowhere/dataset.json: cannot read: No such file" info nowhere
 
 # Pictures of them
 works inspect one --png sheet.png --count 9 --size 64
@@ -56,7 +56,7 @@ refused 'no class of one; did you mean '"'a, b'" inspect one --png x.png --class
 refused "--sample: found 59, expected 0 to 58" inspect one --sample 59
 refused "--sample: found it with --class" inspect one --sample 5 --class b
 refused "--augment hflip: found encoded images, each of a size of its own" inspect one --png x.png --augment hflip
-refused "cannot write" inspect one --png nowhere/x.png
+refused "nowhere/x.png: cannot write: no folder nowhere$" inspect one --png nowhere/x.png
 for value in 0 1 2; do
     refused "--epoch: found it without --augment" inspect one --png x.png --epoch $value
     refused "--seed: found it without --augment" inspect one --png x.png --seed $value

@@ -83,11 +83,11 @@ last="parts/test/B/2.png"
 cp -p $last good.png
 dd if=/dev/zero of=$last bs=1 seek=40 count=20 conv=notrunc status=none
 touch -r good.png $last
-refused "B/2.png: " parts --out resumed --shards 3 --jobs 1 --multi-label "$none"
+refused "B/2.png: not a sound PNG: " parts --out resumed --shards 3 --jobs 1 --multi-label "$none"
 printed "shards are whole, and stay" "a stopped conversion"
-refused "B/2.png: " parts --out resumed --shards 3 --jobs 1
+refused "B/2.png: not a sound PNG: " parts --out resumed --shards 3 --jobs 1
 ! grep -q "continuing with the others" out || fail "records of one class an image from shards of sets" out
-refused "B/2.png: " parts --out resumed --shards 3 --jobs 1 --multi-label "$none"
+refused "B/2.png: not a sound PNG: " parts --out resumed --shards 3 --jobs 1 --multi-label "$none"
 cp -p good.png $last
 accepted "continuing with the others" parts --out resumed --shards 3 --multi-label "$none"
 works parts --out whole --shards 3 --multi-label "$none"

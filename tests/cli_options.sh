@@ -44,7 +44,7 @@ refused "head-pool=9, expected at most the 8x8 pixels" \
     info --model blocks=1,1,1:growth=12:head-pool=9
 refused "head-pool=1 with * features, expected at most 1048576" \
     info --model blocks=1:growth=12:head-pool=1 --size 4096
-refused "growth=-1*expected" info --model blocks=6,12:growth=-1
+refused "growth=-1: expected whole numbers from 1 to 4096$" info --model blocks=6,12:growth=-1
 mkdir raw
 ln -s "$data" raw/records
 refused "but one in raw/records, expected that folder" train --data raw --out run

@@ -40,6 +40,17 @@ works plan --profile profile.json --nodes 6 --latency 100000
 rows=$(awk '$1 + 0 > 0 && $2 == 2 * $1 { print $1 }' out | xargs)
 [[ $rows == "1 2 4 6" ]] || fail "plan: expected rows of 1 2 4 6 nodes of 2 ranks" out
 grep -q "latency of the network" out || fail "plan: expected what limits" out
+# On one node its own network decides, and the one between nodes does not
+one_node() { # OPTION...: `row` = ranks, and 1 if a step takes more than a second
+    works plan --profile profile.json --nodes 1 --json "$@"
+    row=$(python3 -c 'import json; [row] = json.load(open("out"))["plan"]; print(row["ranks"], int(row["step_s"] > 1))')
+}
+one_node --ranks-per-node 4
+[[ $row == "4 0" ]] || fail "plan --ranks-per-node 4: found ranks and a slow step $row, expected 4 0" out
+one_node --node-bandwidth 1e-5
+[[ $row == "2 1" ]] || fail "plan --node-bandwidth: found ranks and a slow step $row, expected 2 1" out
+one_node --bandwidth 1e-5
+[[ $row == "2 0" ]] || fail "plan --bandwidth on one node: found ranks and a slow step $row, expected 2 0" out
 works plan "${tiny[@]}" --nodes 2 --json
 for key in step_s communication_s hidden_s exposed_s images_per_s efficiency; do
     grep -qE "\"$key\": *[0-9]" out || fail "plan --json: expected the key $key" out
@@ -65,10 +76,10 @@ grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 3
 works plan --profile profile.json --nodes 1 --virtual-ranks 65536
 grep -qE "% +none +none" out || fail "a batch of more than an epoch has times" out
 refused "none/dataset.json: cannot read" plan --profile profile.json --data none
-refused "--model*found*expected" plan --profile profile.json --model densenet121
-refused "--nodes*'0'*expected" plan --profile profile.json --nodes 0
-refused "--bandwidth*'0'*expected" plan --profile profile.json --bandwidth 0
-refused "--nodes*found*expected" plan --profile profile.json --nodes 4096
-refused "--virtual-ranks*found*expected" \
+refused "--model: found it beside --profile, expected one of them" plan --profile profile.json --model densenet121
+refused "--nodes: found '0', expected a whole number from 1 to 4096$" plan --profile profile.json --nodes 0
+refused "--bandwidth: found '0', expected a number from 1e-06 to" plan --profile profile.json --bandwidth 0
+refused "--nodes 4096 of 2 ranks: found 8192 ranks, expected at most 4096$" plan --profile profile.json --nodes 4096
+refused "--virtual-ranks 8: found 16 ranks, expected at most one a virtual rank$" \
     plan --profile profile.json --nodes 8 --virtual-ranks 8
 finish

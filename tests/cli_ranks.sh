@@ -22,6 +22,31 @@ spins 0 SLURM_STEP_NUM_NODES=2 OMP_NUM_THREADS=2 "${info[@]}"
 spins 30000000000 SLURM_STEP_NUM_NODES=1 OMP_WAIT_POLICY=active "${info[@]}"
 spins 7 SLURM_STEP_NUM_NODES=1 GOMP_SPINCOUNT=7 "${info[@]}"
 
+# --- steps longer than --deadline: a warning, and no rank counts as lost ---
+
+# Rank 0 waits for rank 1, which has two of the three virtual ranks. Larger and larger batches, whatever the speed.
+for batch in 32 128 512; do
+    on_ranks 2 "$build/dn_dist" train --model densenet-bc-100-12 --data "$data" --out slow-$batch --batch-size $batch \
+        --threads 1 --virtual-ranks 3 --max-steps 1 --eval-every 0 --deadline 1 >out 2>err ||
+        fail "steps longer than the deadline" out err
+    [[ ! -e slow-$batch/lost.json ]] || fail "steps longer than the deadline: found lost.json" err
+    ! grep -qE "^warning: rank [01] on host .* has been at (forward|backward), step 1, for [0-9]+ s" err || break
+done
+grep -q "has been at" err || fail "steps longer than the deadline: expected a warning" err
+
+# --- spoiled weights: nothing is saved, and the checkpoint before them stays ---
+
+# spoiled HOW PATTERN
+spoiled() {
+    local status=0
+    SPOILED=$1 on_ranks 3 "$build/tests/dn_dist_spoiled" train "${small[@]}" --out "spoiled-$1" \
+        --max-steps 3 --checkpoint-every 1 >out 2>err || status=$?
+    refusal "$2" $status "spoiled weights, $1"
+    [[ $(cd "spoiled-$1" && echo checkpoint-*) == checkpoint-00000001.h5 ]] || fail "spoiled weights, $1: $(ls "spoiled-$1")"
+}
+spoiled all "step 2: model/classifier.bias became non-finite in an update; *try a smaller --lr, from spoiled-all/checkpoint-00000001.h5$"
+spoiled one "rank 1 on host *: weights differ between ranks: found *, expected * as on 2 of 3 ranks$"
+
 # --- a rank that the launcher of another MPI library started ---
 
 PMI_RANK=1 limited "${info[@]}" >out 2>err && fail "a foreign launcher's rank 1 works" out

@@ -5,7 +5,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 find_python PIL numpy h5py scipy ||
     skip "found no python3 with PIL, numpy, h5py and scipy (Debian: python3-scipy)"
 cd "$tmp"
-unset DN_SOURCE_DIR
 export TMPDIR=$tmp
 program=create_records
 
@@ -72,9 +71,9 @@ odd no_x "found no X, expected uint8"
 odd no_y "found fewer numbers in y"
 odd version4 "found no Matlab file of version 5"
 odd version7 "found no Matlab file of version 5"
-for cut in 100 1000 40000 61000; do
+for cut in 1000 40000 61000; do
     head -c $cut svhn/test_32x32.mat >odd/train_32x32.mat
-    refused "odd/train_32x32.mat: " SVHN --source odd
+    refused "odd/train_32x32.mat: the element at byte 128 is cut off$" SVHN --source odd
 done
 
 cp svhn/test_32x32.mat odd/train_32x32.mat
@@ -184,7 +183,7 @@ size=$(stat -c %s imagenet/tars/ILSVRC2012_img_train.tar)
 mkdir cuts
 for cut in 100 600 2000 $((size / 2)); do
     head -c "$cut" imagenet/tars/ILSVRC2012_img_train.tar >cuts/ILSVRC2012_img_train.tar
-    refused "cuts/ILSVRC2012_img_train.tar: " IMAGENET --source cuts
+    refused "cuts/ILSVRC2012_img_train.tar: no *tar archive: " IMAGENET --source cuts
 done
 "$python" - cuts/ILSVRC2012_img_train.tar <<'END'
 import sys, tarfile
@@ -198,7 +197,11 @@ rm imagenet/tars/ILSVRC2012_img_val.tar
 refused "found no validation images in val nor in ILSVRC2012_img_val.tar; --val-fraction takes them from train" \
     IMAGENET --source imagenet/tars
 [[ -z $(compgen -G "$program.*") ]] || fail "the devkit's folder is left"
-for set in $(limited "$build/$program" list | grep -oE '^[A-Z0-9_]+'); do
-    grep -qE "(accepted|works|^ ).* $set( |\$)" "$here"/cli_*.sh || fail "found no test that converts $set"
+works list
+sets=($(grep -oE '^[A-Z0-9_]+' out)) || true
+((${#sets[@]} > 6)) || fail "list: found ${#sets[@]} data sets" out
+sed -e ':a' -e '/\\$/{N;s/\\\n *//;ta' -e '}' "$here"/cli_*.sh >joined
+for set in "${sets[@]}"; do
+    grep -qE "^ *(works|accepted \"[^\"]*\") $set( |\$)" joined || fail "found no test that converts $set"
 done
 finish

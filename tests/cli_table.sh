@@ -6,7 +6,7 @@ cd "$tmp"
 sort_images() { python3 "$repo/scripts/table_to_folders.py" "$@" >out 2>err; }
 no_images() {
     sort_images "${@:2}" && fail "$*: expected a failure"
-    [[ $(wc -l <err) == 1 && $(<err) == *$1* && ! -e bad ]] || fail "${*:2}: expected one line with '$1'" err
+    [[ $(grep -vcE '^(usage:| )' err) == 1 && $(<err) == *$1* && ! -e bad ]] || fail "${*:2}: expected one line with '$1'" err
 }
 # groups_of FOLDER: its groups, in order.
 groups_of() { find "$1" -type l -printf '%f\n' | cut -d- -f2 | sort -u; }
@@ -103,11 +103,9 @@ no_images "line 2: found an empty field" short.csv pictures bad
 no_images "No such file" none.csv pictures bad
 printf 'file,label\ndeep/1-1.png,a\n' >one.csv
 no_images "found 1 groups" one.csv pictures bad --test 0.01
-# argparse has two lines
-sort_images table.csv pictures bad "${columns[@]}" --group who && fail "--group without splits"
-sort_images table.csv pictures bad "${columns[@]}" --folds 2 --val 0.6 && fail "--folds that leave no training images"
-sort_images columns.csv pictures bad --file Path --label-columns Mass,Edema --none Mass && fail "--none that is a class"
-sort_images columns.csv pictures bad --file Path --label-columns Mass --uncertain Edema && fail "--uncertain, other columns"
-sort_images table.csv pictures bad "${columns[@]}" --test-list list --test 0.1 && fail "--test and --test-list"
-[[ ! -e bad ]] || fail "a refused table left folders"
+no_images "--group: found no --val" table.csv pictures bad "${columns[@]}" --group who
+no_images "leave no training images" table.csv pictures bad "${columns[@]}" --folds 2 --val 0.6
+no_images "--label-columns: found Mass" columns.csv pictures bad --file Path --label-columns Mass,Edema --none Mass
+no_images "--uncertain: found Edema" columns.csv pictures bad --file Path --label-columns Mass --uncertain Edema
+no_images "--test, --test-list, --folds: expected one" table.csv pictures bad "${columns[@]}" --test-list list --test 0.1
 finish

@@ -39,8 +39,10 @@ awk '{ for (i = 1; i <= 70; i++) if (substr($0, i, 1) != " ") { if (!(i in row) 
     END { for (i = 1; i <= 70; i++) if (!(i in row) || row[i] < row[i - 1]) exit 1
           exit row[1] != 1 || row[70] != 8 }' curve || fail "a straight line" curve
 grep -q "^      70 |" out && grep -q "^       1 |" out || fail "the edges of a curve" out
-LC_ALL=C.UTF-8 limited "$dn_dist" top --once run | grep -q "⣀" || fail "no Braille patterns in UTF-8"
-! LC_ALL=C limited "$dn_dist" top run | LC_ALL=C grep -q '[^ -~]' || fail "ASCII: other characters"
+LC_ALL=C.UTF-8 works top --once run
+printed "⣀" "Braille patterns in UTF-8"
+LC_ALL=C works top run
+! LC_ALL=C grep -q '[^ -~]' out || fail "ASCII: other characters" out
 
 # A run that was restarted from an earlier step: the later records of the same steps are used, and
 # the later length.
@@ -74,8 +76,8 @@ cat >run/metrics.jsonl <<'END'
 END
 truncate -s -1 run/metrics.jsonl
 says "a?[2J??J" "epoch 7" "late ranks: not known"
-! LC_ALL=C.UTF-8 limited "$dn_dist" top run | grep -qP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]' ||
-    fail "a control character"
+LC_ALL=C.UTF-8 works top run
+! LC_ALL=C grep -qP '[\x00-\x08\x0b-\x1f]|\xc2[\x80-\x9f]' out || fail "a control character" out
 # Without the first line: what is left
 interval 1 10 1.0 >run/metrics.jsonl
 says "run  (metrics.jsonl lacks its first line: model and length are not known)" running "epoch 1 step 10 400"
@@ -104,10 +106,12 @@ says running
 interval 3 250 1.0 >>run/metrics.jsonl
 says running
 touch -d "-3 minutes" run/metrics.jsonl
-says "no sign of life for 3:"
+says "no sign of life for "
+printed " for [3-9]:" "a run of 3 minutes ago"
 echo "$(uname -n) $$" >run/lock
 touch -d "-3 minutes" run/lock
-says "running, but nothing new for 3:"
+says "running, but nothing new for "
+printed " for [3-9]:" "a process at work without a line for 3 minutes"
 echo "$(uname -n) 4194305" >run/lock # more than Linux numbers processes
 says "killed or failed: its process has ended"
 echo '{"rank": 1, "host": "h2", "step": 15, "operation": "update", "reason": "gone"}' >run/lost.json

@@ -196,6 +196,12 @@ refused "best/best.h5: found no checksum" eval best/best.h5
 on_ranks 2 "$build/dn_dist" eval best >out 2>err || fail "eval, a damaged best.h5" out err
 said "^warning: best checkpoint skipped: best/best.h5: found no checksum .*; using best/checkpoint-0+2.h5$"
 said "from best/checkpoint-0+2.h5"
+picture=$(find rgb/test -name '*.png' | head -n 1)
+# shellcheck disable=SC2086
+for use in "predict best $picture" "export best best.onnx"; do
+    works $use
+    said "^warning: best checkpoint skipped: best/best.h5: found no checksum .*; using best/checkpoint-0+2.h5$"
+done
 mkdir -p runs/{a,b,c,d,e}
 touch runs/{b,c,d,e}/metrics.jsonl
 refused "runs//: *expected the folder of a run; runs there: runs/b, runs/c, runs/d and 1 more$" eval runs//

@@ -71,10 +71,13 @@ resumes regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smooth
 
 for next in 1 3 8; do
     out=$tmp/killed-$next
-    moment=$((RANDOM * milliseconds / 32768))
-    printf -v seconds '%d.%03d' $((moment / 1000)) $((moment % 1000))
-    killed 2 "$out" $seconds
-    from=$(last_step "$out") || from=0
+    until # it was killed between its first checkpoint and its last
+        rm -rf "$out"
+        moment=$((RANDOM * milliseconds / 32768))
+        printf -v seconds '%d.%03d' $((moment / 1000)) $((moment % 1000))
+        killed 2 "$out" $seconds
+        from=$(last_step "$out") && ((from < steps))
+    do :; done
     train $next "$out" --threads 1 --max-steps $steps || fail "resuming on $next ranks" "$out.log"
     compare "killed on 2 ranks after $seconds s (step $from), then $next ranks" "$out"
 done

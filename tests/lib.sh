@@ -6,9 +6,10 @@ set -euo pipefail
 build=$(cd "${1:?usage: TEST BUILD_FOLDER}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=${here%/*}
-tmp=$(mktemp -d)
+tmp=$(cd "$(mktemp -d)" && pwd -P)
 trap 'rm -rf "$tmp"' EXIT
 failures=0
+unset DN_RECIPES DN_SOURCE_DIR DN_ISA OMP_NUM_THREADS OMP_PLACES http_proxy all_proxy SLURM_JOB_ID SLURM_JOB_END_TIME
 
 if ((EUID == 0)); then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -89,7 +90,14 @@ put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 flip() { put "$1" "$2" "\\x$(printf %02x $(($(od -An -tu1 -j "$2" -N 1 "$1") ^ 255)))"; }
 
 # await PID TEST...: waits until the command succeeds or the process has ended.
-await() { until "${@:2}" >"$tmp/awaited" || ! kill -0 "$1" 2>/dev/null; do sleep 0.01; done; }
+# After 10 minutes it fails, and kills the process.
+await() {
+    local end=$((SECONDS + 600))
+    until "${@:2}" >"$tmp/awaited" || ! kill -0 "$1" 2>/dev/null; do
+        ((SECONDS < end)) || { fail "waited 10 minutes for: ${*:2}" && kill -KILL "$1"; }
+        sleep 0.01
+    done
+}
 
 # decimal_commas: sets `commas` to the variables of a locale with decimal commas.
 decimal_commas() {

@@ -1,6 +1,7 @@
 /*
- * A step's numbers must not depend on the kernel table (except for rounding, compared with
- * `generic`), the number of threads, recomputation, or earlier computations of the net.
+ * The kernel tables of this processor are found. A step's numbers must not depend on the table
+ * (except for rounding, compared with `generic`), the number of threads, recomputation, or earlier
+ * computations of the net.
  *
  * A step is two passes over different images, so that the second reuses the memory of the first;
  * its results are the leaf, the logits and the running statistics.
@@ -107,6 +108,32 @@ static double compare_with_generic(const net_case *c, const net_outcome *expecte
                  c->height, c->width, c->batch, statistics, logits);
     dn_net_destroy(&net);
     return worst;
+}
+
+/* The build's tables are those whose instructions /proc/cpuinfo lists. */
+static void test_found(void **state)
+{
+    static const struct {
+        const char *table, *features[4]; /* besides those of the tables before */
+    } rows[] = {{"avx2", {" avx2", " fma"}},
+                {"avx512", {" avx512f", " avx512dq", " avx512bw", " avx512vl"}},
+                {"avx512_bf16", {" avx512_bf16", " avx512vbmi"}},
+                {"amx_bf16", {" amx_bf16", " amx_tile"}}};
+    char *line = NULL;
+    size_t size = 0;
+    int has = DN_WIDE;
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    assert_non_null(file);
+    while (getline(&line, &size, file) > 0 && strncmp(line, "flags", 5) != 0)
+        ;
+    fclose(file);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int k = 0; k < 4 && rows[i].features[k]; k++)
+            has = has && strstr(line, rows[i].features[k]);
+        if ((dn_test_table(rows[i].table) != NULL) != has)
+            fail_msg("%s: expected %s", rows[i].table, has ? "its table" : "no table");
+    }
+    free(line);
 }
 
 static void test_generic(void **state)
@@ -257,6 +284,7 @@ int main(void)
 {
     static dn_dtype fp32 = DN_FP32, bf16 = DN_BF16;
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_found),
         cmocka_unit_test(test_generic),
         {"the same bits", test_same, NULL, NULL, &fp32},
         {"the same bits, bf16", test_same, NULL, NULL, &bf16},

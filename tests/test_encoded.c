@@ -282,8 +282,10 @@ static int copies(node *n)
 
 static void await_copies(node *n)
 {
-    while (copies(n) < SHARDS)
+    for (int i = 0; copies(n) < SHARDS; i++) {
+        assert_true(i < 600000);
         usleep(1000);
+    }
 }
 
 static void stage_folder(char path[PATH / 2], const dn_shards *shards)
@@ -454,7 +456,7 @@ static void test_links(void **state)
     close_node(&n);
     run("test -e kept/x.h5 && rm -r stage");
     if (geteuid() != 0)
-        return;
+        DN_SKIP("another user's folder (needs root)");
     snprintf(command, sizeof command, "mkdir -p %s && chown 1 %s", folder, folder);
     run(command);
     open_node(&n);

@@ -196,8 +196,10 @@ static void test_crops(void **state)
 
 static void wait_for(atomic_int *count, int value)
 {
-    while (*count < value)
+    for (int i = 0; *count < value; i++) {
+        assert_true(i < 600000000 / MICROSECONDS);
         usleep(MICROSECONDS);
+    }
 }
 
 /* The threads read no more than the ring holds. They end while they wait for room, before a batch

@@ -35,6 +35,48 @@ static void test_print(void **state)
     free(text);
 }
 
+/* Options that look alike set the field of their own, and no two options share one. */
+static void test_fields(void **state)
+{
+#define FIELD(name) offsetof(dn_options, name)
+    static const struct {
+        const char *name;
+        size_t offset;
+    } fields[] = {
+        {"dropout", FIELD(dropout)},
+        {"channel-dropout", FIELD(channel_dropout)},
+        {"transition-dropout", FIELD(transition_dropout)},
+        {"head-dropout", FIELD(head_dropout)},
+        {"mixup", FIELD(step.mixing.mixup)},
+        {"cutmix", FIELD(step.mixing.cutmix)},
+        {"lr", FIELD(lr)},
+        {"lr-head", FIELD(lr_head)},
+        {"lr-min", FIELD(lr_min)},
+        {"beta1", FIELD(step.rule.beta1)},
+        {"beta2", FIELD(step.rule.beta2)},
+        {"eps", FIELD(step.rule.eps)},
+        {"clip-norm", FIELD(step.clip_norm)},
+        {"label-smoothing", FIELD(step.label_smoothing)},
+        {"step-epochs", FIELD(scheduling.step_epochs)},
+        {"plateau-patience", FIELD(scheduling.patience)},
+        {"plateau-cooldown", FIELD(scheduling.cooldown)},
+        {"latency", FIELD(latency)},
+        {"node-latency", FIELD(inside_latency)},
+        {"bandwidth", FIELD(bandwidth)},
+        {"node-bandwidth", FIELD(inside_bandwidth)},
+    };
+#undef FIELD
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        assert_int_equal(
+            dn_option_find(dn_option_table, -1, fields[i].name, strlen(fields[i].name))->offset,
+            fields[i].offset);
+    for (const dn_option *a = dn_option_table; a->name; a++)
+        for (const dn_option *b = dn_option_table; b < a; b++)
+            if (strcmp(a->name, b->name) != 0 && a->offset < b->offset + b->size &&
+                b->offset < a->offset + a->size)
+                fail_msg("--%s and --%s share a field", a->name, b->name);
+}
+
 /* Words stand anywhere between options; the first is the checkpoint that was not given. */
 static void test_words(void **state)
 {
@@ -396,12 +438,19 @@ static void test_time_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_print),          cmocka_unit_test(test_words),
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_values),
-        cmocka_unit_test(test_errors),   cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_hints),    cmocka_unit_test(test_truth),
-        cmocka_unit_test(test_config),   cmocka_unit_test(test_together),
-        cmocka_unit_test(test_help),     cmocka_unit_test(test_time_limit),
+        TRIAL_TEST(test_print),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_truth),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_time_limit),
     };
     return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -2,16 +2,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "dn/file.h"
 #include "dn/weights.h"
 #include "small_net.h"
+#include "trial_files.h"
 #include "unit.h"
 
 #define MODEL "blocks=1,1:growth=2:bottleneck=2:stem=imagenet:stem-channels=3"
 
-static char path[64];
+static const char path[] = "weights"; /* in the current folder */
 
 static dn_net *make_net(int classes, uint64_t seed)
 {
@@ -283,8 +283,5 @@ int main(void)
         cmocka_unit_test(test_forgeries),      cmocka_unit_test(test_header_lengths),
         cmocka_unit_test(test_bad_numbers),
     };
-    snprintf(path, sizeof path, "/tmp/dn_test_weights_%d", (int)getpid());
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(path);
-    return failed;
+    return cmocka_run_group_tests(tests, trial_folder_make, trial_folder_remove);
 }

@@ -1,10 +1,11 @@
 /*
  * The training step on any number of ranks under mpirun: if one rank alone has a non-finite sum of
- * gradients or losses, all return the same status; and all know which rank was late. Prints one
- * line; the exit status is 1 on failure.
+ * gradients or losses, all return the same status; all know which rank was late; and the update
+ * obeys its settings. Prints one line; the exit status is 1 on failure.
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -90,6 +91,71 @@ static dn_status run_late(const dn_comm *comm, dn_step *step)
     return DN_OK;
 }
 
+/* The parameter moves by `factor` times its summed gradient, to within rounding. */
+static dn_status expect_moves(const dn_view *net, const dn_tensor *t, const float *before,
+                              double factor)
+{
+    for (size_t i = t->offset; i < t->offset + t->count; i++) {
+        const double expected = before[i] - factor * net->leaf[i];
+        DN_CHECK(fabs(net->parameters[i] - expected) <= 1e-6 * (1 + fabs(expected)), DN_EINVAL,
+                 "%s: found %.8g after an update of %.8g by %.8g, expected %.8g", t->name,
+                 net->parameters[i], before[i], factor * net->leaf[i], expected);
+    }
+    return DN_OK;
+}
+
+/* SGD with a limit of `share` times the gradient's norm, and three times the rate in the head. */
+static dn_status run_update(dn_step *step, const dn_view *net, double share, float *before)
+{
+    static const double rate = 0.1, head_rate = 3;
+    dn_step_result result;
+    step->settings.head_rate = head_rate;
+    DN_TRY(dn_step_run(step, 0, 0, 0, &result)); /* for the gradient's norm */
+    double squares = 0;
+    for (size_t i = 0; i < net->gradient_count; i++)
+        squares += (double)net->leaf[i] * net->leaf[i];
+    const double norm = sqrt(squares) / step->settings.virtual_ranks;
+    step->settings.clip_norm = share * norm;
+    memcpy(before, net->parameters, net->parameter_count * sizeof *before);
+    DN_TRY(dn_step_run(step, 0, rate, 0, &result));
+    const double scale = rate * fmin(share, 1) / step->settings.virtual_ranks;
+    for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
+        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
+        if (dn_is_parameter(t))
+            DN_TRY(expect_moves(net, t, before, is_head ? scale * head_rate : scale));
+    }
+    return DN_OK;
+}
+
+static dn_status run_updates(dn_step *step, dn_net *net)
+{
+    const dn_view view = dn_net_view(net);
+    float *before = malloc(view.parameter_count * sizeof *before);
+    DN_CHECK(before, DN_ENOMEM, "out of memory for %zu parameters", view.parameter_count);
+    dn_status status = run_update(step, &view, 0.5, before);
+    if (status == DN_OK)
+        status = run_update(step, &view, 2, before);
+    free(before);
+    return status;
+}
+
+/* The loss of the same weights is linear in the label smoothing. */
+static dn_status run_smoothing(dn_step *step)
+{
+    double losses[3];
+    for (int i = 0; i < 3; i++) {
+        dn_step_result result;
+        step->settings.label_smoothing = 0.4 * i;
+        DN_TRY(dn_step_run(step, 0, 0, 0, &result));
+        losses[i] = result.values.loss;
+    }
+    const double once = losses[1] - losses[0], twice = losses[2] - losses[0];
+    DN_CHECK(fabs(once) > 1e-5 && fabs(twice - 2 * once) < 1e-6, DN_EINVAL,
+             "found losses %.8g, %.8g and %.8g with label smoothing 0, 0.4 and 0.8", losses[0],
+             losses[1], losses[2]);
+    return DN_OK;
+}
+
 static dn_status test_step(const dn_comm *comm)
 {
     dn_spec spec;
@@ -107,6 +173,10 @@ static dn_status test_step(const dn_comm *comm)
     dn_status status = dn_step_create(&step, comm, net, &settings);
     if (status == DN_OK)
         status = dn_comm_agree(comm, run_steps(comm, &step, net));
+    if (status == DN_OK)
+        status = run_updates(&step, net);
+    if (status == DN_OK)
+        status = run_smoothing(&step);
     if (status == DN_OK)
         status = run_late(comm, &step);
     dn_step_destroy(&step);

@@ -33,7 +33,7 @@ scores() {
 # tested OUT: the line of the test images' scores at the run's end.
 tested() { grep '"kind": "test"' "$1/metrics.jsonl" | tail -n 1; }
 
-options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.01 --epochs 5)
+options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.03 --epochs 5)
 small 1 whole "${options[@]}" --threads 2 || fail "training" whole.log
 expected=$(scores whole)
 [[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top5"'* ]] ||
@@ -56,15 +56,16 @@ small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
 best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["ema_val_loss"], -e["epoch"]))
+assert best["epoch"] < len(epochs), epochs  # so that best.h5 differs from the last weights
 lines = [json.loads(line) for line in open(sys.argv[1])]
 test = lines[-2]
 assert [r["kind"] for r in lines].count("test") == 1 and test["best_epoch"] == best["epoch"], test
 assert all(e["test_loss"] is None and "ema_test_loss" not in e for e in epochs), epochs
 assert lines[0]["judge"] == "ema_val" and [lines[-1][k] for k in ("best_epoch", "best", "best_by")] == [
     best["epoch"], best["ema_val_top1"], "ema_val_top1"], lines[-1]
-print(f'{test["ema_test_top1"]:.2f} {best["val_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
+print(f'{test["ema_test_top1"]:.2f} {best["val_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f} {test["ema_test_loss"]:.4f}')
 END
-read -r average trained epoch judged <best
+read -r average trained epoch judged loss <best
 grep -qE "^best epoch $epoch, test \(averaged weights\) loss [0-9.]+, top-1 $average %," whole.log ||
     fail "expected the test images' scores" whole.log
 grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
@@ -78,6 +79,7 @@ small 2 whole --threads 1 || fail "scoring the test images again" whole.log
 small 2 whole --threads 1 || fail "a complete run" whole.log
 [[ $(tail -n 1 whole.log) == *"nothing was trained: the run is complete"* ]] || fail "a complete run" whole.log
 accepted "top-1 $average %" eval --data records --checkpoint whole/best.h5 --weights average
+printed ", loss $loss$" "the test loss of best.h5"
 accepted "top-1 $trained %" eval --split val --checkpoint whole/best.h5 --weights trained
 
 # eval --split: the images that were held out, of the run's own data alone; and those it trained on.

@@ -102,9 +102,27 @@ grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged on
 accepted "72 images" eval whole --split train --per-sample train.csv
 [[ $(cat train.csv val.csv | grep '^[0-9]' | cut -d, -f1 | sort -n) == "$(seq 0 89)" ]] ||
     fail "eval --split train and val: expected each of 90 training images once" train.csv val.csv
-small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 || fail "--seed 2" seed-2.log
+small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 --batch-size 18 --lr 0 --ema 0.5 || fail "--seed 2" seed-2.log
 works eval seed-2 --split val --per-sample seed-2.csv
 cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
+# Averages have the means of the batches' statistics. That run's only step had the same batches and weights: it moved
+# the running statistics from mean 0 and variance 1 by the momentum, 0.1, of the way to them.
+for weights in trained average; do works export seed-2 $weights.safetensors --weights $weights; done
+"$python" - {trained,average}.safetensors >out 2>&1 <<'END' || fail "the statistics of averaged weights" out
+import json, struct, sys
+def statistics(path):
+    data = open(path, "rb").read()
+    head = 8 + struct.unpack("<Q", data[:8])[0]
+    for name, tensor in json.loads(data[8:head]).items():
+        if "running" in name:
+            begin, end = tensor["data_offsets"]
+            yield from ((name, x) for x, in struct.iter_unpack("<f", data[head + begin:head + end]))
+trained, average = (list(statistics(path)) for path in sys.argv[1:])
+assert len(trained) == len(average) > 0
+for (name, x), (_, measured) in zip(trained, average):
+    found = (x - (0.9 if name.endswith("var") else 0)) / 0.1
+    assert abs(measured - found) < 1e-5, (name, measured, found)  # 6e-7 by rounding
+END
 
 # Without --weights the averaged ones, by which the run was judged.
 scored whole ema_val_top1 --split val

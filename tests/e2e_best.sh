@@ -225,14 +225,27 @@ for a, b in zip(one, singles):
         assert a[name] > 0 and abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
 END
 
-# State of epochs is resumed, too: the plateau schedule, and the order of images for the class
-# weights of the loss.
+# State of epochs is resumed, too: the plateau schedule, which scores of the trained weights move, and the order of
+# images for the class weights of the loss.
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
-    --optimizer adam --lr 0.01 --epochs 6)
+    --optimizer adam --lr 0.01 --ema 0.8 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
 grep -qx "class weights: 0 0.5, 1 2, 2 1, 3 0.25" fall.log || fail "--class-weights: expected them by name" fall.log
-[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0025'* ]] ||
-    fail "plateau, stopped: other weights" fall*/metrics.jsonl
+[[ $(last_hash fall) == "$(last_hash fall-on)" ]] || fail "plateau, stopped: other weights" fall*/metrics.jsonl
+"$python" - fall/metrics.jsonl >out 2>&1 <<'END' || fail "plateau: other rates" out
+import json, sys
+epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
+def rates(score):
+    rate, best = 0.01, float("inf")
+    for epoch in epochs:
+        yield rate
+        if epoch[score] < 0.5 * best:
+            best = epoch[score]
+        else:
+            rate *= 0.5
+found, expected = [epoch["lr"] for epoch in epochs], list(rates("test_loss"))
+assert found == expected and 0.01 > found[-1] and expected != list(rates("ema_test_loss")), (found, expected, epochs)
+END
 
 # A run that was stopped before the evaluation of its last epoch has it when it is started again.
 small 1 late --epochs 1 --eval-every 0 || fail "training without evaluations" late.log

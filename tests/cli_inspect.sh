@@ -87,6 +87,11 @@ if "$python" -c 'import xxhash' 2>/dev/null; then
     check forge hurt-size size
     refused "h5, image 3: found" verify hurt-size
     printed "pixels, expected 1x1 as sizes says" "a size that is not the image's"
+    for what in mean std; do
+        cp -r one hurt-$what
+        check forge hurt-$what $what
+        refused "hurt-$what/dataset.json: channel 0: found mean " verify hurt-$what
+    done
     for case in "more|found more file names than the expected 19" \
         "fewer|file name 18: found 0 bytes and the end, expected at most 4095 and a zero" \
         "endless|file name 18: found" "long|file name 0: found 41" \

@@ -74,9 +74,12 @@ refused "smaller or fewer images" inspect pixels --png x.png --count 10000 --siz
 
 # Which image is at fault
 offset=$(sed -n 's/^offset *//p' facts)
+works inspect one --sample 6
 cp -r one hurt
-flip hurt/mixed-train-00000-of-00003.h5 $((offset + 99))
-refused "hurt/mixed-train-00000-of-00003.h5: image 5 at byte $offset is damaged" verify hurt
+for at in $offset $(sed -n 's/^offset *//p' out); do
+    flip hurt/mixed-train-00000-of-00003.h5 $((at + 99))
+    refused "hurt/mixed-train-00000-of-00003.h5: image 5 at byte $offset is damaged" verify hurt
+done
 flip hurt/mixed-train-00000-of-00003.h5 100
 refused "hurt/mixed-train-00000-of-00003.h5: " info hurt
 rm hurt/mixed-train-00002-of-00003.h5

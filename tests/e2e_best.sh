@@ -398,6 +398,9 @@ END
 works eval uneven-1 --per-class
 grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ .*  AUROC    -$" out || fail "a class without images" out
 grep -qE "^mean of the classes: recall [0-9.]+ %, precision [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
+awk '/ images: recall +[0-9]/ { sum += $6; n++ } /^mean of the classes:/ { found = $6 }
+    END { mean = sum / n; exit !(n == 3 && found > mean - 0.02 && found < mean + 0.02) }' out ||
+    fail "the mean recall of the classes with images" out
 
 # AUROC judges.
 small 2 auroc --data uneven.records --best auroc --schedule plateau --plateau-metric balanced --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log

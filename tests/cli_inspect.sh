@@ -74,9 +74,12 @@ refused "smaller or fewer images" inspect pixels --png x.png --count 10000 --siz
 
 # Which image is at fault
 offset=$(sed -n 's/^offset *//p' facts)
+works inspect one --sample 6
 cp -r one hurt
-flip hurt/mixed-train-00000-of-00003.h5 $((offset + 99))
-refused "hurt/mixed-train-00000-of-00003.h5: image 5 at byte $offset is damaged" verify hurt
+for at in $offset $(sed -n 's/^offset *//p' out); do
+    flip hurt/mixed-train-00000-of-00003.h5 $((at + 99))
+    refused "hurt/mixed-train-00000-of-00003.h5: image 5 at byte $offset is damaged" verify hurt
+done
 flip hurt/mixed-train-00000-of-00003.h5 100
 refused "hurt/mixed-train-00000-of-00003.h5: " info hurt
 rm hurt/mixed-train-00002-of-00003.h5
@@ -87,6 +90,11 @@ if "$python" -c 'import xxhash' 2>/dev/null; then
     check forge hurt-size size
     refused "h5, image 3: found" verify hurt-size
     printed "pixels, expected 1x1 as sizes says" "a size that is not the image's"
+    for what in mean std; do
+        cp -r one hurt-$what
+        check forge hurt-$what $what
+        refused "hurt-$what/dataset.json: channel 0: found mean " verify hurt-$what
+    done
     for case in "more|found more file names than the expected 19" \
         "fewer|file name 18: found 0 bytes and the end, expected at most 4095 and a zero" \
         "endless|file name 18: found" "long|file name 0: found 41" \

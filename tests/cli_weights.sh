@@ -440,7 +440,12 @@ frozen 1 thaws --max-steps 3 && train 1 thaws --freeze none --lr-head 0.3 --max-
 [[ $(last_hash thaws) != "$(last_hash frozen)" ]] || fail "--freeze none: without effect"
 train 1 one-rate --max-steps 6 --freeze features.conv0,features.denseblock1 --threads 1 || fail "a frozen run" one-rate.log
 [[ $(last_hash frozen) != "$(last_hash one-rate)" ]] || fail "--lr-head: without effect"
-train 1 start --max-steps 1 --lr 0 --threads 1 || fail "a run" start.log
+# gradient_norm is that of the parameters that learn
+first=(--max-steps 1 --lr 0 --clip-norm 1 --threads 1)
+train 1 start "${first[@]}" && train 1 no-norms "${first[@]}" --freeze '*norm*' || fail "a run" start.log no-norms.log
+norm() { sed -nE 's/.*"gradient_norm": ([0-9.]+).*/\1/p' "$1/metrics.jsonl"; }
+awk "BEGIN { exit !(0 < $(norm no-norms) && $(norm no-norms) < $(norm start)) }" ||
+    fail "--freeze: gradient_norm as without" {no-norms,start}/metrics.jsonl
 for rate in 0 1e-307; do
     refused "--lr-head 1000: found --lr $rate, expected a greater one; --freeze features --lr 1000 trains" \
         "${run[@]}" --out bad --lr $rate --lr-head 1000

@@ -33,7 +33,7 @@ scores() {
 # tested OUT: the line of the test images' scores at the run's end.
 tested() { grep '"kind": "test"' "$1/metrics.jsonl" | tail -n 1; }
 
-options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.01 --epochs 5)
+options=(--val-fraction 0.2 --ema 0.8 --optimizer adam --lr 0.03 --epochs 5)
 small 1 whole "${options[@]}" --threads 2 || fail "training" whole.log
 expected=$(scores whole)
 [[ $(wc -l <<<"$expected") == 5 && $expected == *'"val_loss"'*'"ema_val_top5"'* ]] ||
@@ -56,15 +56,16 @@ small 2 sync "${options[@]}" --sync-bn --threads 1 && small 3 sync-3 "${options[
 import json, sys
 epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
 best = max(epochs, key=lambda e: (e["ema_val_top1"], -e["ema_val_loss"], -e["epoch"]))
+assert best["epoch"] < len(epochs), epochs  # so that best.h5 differs from the last weights
 lines = [json.loads(line) for line in open(sys.argv[1])]
 test = lines[-2]
 assert [r["kind"] for r in lines].count("test") == 1 and test["best_epoch"] == best["epoch"], test
 assert all(e["test_loss"] is None and "ema_test_loss" not in e for e in epochs), epochs
 assert lines[0]["judge"] == "ema_val" and [lines[-1][k] for k in ("best_epoch", "best", "best_by")] == [
     best["epoch"], best["ema_val_top1"], "ema_val_top1"], lines[-1]
-print(f'{test["ema_test_top1"]:.2f} {best["val_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f}')
+print(f'{test["ema_test_top1"]:.2f} {best["val_top1"]:.2f} {best["epoch"]} {best["ema_val_top1"]:.2f} {test["ema_test_loss"]:.4f}')
 END
-read -r average trained epoch judged <best
+read -r average trained epoch judged loss <best
 grep -qE "^best epoch $epoch, test \(averaged weights\) loss [0-9.]+, top-1 $average %," whole.log ||
     fail "expected the test images' scores" whole.log
 grep -qx "best epoch $epoch, validation (averaged weights) top-1 $judged %: whole/best.h5" whole.log ||
@@ -78,6 +79,7 @@ small 2 whole --threads 1 || fail "scoring the test images again" whole.log
 small 2 whole --threads 1 || fail "a complete run" whole.log
 [[ $(tail -n 1 whole.log) == *"nothing was trained: the run is complete"* ]] || fail "a complete run" whole.log
 accepted "top-1 $average %" eval --data records --checkpoint whole/best.h5 --weights average
+printed ", loss $loss$" "the test loss of best.h5"
 accepted "top-1 $trained %" eval --split val --checkpoint whole/best.h5 --weights trained
 
 # eval --split: the images that were held out, of the run's own data alone; and those it trained on.
@@ -100,9 +102,27 @@ grep -q "^fashion-mnist-tiny from whole/.*, trained weights, not the averaged on
 accepted "72 images" eval whole --split train --per-sample train.csv
 [[ $(cat train.csv val.csv | grep '^[0-9]' | cut -d, -f1 | sort -n) == "$(seq 0 89)" ]] ||
     fail "eval --split train and val: expected each of 90 training images once" train.csv val.csv
-small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 || fail "--seed 2" seed-2.log
+small 1 seed-2 --val-fraction 0.2 --seed 2 --max-steps 1 --batch-size 18 --lr 0 --ema 0.5 || fail "--seed 2" seed-2.log
 works eval seed-2 --split val --per-sample seed-2.csv
 cmp <(cut -d, -f1 val.csv) <(cut -d, -f1 seed-2.csv) || fail "--seed 2: expected the same images held out" seed-2.log
+# Averages have the means of the batches' statistics. That run's only step had the same batches and weights: it moved
+# the running statistics from mean 0 and variance 1 by the momentum, 0.1, of the way to them.
+for weights in trained average; do works export seed-2 $weights.safetensors --weights $weights; done
+"$python" - {trained,average}.safetensors >out 2>&1 <<'END' || fail "the statistics of averaged weights" out
+import json, struct, sys
+def statistics(path):
+    data = open(path, "rb").read()
+    head = 8 + struct.unpack("<Q", data[:8])[0]
+    for name, tensor in json.loads(data[8:head]).items():
+        if "running" in name:
+            begin, end = tensor["data_offsets"]
+            yield from ((name, x) for x, in struct.iter_unpack("<f", data[head + begin:head + end]))
+trained, average = (list(statistics(path)) for path in sys.argv[1:])
+assert len(trained) == len(average) > 0
+for (name, x), (_, measured) in zip(trained, average):
+    found = (x - (0.9 if name.endswith("var") else 0)) / 0.1
+    assert abs(measured - found) < 1e-5, (name, measured, found)  # 6e-7 by rounding
+END
 
 # Without --weights the averaged ones, by which the run was judged.
 scored whole ema_val_top1 --split val
@@ -205,14 +225,27 @@ for a, b in zip(one, singles):
         assert a[name] > 0 and abs(a[name] - b[name]) < ORDER_TOLERANCE, (name, a, b)
 END
 
-# State of epochs is resumed, too: the plateau schedule, and the order of images for the class
-# weights of the loss.
+# State of epochs is resumed, too: the plateau schedule, which scores of the trained weights move, and the order of
+# images for the class weights of the loss.
 fall=(--schedule plateau --plateau-patience 0 --plateau-threshold 0.5 --gamma 0.5 --class-weights 0.5,2,1,0.25
-    --optimizer adam --lr 0.01 --epochs 6)
+    --optimizer adam --lr 0.01 --ema 0.8 --epochs 6)
 small 1 fall "${fall[@]}" && small 2 fall-on "${fall[@]}" --max-steps 22 && small 3 fall-on || fail "plateau" fall*.log
 grep -qx "class weights: 0 0.5, 1 2, 2 1, 3 0.25" fall.log || fail "--class-weights: expected them by name" fall.log
-[[ $(last_hash fall) == "$(last_hash fall-on)" && $(scores fall) == *'"lr": 0.0025'* ]] ||
-    fail "plateau, stopped: other weights" fall*/metrics.jsonl
+[[ $(last_hash fall) == "$(last_hash fall-on)" ]] || fail "plateau, stopped: other weights" fall*/metrics.jsonl
+"$python" - fall/metrics.jsonl >out 2>&1 <<'END' || fail "plateau: other rates" out
+import json, sys
+epochs = [json.loads(line) for line in open(sys.argv[1]) if '"epoch", ' in line]
+def rates(score):
+    rate, best = 0.01, float("inf")
+    for epoch in epochs:
+        yield rate
+        if epoch[score] < 0.5 * best:
+            best = epoch[score]
+        else:
+            rate *= 0.5
+found, expected = [epoch["lr"] for epoch in epochs], list(rates("test_loss"))
+assert found == expected and 0.01 > found[-1] and expected != list(rates("ema_test_loss")), (found, expected, epochs)
+END
 
 # A run that was stopped before the evaluation of its last epoch has it when it is started again.
 small 1 late --epochs 1 --eval-every 0 || fail "training without evaluations" late.log
@@ -365,6 +398,9 @@ END
 works eval uneven-1 --per-class
 grep -qE "^    3 3 +0 images: recall      -    precision +[-0-9.]+ .*  AUROC    -$" out || fail "a class without images" out
 grep -qE "^mean of the classes: recall [0-9.]+ %, precision [0-9.]+ %, F1 [0-9.]+ %, AUROC [01].[0-9]+$" out || fail "the mean AUROC" out
+awk '/ images: recall +[0-9]/ { sum += $6; n++ } /^mean of the classes:/ { found = $6 }
+    END { mean = sum / n; exit !(n == 3 && found > mean - 0.02 && found < mean + 0.02) }' out ||
+    fail "the mean recall of the classes with images" out
 
 # AUROC judges.
 small 2 auroc --data uneven.records --best auroc --schedule plateau --plateau-metric balanced --epochs 2 && small 1 auroc --data uneven.records --epochs 3 || fail "--best auroc" auroc.log

@@ -3,7 +3,7 @@
     inspect_records.py info RECORDS                    RECORDS.json is info's
     inspect_records.py sheet RECORDS COUNT SIDE [CLASS]    sheet.png or class.png is inspect's
     inspect_records.py sample RECORDS INDEX            sample.png and facts are inspect's
-    inspect_records.py forge RECORDS WHAT              changes something in a shard, and the checksums
+    inspect_records.py forge RECORDS WHAT              changes a shard or dataset.json, and the checksums
 """
 import io
 import json
@@ -117,7 +117,7 @@ def forge(folder, what):
     with h5py.File(file, "r+") as records:
         if what == "size":
             records["sizes"][3] = (1, 1)
-        else:
+        elif what not in ("mean", "std"):
             forge_names(records, what)
     with open(file, "rb") as records:
         content = records.read()
@@ -125,6 +125,8 @@ def forge(folder, what):
         manifest = records.read()[:-31]
     manifest = manifest.replace(shard["xxh3"], xxhash.xxh3_64_hexdigest(content))
     manifest = manifest.replace(f'"bytes": {shard["bytes"]}', f'"bytes": {len(content)}')
+    if what in ("mean", "std"):
+        manifest = re.sub(rf'("{what}": \[\s*0\.)[1-9]', r"\g<1>0", manifest)
     with open(path, "w") as records:
         records.write(manifest + f'  "xxh3": "{xxhash.xxh3_64_hexdigest(manifest)}"\n}}\n')
 

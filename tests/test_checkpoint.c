@@ -116,6 +116,31 @@ static void test_average(void **state)
     dn_net_destroy(&net);
 }
 
+/* Averages that a resumed run begins are its weights and running statistics. */
+static void test_new_average(void **state)
+{
+    dn_net *net = trial_net(SMALL, 3);
+    const dn_view view = dn_net_view(net);
+    const dn_checkpoint saved = trial_state(net, 42);
+    dn_optimizer_state none, found = trial_vectors(net, "sgd", 7);
+    dn_saver *saver;
+    char path[128];
+    assert_int_equal(dn_optimizer_state_create(&none, found.optimizer, view.parameter_count, 0),
+                     DN_OK);
+    assert_int_equal(dn_saver_create(&saver, net, &none, RUN, 0), DN_OK);
+    assert_int_equal(dn_saver_start(saver, &saved), DN_OK);
+    assert_int_equal(dn_saver_wait(saver), DN_OK);
+    dn_checkpoint_path(path, sizeof path, RUN, saved.step);
+    assert_int_equal(trial_load(path, net, &found), DN_OK);
+    assert_memory_equal(found.average, view.parameters, view.parameter_count * sizeof(float));
+    assert_memory_equal(found.average + view.parameter_count, view.running,
+                        view.running_count * sizeof(float));
+    dn_saver_destroy(&saver);
+    dn_optimizer_state_destroy(&none);
+    dn_optimizer_state_destroy(&found);
+    dn_net_destroy(&net);
+}
+
 static void test_other_optimizer(void **state)
 {
     char path[128];
@@ -288,12 +313,19 @@ static int leave_checkpoint(const char *folder)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_round_trip), TRIAL_TEST(test_read_once),         TRIAL_TEST(test_position),
-        TRIAL_TEST(test_average),    TRIAL_TEST(test_other_optimizer),   TRIAL_TEST(test_keep),
-        TRIAL_TEST(test_leftovers),  TRIAL_TEST(test_unreadable_folder), TRIAL_TEST(test_set_aside),
-        TRIAL_TEST(test_full_disk),  TRIAL_TEST(test_refused_folder),    TRIAL_TEST(test_pipe),
-    };
+    const struct CMUnitTest tests[] = {TRIAL_TEST(test_round_trip),
+                                       TRIAL_TEST(test_read_once),
+                                       TRIAL_TEST(test_position),
+                                       TRIAL_TEST(test_average),
+                                       TRIAL_TEST(test_new_average),
+                                       TRIAL_TEST(test_other_optimizer),
+                                       TRIAL_TEST(test_keep),
+                                       TRIAL_TEST(test_leftovers),
+                                       TRIAL_TEST(test_unreadable_folder),
+                                       TRIAL_TEST(test_set_aside),
+                                       TRIAL_TEST(test_full_disk),
+                                       TRIAL_TEST(test_refused_folder),
+                                       TRIAL_TEST(test_pipe)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed || argc < 2 ? failed : leave_checkpoint(argv[1]);
 }

@@ -281,6 +281,25 @@ static void test_evaluation(void **state)
     }
 }
 
+/* The loss of label sets is a mean over images, whatever the weights: it is linear in one weight of
+ * all classes. */
+static void test_label_sets(void **state)
+{
+    enum { CLASSES = 3 };
+    static const net_case c = {BOTTLENECK, 3, 8, 8, CLASSES, 5, 0, 0, DN_FP32};
+    static const uint8_t sets[CLASSES][CLASSES] = {{0}, {1, 0, 1}, {0, 1, 0}};
+    dn_net *net = net_make(&c, dn_kernels_get(0));
+    dn_result result[3];
+    net_draw_all(net, DRAW_PLAIN, 2);
+    for (int i = 0; i < 3; i++) {
+        const float weight = (float)(1 + i), weights[CLASSES] = {weight, weight, weight};
+        net_forward(net, &(dn_pass){.class_weights = weights, .label_sets = *sets}, &result[i]);
+    }
+    const double once = result[1].loss - result[0].loss, twice = result[2].loss - result[0].loss;
+    assert_true(once > 0.01 && fabs(twice - 2 * once) < 1e-6);
+    dn_net_destroy(&net);
+}
+
 int main(void)
 {
     static net_draw smooth = DRAW_SMOOTH, plain = DRAW_PLAIN;
@@ -297,6 +316,7 @@ int main(void)
         {"densenet-40-12", test_whole, NULL, NULL, &whole[1]},
         {"densenet121", test_whole, NULL, NULL, &whole[2]},
         {"evaluation with training's statistics", test_evaluation, NULL, NULL, NULL},
+        cmocka_unit_test(test_label_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,10 @@ static void check_split(const dn_subset *kept, const dn_subset *held, const dn_s
     for (int c = 0; c < CLASSES; c++)
         assert_true(fabs(out[c] - fraction * all[c]) <= 1 && out[c] < all[c]);
     assert_true(fabs((double)held->images.count - fraction * IMAGES) < 1);
+    double mean = 0; /* about the middle: they are drawn from the whole split */
+    for (int64_t i = 0; i < held->images.count; i++)
+        mean += (double)held->index[i] / (double)held->images.count;
+    assert_true(fabs(mean - IMAGES / 2.0) < IMAGES / 10.0);
 }
 
 static void test_split(void **state)

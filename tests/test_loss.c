@@ -122,10 +122,25 @@ static void test_binary_decisions(void **state)
     assert_true(p[0] < 1e-50 && p[0] > 0 && p[1] == 0.5 && p[2] == 1);
 }
 
+/* Mixed images are right if their larger part is. */
+static void test_decisions(void **state)
+{
+    const float second[CLASSES] = {0.5F, 7, 0};
+    for (int label = 0; label < CLASSES; label++)
+        for (int other = 0; other < CLASSES; other++)
+            for (int i = 0; i < 3; i++) {
+                const double share = (double[]){1, 0.6, 0.4}[i];
+                const dn_target t = {.label = label, .other = other, .share = share};
+                assert_int_equal(dn_cross_entropy.is_correct(&t, second, CLASSES),
+                                 (i < 2 ? label : other) == 1);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks), cmocka_unit_test(test_binary_values),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_binary_decisions)};
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_binary_decisions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

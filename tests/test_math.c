@@ -172,6 +172,12 @@ static void test_permutation(void **state)
     }
     assert_memory_equal(first, again, sizeof first);
     assert_true(fixed < 10 && same < 10); /* one on average */
+    int turned = 0;                       /* permutations of two that exchange them */
+    for (uint64_t epoch = 0; epoch < 20; epoch++) {
+        dn_random_permutation(first, 2, 5, epoch);
+        turned += first[0] == 1;
+    }
+    assert_true(turned > 0 && turned < 20);
     dn_random_permutation(first, 1, 5, 1);
     assert_int_equal(first[0], 0);
     dn_random_permutation(first, 0, 5, 1);
@@ -189,6 +195,11 @@ static void test_windows(void **state)
     assert_memory_equal(order, again, sizeof order);
     dn_random_order(again, ALL, WINDOW, 5, 2);
     assert_memory_not_equal(order, again, sizeof order);
+    int stay = 0; /* images of the first window that are in it in the next epoch, too */
+    for (int i = 0; i < WINDOW; i++)
+        for (int j = 0; j < WINDOW; j++)
+            stay += order[i] == again[j];
+    assert_true(stay < WINDOW);
     for (int at = 0; at < ALL; at += WINDOW) {
         const int end = at + WINDOW < ALL ? at + WINDOW : ALL;
         int of_run[ALL / DN_NEIGHBOURS + 1] = {0}, cut = 0, neighbours = 0;

@@ -86,6 +86,8 @@ static void test_ends(void **state)
     assert_true(dn_learning_rate(&rate, 1000) == dn_learning_rate(&rate, 20));
     rate.warmup_epochs = 0.05; /* less than one step: none */
     assert_true(dn_learning_rate(&rate, 0) == 0.1);
+    rate.warmup_epochs = 0.25; /* two and a half steps: two */
+    assert_true(dn_learning_rate(&rate, 1) == 0.1);
     rate.warmup_epochs = 5; /* longer than the run */
     for (int schedule = 1; schedule <= 2; schedule++) {
         rate.schedule = dn_schedule_get(schedule);
@@ -140,6 +142,10 @@ static void test_state(void **state)
     for (int epoch = 1; epoch <= 3; epoch++) /* better, but by less than the threshold */
         dn_rate_observe(&rate, epoch, epoch == 1 ? 3 : 2.8);
     assert_true(dn_learning_rate(&rate, 30) == 0.1 * 0.5);
+    rate.state = (dn_schedule_state){0};
+    for (int epoch = 1; epoch <= 3; epoch++) /* any number is better than NaN */
+        dn_rate_observe(&rate, epoch, epoch == 1 ? (double)NAN : 2 - 0.5 * epoch);
+    assert_true(dn_learning_rate(&rate, 30) == 0.1);
     rate.schedule = dn_schedule_get(0); /* one without a state awaits nothing, and keeps nothing */
     rate.state = (dn_schedule_state){0};
     assert_false(dn_rate_awaits(&rate, 1));

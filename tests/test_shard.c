@@ -63,14 +63,15 @@ static void test_statistics(void **state)
     free(m);
 }
 
-/* Label sets are saved and loaded unchanged; the sets and the number of classes of an image follow.
- */
+/* Label sets are saved and loaded unchanged; the sets and the number of classes of an image follow,
+ * and the description by which a resumed run knows its images. */
 static void test_label_sets(void **state)
 {
     static const uint8_t sets[3][CLASSES] = {{1, 0, 0, 1}, {0}, {0, 1, 0, 0}};
+    static const uint8_t other_sets[3][CLASSES] = {{1, 0, 0, 1}, {0}, {0, 1, 1, 0}};
     static const uint16_t labels[] = {0, 2, 0, 1, 2, 0};
     dn_manifest *m, *again;
-    char text[8];
+    char text[8], before[256], after[256];
     int64_t *count;
     assert_int_equal(dn_manifest_load(&m, "."), DN_OK);
     m->info.label_sets = 3;
@@ -83,12 +84,16 @@ static void test_label_sets(void **state)
     assert_string_equal(text, "a|dd");
     dn_manifest_label_text(again, 1, text, sizeof text);
     assert_string_equal(text, "(no cla");
-    const dn_source source = {
+    dn_source source = {
         .info = again->info, .count = 6, .labels = labels, .label_sets = again->label_sets};
     assert_int_equal(dn_source_count(&source, &count), DN_OK);
     assert_memory_equal(count, ((const int64_t[CLASSES]){3, 2, 0, 3}), CLASSES * sizeof *count);
     free(count);
     assert_true(dn_image_has(&source, 0, 3) && !dn_image_has(&source, 3, 1));
+    dn_source_describe(&source, before, sizeof before);
+    source.label_sets = *other_sets;
+    dn_source_describe(&source, after, sizeof after);
+    assert_string_not_equal(before, after);
     m->info.label_sets = 2;
     assert_false(dn_manifest_is_same(m, again));
     free(again);

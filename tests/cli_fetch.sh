@@ -151,16 +151,16 @@ fresh
 : >log
 folder=data/downloads/tiny_imagenet
 mkdir -p $folder
-exec 8<$folder
+exec 8>$folder/making.lock
 flock 8
 for i in 1 2; do
-    limited "$records" TINY_IMAGENET --download --url "$url/plain/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 8<&- &
+    limited "$records" TINY_IMAGENET --download --url "$url/plain/$zip" --sha256 "$sum" --out "t$i" >"out$i" 2>&1 8>&- &
     pids[i]=$!
 done
 for i in 1 2; do
     await "${pids[i]}" grep "waiting for another create_records" "out$i"
 done
-exec 8<&-
+exec 8>&-
 for i in 1 2; do
     wait "${pids[i]}" || fail "two at once: command $i" "out$i"
     grep -q "waiting for another create_records" "out$i" || fail "two at once: no line of it" "out$i"

@@ -116,7 +116,7 @@ static double job_limit(void)
 
 dn_status dn_preempt_open(dn_preempt *preempt, const char *text, double start)
 {
-    double seconds;
+    double seconds = 0;
     *preempt = (dn_preempt){.limit = INFINITY};
     if (text[0] == '\0') {
         preempt->limit = job_limit();

@@ -120,19 +120,18 @@ static dn_status run_update(dn_step *step, const dn_view *net, double share, flo
     DN_TRY(dn_step_run(step, 0, rate, 0, &result));
     const double scale = rate * fmin(share, 1) / step->settings.virtual_ranks;
     for (const dn_tensor *t = net->tensors; t < net->tensors + net->tensor_count; t++) {
-        const int is_head = t->kind == DN_LINEAR_WEIGHT || t->kind == DN_LINEAR_BIAS;
         if (dn_is_parameter(t))
-            DN_TRY(expect_moves(net, t, before, is_head ? scale * head_rate : scale));
+            DN_TRY(expect_moves(net, t, before, t->is_head ? scale * head_rate : scale));
     }
     return DN_OK;
 }
 
-static dn_status run_updates(dn_step *step, dn_net *net)
+static dn_status run_updates(const dn_comm *comm, dn_step *step, dn_net *net)
 {
     const dn_view view = dn_net_view(net);
     float *before = malloc(view.parameter_count * sizeof *before);
     DN_CHECK(before, DN_ENOMEM, "out of memory for %zu parameters", view.parameter_count);
-    dn_status status = run_update(step, &view, 0.5, before);
+    dn_status status = dn_comm_agree(comm, run_update(step, &view, 0.5, before));
     if (status == DN_OK)
         status = run_update(step, &view, 2, before);
     free(before);
@@ -174,9 +173,9 @@ static dn_status test_step(const dn_comm *comm)
     if (status == DN_OK)
         status = dn_comm_agree(comm, run_steps(comm, &step, net));
     if (status == DN_OK)
-        status = run_updates(&step, net);
+        status = dn_comm_agree(comm, run_updates(comm, &step, net));
     if (status == DN_OK)
-        status = run_smoothing(&step);
+        status = dn_comm_agree(comm, run_smoothing(&step));
     if (status == DN_OK)
         status = run_late(comm, &step);
     dn_step_destroy(&step);

@@ -40,7 +40,7 @@ grep -q "has been at" err || fail "steps longer than the deadline: expected a wa
 spoiled() {
     local status=0
     SPOILED=$1 on_ranks 3 "$build/tests/dn_dist_spoiled" train "${small[@]}" --out "spoiled-$1" \
-        --max-steps 3 --checkpoint-every 1 >out 2>err || status=$?
+        --max-steps 2 --checkpoint-every 1 >out 2>err || status=$?
     refusal "$2" $status "spoiled weights, $1"
     [[ $(cd "spoiled-$1" && echo checkpoint-*) == checkpoint-00000001.h5 ]] || fail "spoiled weights, $1: $(ls "spoiled-$1")"
 }

@@ -6,7 +6,8 @@ set -euo pipefail
 build=$(cd "${1:?usage: TEST BUILD_FOLDER}" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=${here%/*}
-tmp=$(cd "$(mktemp -d)" && pwd -P)
+tmp=$(mktemp -d)
+tmp=$(cd "$tmp" && pwd -P)
 trap 'rm -rf "$tmp"' EXIT
 failures=0
 unset DN_RECIPES DN_SOURCE_DIR DN_ISA OMP_NUM_THREADS OMP_PLACES http_proxy all_proxy SLURM_JOB_ID SLURM_JOB_END_TIME

@@ -389,8 +389,8 @@ dn_status dn_writer_open(dn_writer *w, uint64_t source)
     signal(SIGPIPE, SIG_IGN); /* records outlive the reader of the output */
     DN_TRY(check_unchanged(folder, w->existing));
     DN_TRY(dn_leftovers_check(w));
-    tell_replaced(w);
     DN_TRY(dn_journal_open(&w->journal, folder, journal_key(w, source), w->manifest));
+    tell_replaced(w);
     DN_TRY(dn_leftovers_remove(w));
     const int whole = dn_journal_count(&w->journal);
     if (whole > 0)

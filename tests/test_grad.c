@@ -286,9 +286,10 @@ static void test_evaluation(void **state)
 static void test_label_sets(void **state)
 {
     enum { CLASSES = 3 };
-    static const net_case c = {BOTTLENECK, 3, 8, 8, CLASSES, 5, 0, 0, DN_FP32};
     static const uint8_t sets[CLASSES][CLASSES] = {{0}, {1, 0, 1}, {0, 1, 0}};
-    dn_net *net = net_make(&c, dn_kernels_get(0));
+    dn_net *net =
+        net_of(BOTTLENECK, (net_images){3, 8, 8, CLASSES}, dn_kernels_get(0),
+               &(dn_net_options){.batch = 5, .train = 1, .loss = &dn_binary_cross_entropy});
     dn_result result[3];
     net_draw_all(net, DRAW_PLAIN, 2);
     for (int i = 0; i < 3; i++) {

@@ -168,8 +168,8 @@ INLINE void prefetch_step(const dn_form form, const source_row *s, size_t p)
         __builtin_prefetch(s->x[1] + ahead + p);
 }
 
-/* A row of n pixels without border; returns its end. */
-INLINE uint16_t *put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
+/* A row of n pixels without border. */
+INLINE void put_span(const dn_form form, const source_row *s, size_t n, uint16_t *to)
 {
     const size_t width = form == DN_PAIRED ? 2 : 1;
     const words kept = all_kept(form, s);
@@ -186,7 +186,6 @@ INLINE uint16_t *put_span(const dn_form form, const source_row *s, size_t n, uin
     }
     for (; p < n; p += DN_LANES)
         put_pixels(form, s, kept, p, to + width * p);
-    return to + width * n;
 }
 
 INLINE void zero_pixels(const dn_form form, uint16_t *to, size_t count)
@@ -205,7 +204,7 @@ INLINE uint16_t *clear_pixels(const dn_form form, uint16_t *to, size_t count)
 }
 
 /* The images of a row with borders; returns the end. The last register of an image row, its only
- * one if `narrow`, holds its first zeros, mostly all of them. */
+ * one if `narrow`, also holds zeros, mostly all of them. */
 INLINE uint16_t *put_images(const dn_form form, const int narrow, const source_row *s,
                             const dn_padded *padded, uint16_t *row)
 {
@@ -237,15 +236,16 @@ INLINE uint16_t *put_images(const dn_form form, const int narrow, const source_r
 /* One row in the padded layout, with its zeros. */
 INLINE void put_row(const dn_form form, const source_row *s, const dn_padded *padded, uint16_t *to)
 {
-    const size_t n = dn_padded_floats(padded);
-    uint16_t *end = to + (form == DN_PAIRED ? 2 : 1) * (n + DN_FORM_PAD), *row = to;
-    zero_pixels(form, to - (form == DN_PAIRED ? 2 : 1), 1);
-    if (!dn_padded_bordered(padded))
-        row = put_span(form, s, n, to);
-    else if (padded->width <= DN_LANES)
-        row = put_images(form, 1, s, padded, to);
-    else
-        row = put_images(form, 0, s, padded, to);
+    const size_t e = form == DN_PAIRED ? 2 : 1, n = dn_padded_floats(padded);
+    zero_pixels(form, to - e, 1);
+    if (!dn_padded_bordered(padded)) {
+        put_span(form, s, n, to);
+        zero_pixels(form, to + e * n, DN_FORM_PAD);
+        return;
+    }
+    const uint16_t *const end = to + e * (n + DN_FORM_PAD);
+    uint16_t *const row = padded->width <= DN_LANES ? put_images(form, 1, s, padded, to)
+                                                    : put_images(form, 0, s, padded, to);
     memset(row, 0, (size_t)(end - row) * sizeof *row);
 }
 

@@ -107,13 +107,17 @@ INLINE void NAMED(store_rows)(const int narrow, size_t count, size_t width, cons
     }
 }
 
-/* The last rows of a channel, without a write beyond its end. */
+/* The last rows of a channel, without a write beyond their ends. */
 INLINE void NAMED(store_last_rows)(size_t count, size_t width, const float *from, size_t pitch,
                                    ELEMENT *to)
 {
-    for (; count > 0; count--, from += pitch, to += width)
-        for (size_t p = 0; p < width; p += DN_VL)
-            NAMED(store_some)(to + p, load(from + p), width - p < DN_VL ? width - p : DN_VL);
+    for (; count > 0; count--, from += pitch, to += width) {
+        size_t p = 0;
+        for (; p + DN_VL <= width; p += DN_VL)
+            STORE(to + p, load(from + p));
+        if (p < width)
+            NAMED(store_some)(to + p, load(from + p), width - p);
+    }
 }
 
 static void NAMED(store_map)(int rows, const dn_padded *padded, const float *y, size_t y_ld,

@@ -214,7 +214,9 @@ for signal in USR1 USR2 XCPU TERM INT HUP; do
     grep -qx $again "$out.ranks"/status.* || fail "$out: expected a rank with status $again" "$out.log"
     wait $job || true
     says "$out" "stopped on a request .SIG$signal. at step [0-9]+; run again to resume"
-    last_step "$out" >/dev/null || fail "$out: expected a checkpoint" "$out.log"
+    stopped=$(sed -nE 's/.* at step ([0-9]+); run again.*/\1/p' "$out.log" | head -n 1)
+    [[ $(last_step "$out") == "$stopped" ]] ||
+        fail "$out: found a checkpoint of step $(last_step "$out"), expected one of step $stopped" "$out.log"
 done
 resumes "$tmp/signal-USR1" "a signal"
 

@@ -71,13 +71,14 @@ resumes regularised --mixup 1 --cutmix 1 --class-weights balanced --label-smooth
 
 for next in 1 3 8; do
     out=$tmp/killed-$next
-    until # it was killed between its first checkpoint and its last
+    for try in {1..20}; do # until it is killed between its first checkpoint and its last
         rm -rf "$out"
         moment=$((RANDOM * milliseconds / 32768))
         printf -v seconds '%d.%03d' $((moment / 1000)) $((moment % 1000))
         killed 2 "$out" $seconds
-        from=$(last_step "$out") && ((from < steps))
-    do :; done
+        from=$(last_step "$out") && ((from < steps)) && break
+        ((try < 20)) || fail "expected a run that is killed between two checkpoints" "$out.log"
+    done
     train $next "$out" --threads 1 --max-steps $steps || fail "resuming on $next ranks" "$out.log"
     compare "killed on 2 ranks after $seconds s (step $from), then $next ranks" "$out"
 done

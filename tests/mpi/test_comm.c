@@ -215,12 +215,12 @@ static void test_heartbeat_with_few_files(const dn_comm *comm)
     struct rlimit before, few;
     getrlimit(RLIMIT_NOFILE, &before);
     few = (struct rlimit){2, before.rlim_max};
-    dn_heartbeat_start(&heartbeat, comm, 2);
+    dn_heartbeat_start(&heartbeat, comm, 5);
     expect(comm, (heartbeat != NULL) == (comm->size > 1), "a heartbeat");
     MPI_Barrier(comm->world);
     if (comm->rank > 0)
         setrlimit(RLIMIT_NOFILE, &few);
-    usleep(300000); /* longer than a period */
+    usleep(600000); /* longer than a period */
     dn_heartbeat_stop(&heartbeat);
     if (comm->rank > 0)
         setrlimit(RLIMIT_NOFILE, &before);

@@ -18,16 +18,16 @@
 
 typedef struct dn_stage dn_stage;
 
-/* Size of the zeroed memory in which the processes of a node share which shards have been copied.
+/* Size of the zeroed memory in which processes of a node share which shards have been copied.
  * It must outlive the shards and the stage. */
 size_t dn_stage_bytes(const dn_shards *shards);
 
 /* From now on reads the shards from the copies below the folder `stage` as far as `copied`, shared
- * by the node's processes, says that they are complete. Errors: DN_EINVAL (the path is too long).
+ * by these processes, says that they are complete. Errors: DN_EINVAL (the path is too long).
  */
 dn_status dn_stage_use(dn_shards *shards, const char *stage, void *copied);
 
-/* Starts the copying thread, in one process per node, after dn_stage_use. If the folder cannot be
+/* Starts the copying thread, in one of these processes, after dn_stage_use. If the folder cannot be
  * created or locked, or belongs to another user, warns and sets *stage to NULL. The caller stops it
  * before closing the shards. */
 void dn_stage_start(dn_stage **stage, dn_shards *shards);

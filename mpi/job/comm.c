@@ -4,10 +4,10 @@
  * Agreement costs one reduction of an integer unless a rank failed; only then messages are
  * exchanged. Long messages pass through pages of their own: MPI may register them with the network
  * adapter, and a forked child may lack registered pages (docs/cluster.md). Shared memory is an
- * anonymous file (memfd) of the node's rank 0, whose descriptor is passed to the others (share.h).
- * Unlike MPI's shared windows it is not limited by the size of /dev/shm, reports a shortage as a
- * status, and leaves nothing behind when a job is killed. Ranks that a descriptor cannot be passed
- * to are found at the start, and are nodes of their own.
+ * anonymous file (memfd) of rank 0 of comm->shm, whose descriptor is passed to the others
+ * (share.h). Unlike MPI's shared windows it is not limited by the size of /dev/shm, reports a
+ * shortage as a status, and leaves nothing behind when a job is killed. Ranks that a descriptor
+ * cannot be passed to are found at the start, and are alone in comm->shm.
  */
 #include "job/comm.h"
 
@@ -262,20 +262,19 @@ static dn_status make_shared_file(size_t bytes, int *file)
 {
     const double left = dn_memory_left("");
     DN_CHECK((double)bytes <= left, DN_ENOMEM,
-             "shared memory of the node: expected %zu MiB, found %.0f MiB left", bytes >> 20,
-             left / 0x1p20);
+             "shared memory: expected %zu MiB, found %.0f MiB left", bytes >> 20, left / 0x1p20);
     *file = memfd_create("dn_shared", MFD_CLOEXEC);
     DN_CHECK(*file >= 0 && ftruncate(*file, (off_t)bytes) == 0, DN_ENOMEM,
-             "shared memory of the node: %zu MiB: %s", bytes >> 20, strerror(errno));
+             "shared memory: %zu MiB: %s", bytes >> 20, strerror(errno));
     return DN_OK;
 }
 
 /* If the creator failed it passed no file; its failure is reported, as it is the lowest rank. */
 static dn_status map_shared_file(int file, dn_shared *shared)
 {
-    DN_CHECK(file >= 0, DN_EIO, "shared memory of the node: not received: %s", strerror(errno));
+    DN_CHECK(file >= 0, DN_EIO, "shared memory: not received: %s", strerror(errno));
     void *data = mmap(NULL, shared->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    DN_CHECK(data != MAP_FAILED, DN_ENOMEM, "shared memory of the node: cannot map %zu MiB: %s",
+    DN_CHECK(data != MAP_FAILED, DN_ENOMEM, "shared memory: cannot map %zu MiB: %s",
              shared->bytes >> 20, strerror(errno));
     shared->data = data;
     return DN_OK;

@@ -29,7 +29,7 @@ typedef struct dn_comm {
     int rank, size;                 /* in the job; those of a machine follow one another */
     int machine_rank, machine_size; /* among the ranks of this machine (node) */
     int shm_rank, shm_size;         /* among those of them that share memory, usually all */
-    MPI_Comm world, machine, shm;
+    MPI_Comm world, machine, shm;   /* those of `rank`, `machine_rank` and `shm_rank` */
     int threads_may_call; /* 1: threads other than the main one may call MPI, one at a time */
     dn_host *host;        /* (size) */
     uint64_t *hashes;     /* (size) room for dn_comm_same_hash */
@@ -102,8 +102,8 @@ typedef struct dn_shared {
  * Allocates one zeroed, page-aligned array of `bytes` for the ranks of each comm->shm; a rank that
  * cannot share memory (another user's container) has one of its own. A rank's writes are visible to
  * the others after a barrier of comm->shm. The kernel frees the memory with the last process,
- * however that ends. DN_ENOMEM on all ranks of the job if one machine is short of memory.
- * Collective.
+ * however that ends. On all ranks of the job, DN_ENOMEM if one machine is short of memory, DN_EIO
+ * if the file did not arrive on a rank. Collective.
  */
 dn_status dn_comm_shared_alloc(const dn_comm *comm, size_t bytes, dn_shared *shared);
 

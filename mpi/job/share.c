@@ -111,30 +111,30 @@ static int receive(int box)
 }
 
 /* Rank 0 serves one rank after the other, to keep few descriptors in flight. */
-static void serve(const dn_comm *comm, MPI_Comm node, int file)
+static void serve(const dn_comm *comm, MPI_Comm group, int file)
 {
     struct sockaddr_un name;
     int ranks;
-    DN_MPI(MPI_Comm_size(node, &ranks));
+    DN_MPI(MPI_Comm_size(group, &ranks));
     for (int r = 1; r < ranks; r++) {
-        DN_COLLECTIVE(comm, MPI_Recv(&name, sizeof name, MPI_BYTE, r, 0, node, MPI_STATUS_IGNORE));
+        DN_COLLECTIVE(comm, MPI_Recv(&name, sizeof name, MPI_BYTE, r, 0, group, MPI_STATUS_IGNORE));
         const int reason = file >= 0 ? send_file(file, &name) : EBADF;
-        DN_COLLECTIVE(comm, MPI_Send(&reason, 1, MPI_INT, r, 0, node));
+        DN_COLLECTIVE(comm, MPI_Send(&reason, 1, MPI_INT, r, 0, group));
     }
 }
 
-int dn_share_file(const dn_comm *comm, MPI_Comm node, int file)
+int dn_share_file(const dn_comm *comm, MPI_Comm group, int file)
 {
     struct sockaddr_un name;
     int rank, reason;
-    DN_MPI(MPI_Comm_rank(node, &rank));
+    DN_MPI(MPI_Comm_rank(group, &rank));
     if (rank == 0) {
-        serve(comm, node, file);
+        serve(comm, group, file);
         return file;
     }
     const int box = open_box(&name), unopened = box < 0 ? errno : 0;
-    DN_COLLECTIVE(comm, MPI_Send(&name, sizeof name, MPI_BYTE, 0, 0, node));
-    DN_COLLECTIVE(comm, MPI_Recv(&reason, 1, MPI_INT, 0, 0, node, MPI_STATUS_IGNORE));
+    DN_COLLECTIVE(comm, MPI_Send(&name, sizeof name, MPI_BYTE, 0, 0, group));
+    DN_COLLECTIVE(comm, MPI_Recv(&reason, 1, MPI_INT, 0, 0, group, MPI_STATUS_IGNORE));
     file = box >= 0 && reason == 0 ? receive(box) : -1;
     reason = unopened ? unopened : reason ? reason : errno;
     close(box);

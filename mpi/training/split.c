@@ -1,4 +1,4 @@
-/* A split, decoded into node-shared memory or streamed from its shards; see split.h. */
+/* A split, decoded into shared memory or streamed from its shards; see split.h. */
 #include "training/split.h"
 
 #include "job/placement.h"
@@ -30,8 +30,8 @@ static dn_status read_encoded(const dn_source *source, const dn_request *request
     return dn_transform_encoded(transform, request, &file, memory, image);
 }
 
-/* The node's ranks share the index, that is chunk addresses and labels. Its first rank builds it
- * after all files have been verified against dataset.json. */
+/* The ranks of comm->shm share the index, that is chunk addresses and labels. Their rank 0 builds
+ * it after all files have been verified against dataset.json. */
 static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *folder,
                              dn_split_id id)
 {
@@ -55,7 +55,7 @@ static dn_status decode(const dn_split *split, const dn_comm *comm)
                           (uint8_t *)split->pixels.data + (size_t)first * image);
 }
 
-/* Decodes the whole split into the node's shared memory. */
+/* Decodes the whole split into shared memory. */
 static dn_status decode_all(dn_split *split, const dn_comm *comm)
 {
     const size_t image = dn_image_values(&split->images.info);

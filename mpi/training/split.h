@@ -1,5 +1,6 @@
-/* A split as a source. Images stored as pixels of one size are decoded into memory, once per node;
- * encoded images (JPEG, PNG) are read from their shards and decoded on every access. */
+/* A split as a source. Images stored as pixels of one size are decoded into memory, once for
+ * all ranks that share it (comm->shm); encoded images (JPEG, PNG) are read from their shards and
+ * decoded on every access. */
 #ifndef DN_SPLIT_H
 #define DN_SPLIT_H
 
@@ -16,16 +17,16 @@ typedef struct dn_split {
     dn_shards *shards;
     dn_shared index;     /* of the shards */
     dn_shared pixels;    /* (count, channels, height, width), or none */
-    dn_shared copied;    /* state of the stage for the node's ranks, or none */
-    dn_stage *stage;     /* on the node's first rank if --stage is given; or NULL */
+    dn_shared copied;    /* state of the stage for the ranks of comm->shm, or none */
+    dn_stage *stage;     /* on rank 0 of comm->shm if --stage is given; or NULL */
     atomic_llong stored; /* stored (compressed) bytes of the images that this rank has read */
 } dn_split;
 
 /* The I/O threads of a rank by `reading`, resolved if automatic. Not collective. */
 int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded);
 
-/* Opens the split. If its images are pixels, decodes it into memory that the node's ranks share:
- * each rank checks a part of the files and decodes a part of the images. Returns the same status
+/* Opens the split. If its images are pixels, decodes it into memory that the ranks of comm->shm
+ * share: each checks a part of the files and decodes a part of the images. Returns the same status
  * and message on all ranks. The caller closes it, even after a failure. Collective. */
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id,
                         const dn_reading *reading);

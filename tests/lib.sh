@@ -1,4 +1,4 @@
-# Shared by the end-to-end tests, which source it with the build folder as $1. Sets `build`, a
+# Shared by the tests that are scripts, which source it with the build folder as $1. Sets `build`, a
 # temporary folder `tmp`, this folder as `here`, the project's as `repo`, and defines the functions
 # below. A test that cannot run exits with status 77, which ctest reports as skipped.
 set -euo pipefail

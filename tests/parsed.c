@@ -1,3 +1,4 @@
+/* See parsed.h. */
 #include "parsed.h"
 
 #include <string.h>

@@ -124,6 +124,7 @@ dn_status dn_folder_scan_other(dn_folder *f, const char *folder, dn_split_id spl
 /* Moves a fraction of each class of the train split to the empty test split (selection.h). */
 dn_status dn_folder_draw(dn_folder *f);
 
+/* Accepts a zeroed one. */
 void dn_folder_free(dn_folder *f);
 
 /* Sets the images' sizes. *listing = a checksum of names, labels, sizes and modification times, by

@@ -35,6 +35,7 @@ typedef struct dn_converter {
     dn_buffer planes, work;
 } dn_converter;
 
+/* Accepts a zeroed one. */
 void dn_converter_free(dn_converter *c);
 
 /* Converts the file, whose bytes are in the buffer: both are replaced if the conversion concerns

@@ -1,7 +1,7 @@
 /*
  * Attributes and data sets of HDF5 files, as shards and checkpoints write and read them.
  *
- * HDF5 calls on an object that could not be opened fail too, so only the last of a chain of calls
+ * A hid_t is negative on failure. HDF5 calls on it fail too, so only the last of a chain of calls
  * is checked. Not thread-safe: HDF5 may have been built without its lock. Not collective.
  */
 #ifndef DN_HDF5_H
@@ -30,10 +30,11 @@ hid_t dn_hdf5_create_set(hid_t group, const char *name, hid_t type, hid_t space,
 int dn_hdf5_write(hid_t group, const char *name, hid_t type, hid_t space, const void *values);
 
 /* Opens a file for reading, without a lock: nobody writes to it, and some file systems do not
- * support locks. */
+ * support locks. The caller closes it. */
 hid_t dn_hdf5_open(const char *path);
 
-/* Opens bytes(size) as a file, without a copy: they must outlive it and do not change. */
+/* Opens bytes(size) as a file, without a copy: they must outlive it and do not change. The caller
+ * closes it. */
 hid_t dn_hdf5_open_bytes(uint8_t *bytes, size_t size);
 
 /* Read an attribute of `count` elements, of an integer, or of a text with its closing zero in at

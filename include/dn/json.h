@@ -10,6 +10,7 @@
 /* The number x; null if x is not finite, which JSON cannot represent. */
 json_t *dn_json_number(double x);
 
+/* An array of x(count), which are finite. */
 json_t *dn_json_numbers(const double *x, int count);
 
 /* The path as a JSON string. Paths may hold any bytes, JSON strings only UTF-8: in a path that is

@@ -1,7 +1,8 @@
 /*
  * Losses: what an image's logits are worth, given its label. A loss is a file in src/layers; a net
- * has one (dn_net_options). A loss uses all members of the target. In double and by dn/math.h, so
- * that the bits do not depend on the machine. Not collective.
+ * has one (dn_net_options). `value` and `gradient` use all members of the target (`sets` if labels
+ * are sets), is_correct the labels and `share`. In double and by dn/math.h, so that the bits do not
+ * depend on the machine. Not collective.
  */
 #ifndef DN_LOSS_H
 #define DN_LOSS_H
@@ -19,6 +20,7 @@ typedef struct dn_target {
 } dn_target;
 
 typedef struct dn_loss {
+    /* The image's loss, by natural logarithms. */
     double (*value)(const dn_target *target, const float *logits, int classes);
 
     /* to[o * stride] = the derivative by logit `o`, divided by `divisor`. */

@@ -22,7 +22,7 @@ typedef enum dn_tensor_kind {
     DN_CONV_WEIGHT,   /* (out, in, kernel, kernel) */
     DN_NORM_WEIGHT,   /* (channels): gamma */
     DN_NORM_BIAS,     /* (channels): beta */
-    DN_LINEAR_WEIGHT, /* (classes, channels) */
+    DN_LINEAR_WEIGHT, /* (classes, features) */
     DN_LINEAR_BIAS,   /* (classes) */
     DN_RUNNING_MEAN,  /* (channels), in the running statistics' array */
     DN_RUNNING_VAR    /* (channels), in the running statistics' array */
@@ -67,16 +67,16 @@ typedef struct dn_net_options {
     float transition_dropout; /* of an activation, before a transition's pool */
     float head_dropout;       /* of a pooled feature */
     const char *freeze;  /* parameters that are not trained: globs of names, or prefixes of names up
-                            to a dot, separated by commas; NULL: none. Layers before the first
-                            trained one have no backward pass. Must outlive the net */
+                            to a dot, separated by commas; NULL, "", "none": none. Layers before the
+                            first trained one have no backward pass. Must outlive the net */
     const dn_loss *loss; /* NULL: dn_cross_entropy */
     int norm_group; /* virtual ranks that share batch statistics; 0 or 1: each has its own. If more,
                        only teams (below) can train */
 } dn_net_options;
 
-/* Plans and allocates a net. The caller frees it with dn_net_destroy. Errors: DN_ENOMEM; as
- * dn_spec_check; DN_EINVAL (`freeze` matches no parameter, or all), DN_ESHAPE (names a batch norm
- * that would train on one value per channel). */
+/* Plans and allocates a net. `kernels` and the options' loss must outlive it. The caller frees it
+ * with dn_net_destroy. Errors: DN_ENOMEM; as dn_spec_check; DN_EINVAL (`freeze` matches no
+ * parameter, or all), DN_ESHAPE (names a batch norm that would train on one value per channel). */
 dn_status dn_net_create(dn_net **net, const dn_spec *spec, const dn_kernels *kernels,
                         const dn_net_options *options);
 
@@ -105,8 +105,9 @@ typedef struct dn_region_info {
  *
  * The leaf of a virtual rank is what the summation tree (dn/tree.h) adds up. First come its
  * gradients (gradient_count floats): those of the mean loss over its batch, for the first
- * parameters; frozen layers come last in the order and have none. Then the batch means and unbiased
- * variances of each channel. The next forward pass overwrites it.
+ * parameters. Layers before the first trained one come last in the order and have none; the
+ * gradients of other frozen parameters have no meaning. Then the batch means and unbiased variances
+ * of each channel. The next forward pass overwrites it.
  */
 typedef struct dn_view {
     const dn_spec *spec;
@@ -149,8 +150,8 @@ typedef struct dn_pass {
     const float *class_weights; /* (classes) weights of the loss; NULL: all 1 */
     const uint8_t *label_sets;  /* (sets, classes), which the labels number, for a loss of sets
                                    (dn/loss.h); or NULL */
-    double label_weights; /* total weight of the unmixed labels, if this batch is part of a larger
-                             one; 0: that of the batch */
+    double label_weights; /* sum of the labels' class weights: the mean over the virtual ranks of a
+                             larger batch; 0: of this batch */
     dn_mixing mixing;     /* of the images, in place, and of their targets */
     dn_ready_fn *ready;   /* or NULL */
     void *user;           /* of `ready` */

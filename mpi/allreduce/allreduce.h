@@ -4,10 +4,10 @@
  * produces the vector.
  *
  * The vector is cut into buckets. A bucket starts when its floats are final on this rank, and goes
- * through the rounds of its communication schedule (inflight.h). A communication thread advances
- * the buckets if a core is spare, else the caller does, about one round of each bucket in a call of
- * dn_allreduce_ready. Up to 16 buckets are in flight at a time, so that their rounds, a dozen on
- * hundreds of ranks, do not hold up those that follow.
+ * through the rounds of its communication schedule (inflight.h). A communication thread
+ * (comm_thread) advances the buckets, or else the caller does, about one round of each bucket in a
+ * call of dn_allreduce_ready. Up to 16 buckets are in flight at a time, so that their rounds, a
+ * dozen on hundreds of ranks, do not hold up those that follow.
  *
  * Rows of a few doubles for each virtual rank are summed along the same tree, in one segment:
  * log2(R) rounds of one message each way if R and V/R are powers of two, else at most 2 log2(V)

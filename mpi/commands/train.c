@@ -215,7 +215,7 @@ static void close_run(dn_run *r)
     free(r->data_set);
 }
 
-/* Trains, from a checkpoint of a step below *limit if there is one. If that is damaged lowers
+/* Trains, from a checkpoint of a step below *limit if there is one. If that cannot be loaded lowers
  * *limit to its step, so that the caller tries an older one. */
 static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *limit)
 {

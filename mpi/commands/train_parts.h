@@ -25,7 +25,8 @@ dn_status dn_train_load_start(dn_run *run, const dn_options *options, int64_t *l
  * own folder's newest checkpoint. Collective. */
 void dn_train_find_best(dn_run *run, int is_auto);
 
-/* Opens the run's splits; the caller closes them, even after a failure. Collective. */
+/* Opens the run's splits; the caller closes them, even after a failure. Errors as dn_split_open;
+ * DN_EINVAL if --augment does not suit the images. Collective. */
 dn_status dn_train_open_data(dn_run *run, const dn_options *options);
 
 /* Builds net, step, schedule and the configuration that checkpoints record, in which all automatic
@@ -34,8 +35,8 @@ dn_status dn_train_open_data(dn_run *run, const dn_options *options);
  * step. Not collective. */
 dn_status dn_train_build(dn_run *run, dn_options *options);
 
-/* If a run resumes with another schedule, says what the learning rate was and what it is now. Not
- * collective. */
+/* If a run resumes at another learning rate, says what the learning rate was and what it is now.
+ * Not collective. */
 void dn_train_say_rates(const dn_run *run, const dn_options *recorded);
 
 #endif

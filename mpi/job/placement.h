@@ -46,7 +46,8 @@ void dn_place_restart(char **argv, int threads);
  * the same cores divide them. If there are as many threads as cores each is pinned to one; fewer
  * threads are all pinned to the set of the rank's cores. Nothing is pinned if `pin` is off, if
  * OMP_PLACES or OMP_PROC_BIND bind threads, if threads outnumber cores, or if ranks share cores.
- * Threads created later may use all of the rank's cores. Collective.
+ * Threads created later may use all of the rank's cores. DN_ENOMEM, DN_EIO,
+ * DN_EINVAL. Collective.
  */
 dn_status dn_place_create(dn_place *place, const dn_comm *comm, int threads, dn_pin pin);
 

@@ -31,6 +31,7 @@ dn_status dn_metrics_lines_next(dn_metrics_lines *lines, json_t **record);
 /* Returns the number of lines, and starts again with the first. */
 int64_t dn_metrics_lines_count(dn_metrics_lines *lines);
 
+/* Accepts zeroed ones. */
 void dn_metrics_lines_close(dn_metrics_lines *lines);
 
 /* The text of a member, or "". */

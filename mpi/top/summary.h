@@ -41,6 +41,7 @@ typedef struct dn_run_summary {
  * while the run's process is alive. The caller destroys the summary, even after a failure. */
 dn_status dn_run_summary_read(dn_run_summary *summary, const char *folder);
 
+/* Accepts a zeroed one. */
 void dn_run_summary_destroy(dn_run_summary *summary);
 
 #endif

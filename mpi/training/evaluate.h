@@ -30,12 +30,13 @@ typedef struct dn_scored {
 
 typedef void dn_scored_fn(void *user, const dn_scored *batch);
 
-/* This rank's images [first, end), whose batches follow those of the previous rank. */
+/* A rank's images [first, end), whose batches follow those of the previous rank. */
 typedef struct dn_part_of_images {
     int64_t first, end;
     size_t results; /* number of images whose results this rank has in the end: on rank 0 all */
 } dn_part_of_images;
 
+/* This rank's. Not collective. */
 dn_part_of_images dn_images_of(const dn_comm *comm, const dn_net *net, const dn_source *images);
 
 /* Runs the net on this rank's batches, on each once with every transform, in order, and calls

@@ -91,7 +91,7 @@ int dn_run_awaits_evaluation(const dn_run *run);
  * weights, and the run can no longer save. Collective (final_test.c). */
 dn_status dn_run_test(dn_run *run);
 
-/* 1 if dn_run_test scores images. */
+/* 1 if dn_run_test scores images. Not collective. */
 int dn_run_has_test(const dn_run *run);
 
 /* dn_average_begin puts the averaged weights into the net and measures their statistics on training

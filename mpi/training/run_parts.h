@@ -1,5 +1,6 @@
 /* Shared by the files of a run: run.c has its loop, epoch.c the end of an epoch, save.c its
- * checkpoints and its end after a failure, final_test.c the scores of the test images. */
+ * checkpoints and its end after a failure, average.c the averaged weights, final_test.c the scores
+ * of the test images. */
 #ifndef DN_RUN_PARTS_H
 #define DN_RUN_PARTS_H
 

@@ -45,7 +45,8 @@ typedef dn_status dn_load_fn(void *user, int virtual_rank, float *images, int32_
 /* What all steps have in common. */
 typedef struct dn_step_settings {
     int virtual_ranks; /* of the job, >= its ranks; a norm group has 1 of them, or all */
-    dn_load_fn *load;  /* called for each virtual rank of this rank; in runs dn_run_load */
+    dn_load_fn *load;  /* called for each virtual rank of this rank; in runs dn_run_load, set by
+                          dn_train_build */
     void *user;        /* of `load` */
     uint64_t seed;     /* of all random draws of the run */
     double label_smoothing;
@@ -54,7 +55,7 @@ typedef struct dn_step_settings {
     const uint8_t *label_sets;  /* as of dn_pass; not owned */
     int optimizer;              /* index for dn_optimizer_get */
     dn_optimizer_settings rule; /* of the optimizer, without the learning rate */
-    double head_rate;           /* learning rate of the linear layer as a multiple of the others' */
+    double head_rate;           /* learning rate of the head as a multiple of the others' */
     double clip_norm; /* maximum norm of the mean gradient, as of PyTorch's clip_grad_norm_; 0: no
                          limit */
     double average_decay; /* of averaged weights (EMA); 0: no averaging */

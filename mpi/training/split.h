@@ -27,7 +27,8 @@ int dn_io_threads(const dn_comm *comm, const dn_reading *reading, int is_encoded
 
 /* Opens the split. If its images are pixels, decodes it into memory that the ranks of comm->shm
  * share: each checks a part of the files and decodes a part of the images. Returns the same status
- * and message on all ranks. The caller closes it, even after a failure. Collective. */
+ * and message on all ranks: DN_ENOMEM, or errors of reading the files. The caller closes it, even
+ * after a failure. Collective. */
 dn_status dn_split_open(dn_split *split, const dn_comm *comm, const char *folder, dn_split_id id,
                         const dn_reading *reading);
 

@@ -40,7 +40,7 @@ typedef struct dn_step {
     dn_allreduce *allreduce;
     dn_optimizer_state optimizer;
     dn_tensor *learnt; /* (learnt_tensors) parameters that are not frozen, first the head_tensors of
-                          the linear layer */
+                          the head */
     int learnt_tensors, head_tensors;
     double label_weights; /* of the present step (dn_step_run) */
     double *losses;       /* (end - first) of this rank's virtual ranks */
@@ -50,8 +50,9 @@ typedef struct dn_step {
     dn_step_times times;
 } dn_step;
 
-/* Allocates memory for the steps of `net`, whose norm group has 1 or all virtual ranks. DN_ENOMEM.
- * The caller destroys it, even after a failure; a zeroed one may be destroyed, too. Not collective.
+/* Allocates memory for the steps of `net`, whose norm group has 1 or all virtual ranks. DN_ENOMEM;
+ * DN_EINVAL if a communication thread is wanted and MPI does not allow one. The caller destroys it,
+ * even after a failure; a zeroed one may be destroyed, too. Not collective.
  */
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings);

@@ -160,6 +160,7 @@ static void ISA(bandwidth_scale)(float *x, size_t n, float by)
         store(x + i, load(x + i) * by);
 }
 
+/* NAME_fp32 and NAME_bf16 are NAMED(NAME) of vector_maps.h. */
 const dn_kernels ISA(dn_kernels) = {
     .name = ISA_NAME,
     .level = DN_LEVEL,

@@ -58,8 +58,8 @@ static void prefetch_map_gradient(const dn_visit *v, const dn_norm_grad *a)
             __builtin_prefetch((const char *)a->map_gradient + (size_t)r * row + b, 1);
 }
 
-/* A 1x1: by the fused kernel, without dx; otherwise so few pixels at a time that dx stays in the L1
- * cache. */
+/* A 1x1: by the fused kernel, without dx (is_fused in gemm.c); otherwise so few pixels at a time
+ * that dx stays in the L1 cache. */
 static void dgrad_1x1(const dn_visit *v, const dn_gemm_block *b, const float *dy,
                       const float *packed)
 {

@@ -308,8 +308,8 @@ static dn_status freeze_all(dn_net *net)
     return DN_OK;
 }
 
-/* Running statistics are stored in order, parameters in reverse. In a leaf, the gradients of all
- * layers that are not frozen are followed by the maps' statistics. */
+/* Running statistics are stored in order, parameters in reverse. In a leaf, the gradients of the
+ * first trained layer and those after it are followed by the maps' statistics. */
 static void set_offsets(dn_net *net)
 {
     for (int i = 0; i < net->view.tensor_count; i++)

@@ -42,7 +42,7 @@ struct dn_net {
 };
 
 /* build.c: creates the net's maps, layers, tensors and counts from its spec and options. Errors:
- * DN_ENOMEM. */
+ * DN_ENOMEM, DN_EINVAL (options.freeze). */
 dn_status dn_build(dn_net *net);
 
 /* The last visit; a net for evaluation has only the forward pass. */

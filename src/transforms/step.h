@@ -138,6 +138,7 @@ extern const dn_transform_row dn_transform_random_resized_crop, dn_transform_res
 /* Row `index`; NULL past the last. */
 const dn_transform_row *dn_transform_row_get(int index);
 
+/* The draws for the image of the request, before its first. */
 dn_draws dn_draws_of(const dn_transform *transform, const dn_request *request);
 
 /* Draws for step `index` of the transform, and applies it. */

@@ -9,7 +9,7 @@
 #include "dn/peaks.h"
 #include "expect.h"
 #include "layers/layout.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 
 #include <omp.h>
 #include <stdio.h>

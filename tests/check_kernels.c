@@ -7,7 +7,7 @@
  *
  * Operands are guarded matrices (guarded.h) of exactly the size in the contracts of dn/kernels.h:
  * once with a guard page after them, once with one before. All tables in vector types, including
- * `wide` (test_tables.h), must agree to the bit, except for products that round their operands to
+ * `wide` (kernel_tables.h), must agree to the bit, except for products that round their operands to
  * bf16. Tolerances are those of expect.c. This file chooses the cases.
  */
 #include "bench_kernels.h"

@@ -1,7 +1,7 @@
 /* The matrix products over random rows, against sums over index formulas. */
 #include "check_kernels.h"
 #include "expect.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 
 #include <math.h>
 #include <string.h>

@@ -30,7 +30,7 @@ for source in src/optimizers/*.c src/transforms/pixel_kernels.c; do
 done
 for source in src/base/{status,words,math} src/kernels/{dispatch,generic,peaks} src/train/optimizer src/transforms/pixel_table src/layers/layout \
     tests/check_{kernels,products,operands,winograd,rows,stride,pixels} \
-    tests/{expect,test_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
+    tests/{expect,kernel_tables,guarded,bench_kernels,bench_stride,bench_winograd}; do
     compile "${source##*/}" "$source.c" -ffp-contract=off
 done
 wait

@@ -1,6 +1,6 @@
 /* The framework of the kernel tests; see expect.h. */
 #include "expect.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 
 #include <math.h>
 #include <signal.h>

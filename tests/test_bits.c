@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "small_net.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 #include "unit.h"
 
 /* For a tensor's gradient, relative to its norm, between two orders of summation in fp32. Measured

@@ -1,8 +1,8 @@
 /*
  * One training step of DenseNets against PyTorch's float64 result, for every kernel table
- * (test_tables.h): logits, loss, every parameter's gradient, the running statistics, and the logits
- * in evaluation. tests/golden/make_golden.py made the files and says what a summary is; weights
- * and images are drawn here by the same generator.
+ * (kernel_tables.h): logits, loss, every parameter's gradient, the running statistics, and the
+ * logits in evaluation. tests/golden/make_golden.py made the files and says what a summary is;
+ * weights and images are drawn here by the same generator.
  */
 #include <jansson.h>
 #include <math.h>
@@ -12,7 +12,7 @@
 
 #include "dn/rng.h"
 #include "small_net.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 #include "unit.h"
 
 /* Largest relative errors: logits, losses, running statistics, gradients by kind of tensor. */

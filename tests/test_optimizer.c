@@ -7,7 +7,7 @@
 #include "dn/optimizer.h"
 #include "dn/rng.h"
 #include "golden_cases.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 
 /* Both compute in fp32 but may contract or order the few operations differently: some roundings
  * of 2^-24 of values near 1, over five or fifty steps. */

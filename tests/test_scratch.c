@@ -13,7 +13,7 @@
 
 #include "model/model.h"
 #include "small_net.h"
-#include "test_tables.h"
+#include "kernel_tables.h"
 #include "unit.h"
 
 #if DN_RED_ZONES && defined(__SANITIZE_ADDRESS__)

@@ -20,80 +20,79 @@ static int set_up(void **state)
     return 0;
 }
 
+static const struct {
+    const char *list, *reason;
+    int height, width; /* stored, and where there is no reason expected: 12 x 12 */
+} lists[] = {
+    {"random-resized-crop:12,hflip", NULL, 0, 0},
+    {"random-resized-crop:12:0.5:1", NULL, 30, 40},
+    {"resize:14,center-crop:12,pad-crop:2,hflip", NULL, 0, 0},
+    {"center-crop:12", NULL, 30, 40},
+    {"random-resized-crop:12:0.5-1:ratio=0.5-2,vflip:p=0.25", NULL, 30, 40},
+    {"random-resized-crop:scale=0.5:size=12,rotate:-10-10:bilinear", NULL, 30, 40},
+    {"resize:12,rotate:30:fill=none,affine:0:0.1-0.2:0.5-2:-5-5--3-3,center-crop:12", NULL, 0, 0},
+    {"pad-crop:2,center-crop:12,gaussian-blur:3:1,perspective:1:1", NULL, 30, 40},
+    {"center-crop:12,color-jitter:0.4:0.3-2:0:-0.1-0.2,grayscale:1,trivial-augment", NULL, 30, 40},
+    {"center-crop:12,rand-augment,rand-augment:3:30:bilinear:fill=9", NULL, 30, 40},
+    {"rand-augment:7", "num_ops: found '7', expected a whole number from 1 to 6", 30, 40},
+    {"rand-augment:2:31", "magnitude: found '31', expected a whole number from 0 to", 30, 40},
+    {"center-crop:12,gaussian-blur:3:1e-1", NULL, 30, 40},
+    {"center-crop:12,random-erasing,random-erasing:value=-1.5", NULL, 30, 40},
+    {"", "each of a size of its own", 0, 0},
+    {"resize:14", "each of a size of its own", 0, 0},
+    {"resize:4096", "resize: found 4096 x 5461 pixels", 30, 40},
+    {"center-crop:12", "each of a size of its own, expected resize:12 or more", 0, 0},
+    {"center-crop:31", "expected at least 31", 30, 40},
+    {"mixup", "expected one of random-resized-crop,", 30, 40},
+    {"color-jiter:0.1", "did you mean 'color-jitter'?", 30, 40},
+    {"hflip,", "comma", 30, 40},
+    {",hflip", "found the step ''", 30, 40},
+    {"resize", "resize: found no size, expected resize:size=N", 30, 40},
+    {"resize:", "resize, size: found '', expected a whole number from 1 to 4096", 30, 40},
+    {"resize:0", "expected a whole number from 1 to 4096", 30, 40},
+    {"resize:12.5", "expected a whole number from 1 to 4096", 30, 40},
+    {"resize:0x10", "size: found '0x10', expected a whole number", 30, 40},
+    {"resize:1e2", "size: found '1e2', expected a whole number", 30, 40},
+    {"rotate:0x1p3", "degrees: found '0x1p3', expected X for -X to X", 30, 40},
+    {"random-resized-crop:12:ratio=3/0x4", "ratio: found '3/0x4'", 30, 40},
+    {"resize:nan", "expected a whole number from 1 to 4096", 30, 40},
+    {"resize:12:12", "expected 1 to 1 values", 30, 40},
+    {"resize:12:size=12", "resize: found size twice", 30, 40},
+    {"resize:sise=12", "did you mean 'size'?", 30, 40},
+    {"hflip:1.5", "hflip, p: found '1.5', expected a number from 0 to 1", 30, 40},
+    {"hflip:0.5:0.5", "expected 0 to 1 values", 30, 40},
+    {"random-resized-crop:12:0.5:0.4", "scale: found '0.5-0.4', expected LEAST", 30, 40},
+    {"random-resized-crop:12:0-1", "expected LEAST or LEAST-MOST from 1e-06 to 1", 30, 40},
+    {"color-jitter:-1", "brightness: found '-1', expected X for 1 - X to 1 + X", 30, 40},
+    {"color-jitter:hue=0.6", "hue: found '0.6', expected X for -X to X", 30, 40},
+    {"color-jitter:hue=-0.1", "hue: found '-0.1'", 30, 40},
+    {"rotate:30:cubic", "found 'cubic', expected nearest or bilinear", 30, 40},
+    {"rotate:30:fill=256", "expected none, or a whole number from 0 to 255", 30, 40},
+    {"affine:0:shear=1-2-3", "shear: found '1-2-3'", 30, 40},
+    {"rotate:1-2-3-4", "degrees: found '1-2-3-4'", 30, 40},
+    {"affine:0:scale=2-1", "scale: found '2-1'", 30, 40},
+    {"gaussian-blur:4", "kernel_size: found '4', expected an odd number from 1 to 255", 30, 40},
+    {"gaussian-blur:3:1e400", "sigma: found '1e400'", 30, 40},
+    {"random-erasing,hflip", "found hflip after random-erasing", 30, 40},
+    {"hflip:p=0123456789012345678901234567890123456789012345678901234567890123",
+     "expected at most 63 characters", 30, 40},
+    {"hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,"
+     "hflip,hflip,hflip",
+     "more than 16", 30, 40},
+};
+
 static void test_lists(void **state)
 {
-    static const struct {
-        const char *list, *reason;
-        int height, width; /* stored, and where there is no reason expected: 12 x 12 */
-    } cases[] = {
-        {"random-resized-crop:12,hflip", NULL, 0, 0},
-        {"random-resized-crop:12:0.5:1", NULL, 30, 40},
-        {"resize:14,center-crop:12,pad-crop:2,hflip", NULL, 0, 0},
-        {"center-crop:12", NULL, 30, 40},
-        {"random-resized-crop:12:0.5-1:ratio=0.5-2,vflip:p=0.25", NULL, 30, 40},
-        {"random-resized-crop:scale=0.5:size=12,rotate:-10-10:bilinear", NULL, 30, 40},
-        {"resize:12,rotate:30:fill=none,affine:0:0.1-0.2:0.5-2:-5-5--3-3,center-crop:12", NULL, 0,
-         0},
-        {"pad-crop:2,center-crop:12,gaussian-blur:3:1,perspective:1:1", NULL, 30, 40},
-        {"center-crop:12,color-jitter:0.4:0.3-2:0:-0.1-0.2,grayscale:1,trivial-augment", NULL, 30,
-         40},
-        {"center-crop:12,rand-augment,rand-augment:3:30:bilinear:fill=9", NULL, 30, 40},
-        {"rand-augment:7", "num_ops: found '7', expected a whole number from 1 to 6", 30, 40},
-        {"rand-augment:2:31", "magnitude: found '31', expected a whole number from 0 to", 30, 40},
-        {"center-crop:12,gaussian-blur:3:1e-1", NULL, 30, 40},
-        {"center-crop:12,random-erasing,random-erasing:value=-1.5", NULL, 30, 40},
-        {"", "each of a size of its own", 0, 0},
-        {"resize:14", "each of a size of its own", 0, 0},
-        {"resize:4096", "resize: found 4096 x 5461 pixels", 30, 40},
-        {"center-crop:12", "each of a size of its own, expected resize:12 or more", 0, 0},
-        {"center-crop:31", "expected at least 31", 30, 40},
-        {"mixup", "expected one of random-resized-crop,", 30, 40},
-        {"color-jiter:0.1", "did you mean 'color-jitter'?", 30, 40},
-        {"hflip,", "comma", 30, 40},
-        {",hflip", "found the step ''", 30, 40},
-        {"resize", "resize: found no size, expected resize:size=N", 30, 40},
-        {"resize:", "resize, size: found '', expected a whole number from 1 to 4096", 30, 40},
-        {"resize:0", "expected a whole number from 1 to 4096", 30, 40},
-        {"resize:12.5", "expected a whole number from 1 to 4096", 30, 40},
-        {"resize:0x10", "size: found '0x10', expected a whole number", 30, 40},
-        {"resize:1e2", "size: found '1e2', expected a whole number", 30, 40},
-        {"rotate:0x1p3", "degrees: found '0x1p3', expected X for -X to X", 30, 40},
-        {"random-resized-crop:12:ratio=3/0x4", "ratio: found '3/0x4'", 30, 40},
-        {"resize:nan", "expected a whole number from 1 to 4096", 30, 40},
-        {"resize:12:12", "expected 1 to 1 values", 30, 40},
-        {"resize:12:size=12", "resize: found size twice", 30, 40},
-        {"resize:sise=12", "did you mean 'size'?", 30, 40},
-        {"hflip:1.5", "hflip, p: found '1.5', expected a number from 0 to 1", 30, 40},
-        {"hflip:0.5:0.5", "expected 0 to 1 values", 30, 40},
-        {"random-resized-crop:12:0.5:0.4", "scale: found '0.5-0.4', expected LEAST", 30, 40},
-        {"random-resized-crop:12:0-1", "expected LEAST or LEAST-MOST from 1e-06 to 1", 30, 40},
-        {"color-jitter:-1", "brightness: found '-1', expected X for 1 - X to 1 + X", 30, 40},
-        {"color-jitter:hue=0.6", "hue: found '0.6', expected X for -X to X", 30, 40},
-        {"color-jitter:hue=-0.1", "hue: found '-0.1'", 30, 40},
-        {"rotate:30:cubic", "found 'cubic', expected nearest or bilinear", 30, 40},
-        {"rotate:30:fill=256", "expected none, or a whole number from 0 to 255", 30, 40},
-        {"affine:0:shear=1-2-3", "shear: found '1-2-3'", 30, 40},
-        {"rotate:1-2-3-4", "degrees: found '1-2-3-4'", 30, 40},
-        {"affine:0:scale=2-1", "scale: found '2-1'", 30, 40},
-        {"gaussian-blur:4", "kernel_size: found '4', expected an odd number from 1 to 255", 30, 40},
-        {"gaussian-blur:3:1e400", "sigma: found '1e400'", 30, 40},
-        {"random-erasing,hflip", "found hflip after random-erasing", 30, 40},
-        {"hflip:p=0123456789012345678901234567890123456789012345678901234567890123",
-         "expected at most 63 characters", 30, 40},
-        {"hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,hflip,"
-         "hflip,hflip,hflip",
-         "more than 16", 30, 40},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         const dn_data_info info = {
-            .channels = 3, .height = cases[i].height, .width = cases[i].width, .std = {1, 1, 1}};
+            .channels = 3, .height = lists[i].height, .width = lists[i].width, .std = {1, 1, 1}};
         dn_transform t;
-        const dn_status status = dn_transform_parse(&t, pixel_kernels, &info, cases[i].list, 1);
-        if (cases[i].reason && (status != DN_EINVAL || !strstr(dn_message(), cases[i].reason)))
-            fail_msg("%s: found '%s', expected '%s'", cases[i].list,
-                     status == DN_OK ? "" : dn_message(), cases[i].reason);
-        if (!cases[i].reason && (status != DN_OK || t.height != 12 || t.width != 12))
-            fail_msg("%s: found '%s'", cases[i].list, dn_message());
+        const dn_status status = dn_transform_parse(&t, pixel_kernels, &info, lists[i].list, 1);
+        if (lists[i].reason && (status != DN_EINVAL || !strstr(dn_message(), lists[i].reason)))
+            fail_msg("%s: found '%s', expected '%s'", lists[i].list,
+                     status == DN_OK ? "" : dn_message(), lists[i].reason);
+        if (!lists[i].reason && (status != DN_OK || t.height != 12 || t.width != 12))
+            fail_msg("%s: found '%s'", lists[i].list, dn_message());
     }
 }
 

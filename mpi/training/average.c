@@ -62,7 +62,7 @@ static dn_status open_batches(const dn_run *r, measuring *m)
 
 /* Loads the team's images of batch `b`. A norm group's ranks agree on the status, as its passes are
  * collective. */
-static dn_status load_team(const dn_run *r, const measuring *m, int b)
+static dn_status load_batch(const dn_run *r, const measuring *m, int b)
 {
     const dn_team *const team = &r->step.team;
     dn_status status = dn_preempt_reason(&r->preempt) == 0
@@ -84,7 +84,7 @@ static dn_status measure_batches(const dn_run *r, const measuring *m)
                               .step = (uint64_t)b,
                               .virtual_rank = (uint64_t)m->sequence.first};
         dn_note_operation(r->comm->activity, DN_EVALUATING);
-        DN_TRY(load_team(r, m, b));
+        DN_TRY(load_batch(r, m, b));
         dn_team_forward(&r->step.team, &pass, NULL);
         for (size_t i = 0; i < m->width; i++)
             m->sums[(size_t)b * m->width + i] = view.leaf[view.gradient_count + i];

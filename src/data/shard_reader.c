@@ -267,8 +267,8 @@ void dn_shards_find(const dn_shards *shards, int64_t index, dn_shard_place *foun
 }
 
 /* bytes = image `number` of the shard, from the file of that name in `folder`. */
-static dn_status read_image(const char *folder, const dn_manifest_shard *shard, int64_t number,
-                            const struct chunk *image, uint8_t *bytes)
+static dn_status read_stored(const char *folder, const dn_manifest_shard *shard, int64_t number,
+                             const struct chunk *image, uint8_t *bytes)
 {
     const size_t size = (size_t)image->bytes;
     char path[PATH_MAX];
@@ -297,10 +297,10 @@ dn_status dn_shards_read_encoded(const dn_shards *shards, int64_t index, dn_buff
     *size = (size_t)image->bytes;
     DN_TRY(dn_buffer_grow(buffer, *size));
     if (copied && atomic_load(copied)) {
-        if (read_image(shards->stage, shard, number, image, buffer->bytes) == DN_OK)
+        if (read_stored(shards->stage, shard, number, image, buffer->bytes) == DN_OK)
             return DN_OK;
         if (atomic_exchange(copied, 0))
             dn_warn_here("--stage: %s; the shard is read from its source", dn_message());
     }
-    return read_image(shards->folder, shard, number, image, buffer->bytes);
+    return read_stored(shards->folder, shard, number, image, buffer->bytes);
 }

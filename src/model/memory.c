@@ -1,8 +1,8 @@
 /*
  * A net's memory: its regions, their lifetimes (place.c places them), and who uses them.
  *
- * The regions are described once, in a walk over the net that runs twice: to plan them, and to
- * assign their addresses in the arena.
+ * The regions are described once, by describe_memory, which runs twice: to plan them, and to assign
+ * their addresses in the arena.
  *
  * The leaf is at the arena's beginning, because it must be contiguous. A layer's part of it is live
  * from that layer's backward visit on; until then, regions that end before may use its memory.
@@ -26,7 +26,7 @@ static int region_room(const dn_net *net)
     return 4 * net->layer_count + 3 * net->map_count + OTHERS;
 }
 
-/* The next region of the walk: planned or, if there is an arena, assigned. A red zone, in builds
+/* The next region: planned or, if there is an arena, assigned. A red zone, in builds
  * that have them, is at its end. */
 static void *next_region(dn_net *net, const char *name, size_t bytes, int first, int last)
 {
@@ -62,7 +62,7 @@ static int leaf_regions(const dn_net *net)
 
 /* In whole cache lines, without red zones; all of it in whole pages. The gradients of the first
  * trained layer come last, together with the statistics, which the forward pass writes. */
-static void walk_leaf(dn_net *net)
+static void describe_leaf(dn_net *net)
 {
     const int end = dn_net_last_time(net);
     size_t offset = 0;
@@ -88,7 +88,7 @@ static size_t statistics_count(const dn_net *net)
 /* What the nets of a rank share: weights, data derived from them, the group's statistics, and what
  * a layer uses only while it runs. Scratch is one region for all visits, so that it stays in the
  * threads' caches. */
-static void walk_shared(dn_net *net)
+static void describe_shared(dn_net *net)
 {
     const size_t channels = statistics_count(net) + net->view.running_count;
     const size_t group = (size_t)net->view.norm_group, outputs = (size_t)net->most_outputs;
@@ -114,7 +114,7 @@ static void share_memory(dn_net *net, const dn_net *lead)
     net->scratch = lead->scratch;
 }
 
-static void walk_own(dn_net *net)
+static void describe_own(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
     const size_t batch = (size_t)net->options.batch, classes = (size_t)spec->classes;
@@ -130,7 +130,7 @@ static void walk_own(dn_net *net)
  * recomputed, they are live until its last reader's visit, and again from that layer's backward
  * visit on. Its gradient is live from the backward visit of its last reader to that of its first
  * writer. */
-static void walk_map(dn_net *net, dn_feature_map *map)
+static void describe_map(dn_net *net, dn_feature_map *map)
 {
     const int train = net->options.train, again = map->recomputed;
     const int from = dn_net_last_time(net) - map->read, to = dn_net_last_time(net) - map->written;
@@ -150,7 +150,7 @@ static void walk_map(dn_net *net, dn_feature_map *map)
     }
 }
 
-static void walk_kept(dn_net *net, dn_layer *l)
+static void describe_kept(dn_net *net, dn_layer *l)
 {
     const int end = dn_net_last_time(net), last = net->options.train ? end - l->index : end;
     if (l->kind->kept == NULL)
@@ -163,7 +163,7 @@ static void walk_kept(dn_net *net, dn_layer *l)
 
 /* The visit at a time, and the one that recomputes its input; both use one workspace, and the other
  * nets of a team use that of the first. */
-static void walk_visit(dn_net *net, int time)
+static void describe_visit(dn_net *net, int time)
 {
     dn_visit *v = &net->visits[time], *before = NULL;
     dn_carver workspace = {0};
@@ -186,22 +186,22 @@ static void walk_visit(dn_net *net, int time)
 
 /* ---- all of it ---- */
 
-static void walk_memory(dn_net *net)
+static void describe_memory(dn_net *net)
 {
     net->view.region_count = 0;
     if (net->options.train)
-        walk_leaf(net);
+        describe_leaf(net);
     if (net->lead != net)
         share_memory(net, net->lead);
     else
-        walk_shared(net);
-    walk_own(net);
+        describe_shared(net);
+    describe_own(net);
     for (int i = 0; i < net->layer_count; i++)
-        walk_kept(net, &net->layers[i]);
+        describe_kept(net, &net->layers[i]);
     for (int i = 0; i < net->map_count; i++)
-        walk_map(net, &net->maps[i]);
+        describe_map(net, &net->maps[i]);
     for (int t = 0; t <= dn_net_last_time(net); t++)
-        walk_visit(net, t);
+        describe_visit(net, t);
 }
 
 /* The small per-channel arrays of maps and layers. */
@@ -252,13 +252,13 @@ dn_status dn_memory_create(dn_net *net)
     if (net->options.train)
         DN_TRY(dn_recompute_mark(net));
     net->scratch_floats = dn_visits_scratch(net);
-    walk_memory(net);
+    describe_memory(net);
     DN_TRY(dn_memory_place(net->regions, leaf_regions(net), net->view.region_count,
                            &net->view.arena_bytes));
     if (net->options.plan_only)
         return DN_OK;
     DN_TRY(create_arena(net));
-    walk_memory(net);
+    describe_memory(net);
     carve_channels(net);
     return DN_OK;
 }

@@ -1,5 +1,5 @@
-/* See test_tables.h. */
-#include "test_tables.h"
+/* See kernel_tables.h. */
+#include "kernel_tables.h"
 #include "tables.h"
 
 #include <string.h>

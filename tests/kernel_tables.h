@@ -2,8 +2,8 @@
  * AVX-512 source on AVX2 registers; `dot_twin` and `amx_twin` are `wide` with the products of
  * `avx512_bf16` and `amx_bf16` in plain C. If the sources are compiled for any processor
  * (DN_NARROW), `narrow` replaces avx2: the same source with registers of 8 floats. */
-#ifndef DN_TEST_TABLES_H
-#define DN_TEST_TABLES_H
+#ifndef DN_KERNEL_TABLES_H
+#define DN_KERNEL_TABLES_H
 
 #include "dn/kernels.h"
 

@@ -104,6 +104,19 @@ static inline int dn_padded_bordered(const dn_padded *padded)
     return padded->pitch > (size_t)padded->width;
 }
 
+/* Floats of an image's padded rows above and below its source rows. A band whose last source row is
+ * a halo row (skip + rows > image_rows) has none below. */
+static inline size_t dn_padded_above(const dn_padded *padded)
+{
+    return (size_t)padded->skip * padded->pitch;
+}
+
+static inline size_t dn_padded_below(const dn_padded *padded)
+{
+    const int rows = padded->image_rows - padded->skip - padded->rows;
+    return rows > 0 ? (size_t)rows * padded->pitch : 0;
+}
+
 /* Floats of a channel's row in the padded layout, without the pad. */
 static inline size_t dn_padded_floats(const dn_padded *padded)
 {

@@ -211,9 +211,7 @@ INLINE uint16_t *put_images(const dn_form form, const int narrow, const source_r
     const size_t e = form == DN_PAIRED ? 2 : 1;
     const size_t width = (size_t)padded->width, pitch = padded->pitch, rows = (size_t)padded->rows;
     const size_t last = narrow ? 0 : (width - 1) / DN_LANES * DN_LANES, written = last + DN_LANES;
-    const size_t above = (size_t)padded->skip * pitch;
-    const int left = padded->image_rows - padded->skip - padded->rows; /* -1: ends in a halo row */
-    const size_t below = left > 0 ? (size_t)left * pitch : 0;
+    const size_t above = dn_padded_above(padded), below = dn_padded_below(padded);
     const words kept = all_kept(form, s), last_kept = kept & first_lanes(width - last);
     size_t image = 0;
     for (int i = padded->images; i > 0; i--, image += padded->source_image) {

@@ -26,9 +26,7 @@ INLINE float *NAMED(fill_images)(const dn_padded *padded, const int narrow, cons
                                  const vec k[3], const ELEMENT *g, const ELEMENT *x, float *row)
 {
     const size_t width = (size_t)padded->width, pitch = padded->pitch, rows = (size_t)padded->rows;
-    const size_t above = (size_t)padded->skip * pitch;
-    const int left = padded->image_rows - padded->skip - padded->rows; /* -1: ends in a halo row */
-    const size_t below = left > 0 ? (size_t)left * pitch : 0;
+    const size_t above = dn_padded_above(padded), below = dn_padded_below(padded);
     size_t image = 0;
     for (int i = padded->images; i > 0; i--, image += padded->source_image) {
         size_t from = image;

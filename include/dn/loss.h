@@ -33,7 +33,9 @@ typedef struct dn_loss {
     /* p(end - first) = the probabilities of the classes [first, end). */
     void (*probabilities)(const float *logits, int classes, int first, int end, double *p);
 
-    const char *onnx; /* ONNX's operator for them */
+    int over_images;  /* a batch's loss is the mean 1: over its images, 0: over its labels' class
+                         weights, as PyTorch's */
+    const char *onnx; /* ONNX's operator for the probabilities */
 } dn_loss;
 
 /* Softmax cross-entropy. The target is (1 - smoothing) * (share * label + (1 - share) * other) +

@@ -77,4 +77,5 @@ const dn_loss dn_binary_cross_entropy = {.value = value,
                                          .gradient = gradient,
                                          .is_correct = is_correct,
                                          .probabilities = probabilities,
+                                         .over_images = 1,
                                          .onnx = "Sigmoid"};

@@ -29,13 +29,13 @@ static dn_target target_of(const dn_visit *v, const dn_pass *pass, const dn_mix 
 }
 
 /* The divisor of the sum of losses: PyTorch divides by the labels' weights, but by the number of
- * images if targets are probabilities, or sets of classes. A pass over part of a larger batch
- * provides its share of that batch's weights. */
+ * images if targets are probabilities, or the loss is over images. A pass over part of a larger
+ * batch provides its share of that batch's weights. */
 static double loss_divisor(const dn_visit *v, const dn_pass *pass)
 {
     const int is_mixed = pass->mixing.mixup > 0 || pass->mixing.cutmix > 0;
     double sum = 0;
-    if (pass->class_weights == NULL || is_mixed || pass->label_sets != NULL)
+    if (pass->class_weights == NULL || is_mixed || v->net->loss->over_images)
         return v->net->batch;
     if (pass->label_weights > 0)
         return pass->label_weights;

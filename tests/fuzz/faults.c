@@ -1,5 +1,5 @@
 /* The regression corpus: files that once caused failures, as edits of the originals; see fuzz.h.
- * Others are in tests/test_*_damage.c. */
+ * Others are in tests/unit/test_*_damage.c. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
     python3 make_golden.py --check          compares the files with what torch computes now
     python3 make_golden.py --search 100     tries seeds 1..100 (see below)
 
-Weights and images are not stored: this script and tests/test_golden.c both draw them from the
+Weights and images are not stored: this script and tests/unit/test_golden.c both draw them from the
 counter-based generator of include/dn/rng.h, which is written out again here in numpy. The values
 are computed in float64, so that they are the truth; `float32_error` beside each says how far
 PyTorch's own float32 result is from it, which is what the test's tolerances rest on.

@@ -1,5 +1,5 @@
 /*
- * dn_dist over a network that loses messages, for e2e_faults.sh; overrides MPI functions. CUT_LINK
+ * dn_dist over a network that loses messages, for e2e/faults.sh; overrides MPI functions. CUT_LINK
  * says which messages: "sum": those between ranks 1 and 3, a moment after the start; "cores": all,
  * when cores are assigned; "trace": those of rank 3 with its trace; "end": all, when MPI ends;
  * "error": rank 1's, a moment after the start, and MPI says so.

@@ -1,4 +1,4 @@
-/* dn_dist on a system that is out of threads, for cli_ranks.sh: thread number FEW_THREADS (from 1)
+/* dn_dist on a system that is out of threads, for cli/ranks.sh: thread number FEW_THREADS (from 1)
  * that rank 1 creates itself is refused; 0: only the main thread may call MPI. Linked with --wrap.
  */
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
  * dn_dist on a network adapter whose driver withholds registered pages from forked children, as
- * Linux before 5.12 has to, for e2e_faults.sh; overrides functions of MPI and the C library. It
+ * Linux before 5.12 has to, for e2e/faults.sh; overrides functions of MPI and the C library. It
  * registers what is sent and received; with REGISTERED=all also the net's arena.
  */
 #include <stdint.h>

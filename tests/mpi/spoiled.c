@@ -1,5 +1,5 @@
 /*
- * dn_dist whose memory fails in the update of the second step, for cli_ranks.sh: SPOILED=all makes
+ * dn_dist whose memory fails in the update of the second step, for cli/ranks.sh: SPOILED=all makes
  * a weight infinite on all ranks; SPOILED=one changes a weight of rank 1.
  */
 #include <math.h>

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../tree_sum.h"
+#include "tree_sum.h"
 #include "allreduce/allreduce.h"
 #include "allreduce/comm_schedule.h"
 #include "allreduce/inflight.h"

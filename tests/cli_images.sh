@@ -1,5 +1,0 @@
-#!/usr/bin/env bash
-# Decoding and resizing against PIL.
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-find_python PIL numpy || skip "found no python3 with PIL and numpy (Debian: python3-pil)"
-limited "$python" "$here/images.py" "$build/tests/image_to_ppm" "$tmp"

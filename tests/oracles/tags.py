@@ -1,0 +1,128 @@
+"""Pictures with any number of marks, and what `dn_dist eval` makes of them (e2e/multi_label.sh).
+
+    tags.py make FOLDER            class folders for create_records --multi-label none
+    tags.py eval FOLDER CSV JSON   eval's files of FOLDER/test agree with each other
+    tags.py onnx FOLDER CSV FILE   onnxruntime finds the probabilities of eval's CSV
+    tags.py torch FOLDER CSV FILE  so does PyTorch, of safetensors, by scripts/densenet.py
+    tags.py alike FOLDER           test images that all have the same classes
+    tags.py many FOLDER            more images x classes than probabilities are kept
+"""
+import csv
+import itertools
+import json
+import pathlib
+import sys
+
+import numpy
+from PIL import Image
+
+CLASSES = "blue", "green", "red"
+SIDE = 16
+
+
+def picture(draw, tags):
+    """A bright square for each of the tags."""
+    pixels = draw.integers(0, 120, (SIDE, SIDE, 3)).astype(numpy.uint8)
+    for c, name in enumerate(CLASSES):
+        if name in tags:
+            pixels[5 * c:5 * c + 5, 5 * c:5 * c + 5, 2 - c] = 255
+    return Image.fromarray(pixels)
+
+
+def make(root):
+    draw = numpy.random.default_rng(1)
+    for split, most in (("train", 24), ("test", 8)):
+        for count in range(len(CLASSES) + 1):
+            for tags in itertools.combinations(CLASSES, count):
+                folder = root / split / ("|".join(tags) or "none")
+                folder.mkdir(parents=True)
+                for i in range(most >> count):
+                    picture(draw, tags).save(folder / f"{i}.png")
+
+
+def many(root):
+    for split in "train", "test":
+        for f in range(1100):
+            folder = root / split / "|".join(f"{c}{f}" for c in "abcdefgh")
+            folder.mkdir(parents=True)
+            Image.new("L", (8, 8), f % 251).save(folder / "0.png")
+
+
+def alike(root):
+    """All have blue; one in four training images green as well."""
+    draw = numpy.random.default_rng(2)
+    for split, tags, count in ("train", ["blue"], 6), ("train", ["blue", "green"], 2), ("test", ["blue"], 4):
+        folder = root / split / "|".join(tags)
+        folder.mkdir(parents=True)
+        for i in range(count):
+            picture(draw, tags).save(folder / f"{i}.png")
+
+
+def near(a, b):
+    return abs(a - b) < 1e-6
+
+
+def evaluated(root, samples, scores):
+    samples, scores = list(csv.DictReader(open(samples))), json.load(open(scores))
+    p = numpy.array([[float(s[f"p:{c}"]) for c in CLASSES] for s in samples])
+    folders = [pathlib.PurePath(s["file"]).parent.name for s in samples]
+    has = numpy.array([[c in f.split("|") for c in CLASSES] for f in folders])
+    told = p > 0.5
+    assert len(samples) == scores["images"] == len(list((root / "test").rglob("*.png")))
+    assert has.any(1).sum() < len(has) and (has.sum(1) > 1).any() and told.any()
+    for s, labels, predictions in zip(samples, has, told):
+        assert s["label"] == "|".join(map(str, labels.nonzero()[0])) and s["probability"] == ""
+        assert s["predicted"] == "|".join(map(str, predictions.nonzero()[0]))
+    losses = -numpy.log(numpy.where(has, p, 1 - p)).mean(1)
+    assert numpy.allclose([float(s["loss"]) for s in samples], losses, atol=1e-6)
+    assert near(scores["loss"], losses.mean())
+    assert near(scores["top1"], 100 * (told == has).all(1).mean())
+    assert scores["multi_label"] is True and scores["top5"] is None and scores["balanced"] is None
+    assert "confusion_cells" not in scores
+    areas, f1 = [], []
+    for c, found in enumerate(scores["classes"]):
+        both = (told & has)[:, c].sum()
+        ours, others = p[has[:, c], c], p[~has[:, c], c]
+        area = numpy.mean((ours[:, None] > others) + (ours[:, None] == others) / 2)
+        assert found["name"] == CLASSES[c] and found["images"] == len(ours)
+        assert found["predicted"] == told[:, c].sum() and found["correct"] == both
+        assert near(found["recall"], 100 * both / len(ours)) and near(found["auroc"], area)
+        areas.append(area)
+        f1.append(200 * both / (len(ours) + told[:, c].sum()))
+        assert near(found["f1"], f1[-1])
+    assert near(scores["auroc"], numpy.mean(areas)) and near(scores["macro_f1"], numpy.mean(f1))
+    bins = numpy.minimum((p * 15).astype(int), 14).ravel()
+    gaps = numpy.bincount(bins, (p - has).ravel(), 15)
+    assert near(scores["calibration_error"], 100 * numpy.abs(gaps).sum() / p.size)
+
+
+def compare(root, samples, about, find):
+    """find(images) are the probabilities; about has the mean and std of the channels."""
+    samples = list(csv.DictReader(open(samples)))
+    mean, std = (numpy.array(about[key], numpy.float32) for key in ("mean", "std"))
+    pixels = numpy.stack([numpy.asarray(Image.open(root / s["file"])) for s in samples])
+    images = ((pixels / numpy.float32(255) - mean) / std).transpose(0, 3, 1, 2)
+    expected = [[float(s[f"p:{c}"]) for c in about["classes"]] for s in samples]
+    assert len(about["label_sets"]) == 8 and [] in about["label_sets"]
+    assert numpy.abs(find(numpy.ascontiguousarray(images)) - expected).max() < 1e-5
+
+
+def onnx(root, samples, path):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    about = {key: json.loads(about[key]) for key in ("classes", "label_sets", "mean", "std")}
+    compare(root, samples, about, lambda x: session.run(["probabilities"], {"images": x})[0])
+
+
+def torch(root, samples, path):
+    from torch import from_numpy, no_grad
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+    from densenet import load
+    net, about = load(path)
+    with no_grad():
+        compare(root, samples, about, lambda x: net(from_numpy(x)).sigmoid().numpy())
+
+
+command, folder, *files = sys.argv[1:]
+{"make": make, "eval": evaluated, "onnx": onnx, "torch": torch, "alike": alike, "many": many}[command](pathlib.Path(folder), *files)

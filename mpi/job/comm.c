@@ -116,6 +116,8 @@ static dn_activity own_activity = {.partner = -1};
 void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
 {
     int provided;
+    /* Before MPI starts: Open MPI then sets PMIX_RANK to 0 where its own launcher did not. */
+    const int is_first = !dn_is_launched() || strcmp(dn_launched_rank(), "0") == 0;
     *comm = (dn_comm){.activity = &own_activity, .start = omp_get_wtime()};
     dn_choose_transports();
     DN_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided));
@@ -124,7 +126,7 @@ void dn_comm_init(dn_comm *comm, int *argc, char ***argv)
     if (provided < MPI_THREAD_FUNNELED)
         abort_job(DN_EXIT_FAILED, "this MPI library does not support MPI_THREAD_FUNNELED");
     find_machine(comm);
-    if (comm->size == 1 && dn_is_launched() && strcmp(dn_launched_rank(), "0") != 0)
+    if (comm->size == 1 && !is_first)
         abort_job(DN_EXIT_FAILED, "its launcher gave it another rank: expected the mpirun, or "
                                   "srun's --mpi, of the MPI library that dn_dist was built with");
     find_sharers(comm);

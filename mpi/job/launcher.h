@@ -7,10 +7,10 @@
 
 #include <sys/types.h>
 
-/* 1 if a launcher gave this process a rank. */
+/* 1 if a launcher gave this process a rank. Call it before MPI starts: Open MPI sets PMIX_RANK. */
 int dn_is_launched(void);
 
-/* This process's rank as the environment has it; "0" without a launcher. */
+/* This process's rank as the environment has it before MPI starts; "0" without a launcher. */
 const char *dn_launched_rank(void);
 
 /* The number of ranks on this node; in a Slurm step, the mean over its nodes; 0: not known. */

@@ -65,7 +65,7 @@ static dn_status parse_time(const char *text, double *seconds)
     int end = 0;
     const char *dash = strchr(text, '-');
     if (dash) {
-        sscanf(text, "%9u-%9u:%9u:%9u%n", &d, &h, &m, &s, &end);
+        sscanf(text, "%9u-%9u%n:%9u%n:%9u%n", &d, &h, &end, &m, &end, &s, &end);
     } else if (sscanf(text, "%9u:%9u:%9u%n", &h, &m, &s, &end) < 3) {
         h = s = 0;
         sscanf(text, "%9u%n:%9u%n", &m, &end, &s, &end);
@@ -73,7 +73,9 @@ static dn_status parse_time(const char *text, double *seconds)
     /* At most one dash, and neither signs nor spaces, which sscanf would accept. */
     DN_CHECK(end > 0 && text[end] == '\0' && text[strspn(text, "0123456789:-")] == '\0' &&
                  (!dash || (dash > text && !strchr(dash + 1, '-'))),
-             DN_EINVAL, "--time-limit: found '%s', expected MINUTES, MM:SS, HH:MM:SS or D-HH:MM:SS",
+             DN_EINVAL,
+             "--time-limit: found '%s', expected MINUTES, MM:SS, HH:MM:SS, D-HH, D-HH:MM or "
+             "D-HH:MM:SS",
              text);
     *seconds = 86400.0 * d + 3600.0 * h + 60.0 * m + s;
     return DN_OK;

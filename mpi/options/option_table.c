@@ -213,7 +213,7 @@ const dn_option dn_option_table[] = {
     {"resume", "Run", TRAIN, TEXT(resume, "auto|FILE|RUN|none"), "auto", DN_FREE,
      "resume from a checkpoint, or the newest one of a run; auto: of --out; none: start anew"},
     {"time-limit", "Run", TRAIN | PREDICT, TEXT(time_limit, "TIME"), "", DN_FREE,
-     "stop, and if training save, before this time is over: MINUTES, [[D-]HH:]MM:SS; default: that of the Slurm job"},
+     "stop, and if training save, before this time is over: MINUTES, [HH:]MM:SS, D-HH[:MM[:SS]]; default: that of the Slurm job"},
     {"config", "Run", TRAIN, TEXT(config, "FILE"), "", DN_LOCAL,
      "INI file of these options; the command line overrides it"},
     {"recipe", "Run", TRAIN | INFO, TEXT(recipe, "NAME"), "", DN_FREE,

@@ -422,9 +422,10 @@ static void test_time_limit(void **state)
     static const struct {
         const char *text;
         double seconds; /* 0: refused */
-    } cases[] = {{"90", 5400},   {"2:03", 123}, {"02:03:04", 7384}, {"1-02:03:04", 93784},
-                 {"1:2:3:4", 0}, {"1-2", 0},    {"-1", 0},          {"1-2-3:4:5", 0},
-                 {" 1", 0},      {"1h", 0},     {"1:", 0}};
+    } cases[] = {{"90", 5400},   {"2:03", 123},    {"02:03:04", 7384}, {"1-02:03:04", 93784},
+                 {"1-2", 93600}, {"1-2:3", 93780}, {"1:2:3:4", 0},     {"1-2:", 0},
+                 {"1-", 0},      {"-1", 0},        {"1-2-3:4:5", 0},   {" 1", 0},
+                 {"1h", 0},      {"1:", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         dn_preempt preempt;
         const dn_status status = dn_preempt_open(&preempt, cases[i].text, 5);

@@ -1,12 +1,13 @@
 /* Predictions as CSV, text and JSON; see prediction.h. */
 #include "commands/prediction.h"
 
-#include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "commands/csv.h"
 #include "dn/json.h"
+#include "dn/status.h"
 
 void dn_prediction_csv(const char *path, const dn_choice *choice, int top, const char *const *names)
 {
@@ -19,11 +20,11 @@ void dn_prediction_csv(const char *path, const dn_choice *choice, int top, const
     }
 }
 
-/* Escapes the text as messages are: a name may contain newlines or control characters. */
+/* A file's name may contain newlines or control characters. */
 static void print_plain(const char *text)
 {
-    for (; *text; text++)
-        putchar(iscntrl((unsigned char)*text) ? '?' : *text);
+    char plain[PATH_MAX];
+    fputs(dn_one_line_copy(plain, sizeof plain, text), stdout);
 }
 
 void dn_prediction_text(const char *path, const dn_choice *choice, int top,
@@ -55,7 +56,9 @@ void dn_prediction_json(const char *path, const dn_choice *choice, int top,
     json_t *const object = json_pack("{s:o}", "file", dn_json_path(path));
     json_object_set_new(object, fault ? "error" : "top",
                         fault ? dn_json_path(fault) : list_choices(choice, top, names));
-    char *const text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    /* JSON_ENSURE_ASCII: otherwise jansson writes U+0080 to U+009F as they are. */
+    const size_t flags = JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9);
+    char *const text = json_dumps(object, flags);
     printf("%s", text ? text : "null");
     free(text);
     json_decref(object);

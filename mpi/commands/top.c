@@ -39,16 +39,13 @@ typedef struct window {
 
 /* ---- lines ---- */
 
-/* Text from files must not move the cursor: replaces the control characters of ASCII and of Unicode
- * (C1, whose UTF-8 begins with C2). */
+/* Text from files must not move the cursor. */
 static void print_clean(FILE *to, char *line, int is_utf8)
 {
     dn_one_line(line);
     for (char *c = line; *c; c++)
         if (!is_utf8 && (unsigned char)*c >= 0x80)
             *c = '?';
-        else if (*c == '\xc2' && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0)
-            c[0] = c[1] = '?';
     fprintf(to, "%s\n", line);
 }
 

@@ -412,9 +412,11 @@ for signal in TERM KILL; do # while it waits for the reader of a full pipe
 done
 works predict five rgb/test/bee --top 1
 [[ $(grep -cE '^rgb/test/bee/[0-3].png: .* [0-9.]+ %$' out) == 4 ]] || fail "predict" out
-cp rgb/test/bee/0.png $'two\nlines\e.png'
-works predict five $'two\nlines\e.png'
-[[ $(wc -l <out) == 1 ]] && said '^two\?lines\?\.png: ' || fail "predict: control characters of a name" out
+cp rgb/test/bee/0.png $'two\nlines\e\302\233.png'
+works predict five $'two\nlines\e\302\233.png'
+[[ $(wc -l <out) == 1 ]] && said '^two\?lines\?{3}\.png: ' || fail "predict: control characters of a name" out
+works predict five $'two\nlines\e\302\233.png' --json
+printed 'two.nlines.u001B.u009B.png' "predict --json: control characters of a name"
 refused "found an empty name, expected files" predict five ""
 check state $small 3 3 huge.safetensors huge
 refused "found 4 of 4 images that the net gives no finite number for" predict huge.safetensors \

@@ -126,7 +126,7 @@ dn_status dn_checkpoint_open_newest(dn_checkpoint_file **file, const char *folde
  * optimizer's vectors (averaged weights with the net's if the file has none). Verifies that all
  * values are finite, no variance is negative, and the weights have the recorded hash. Errors:
  * DN_ESHAPE (names the first tensor that is missing or has another shape), DN_EINVAL (another
- * optimizer), DN_ECORRUPT. On failure the arrays are undefined. Frees the file's bytes: only
+ * optimizer), DN_ENOMEM, DN_ECORRUPT (the arrays are then undefined). Frees the file's bytes: only
  * dn_checkpoint_close may follow. */
 dn_status dn_checkpoint_load(dn_checkpoint_file *file, dn_net *net, dn_optimizer_state *optimizer);
 

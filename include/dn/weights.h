@@ -25,8 +25,8 @@ typedef struct dn_named_tensor {
  * of the net must be present, and no others; but a first convolution of one channel is spread over
  * three of the net, as w / 3 each, which one line says. If only the number of classes differs, the
  * head is left unchanged and *classes = the file's number; otherwise *classes = 0. Errors:
- * DN_ESHAPE, DN_ECORRUPT (a value is not finite, or a variance negative); the net's arrays are then
- * undefined.
+ * DN_ESHAPE, DN_ECORRUPT (a value is not finite, or a variance negative); the net is then
+ * unchanged.
  */
 dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensors, int count,
                           int *classes);

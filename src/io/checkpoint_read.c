@@ -336,12 +336,12 @@ dn_status dn_checkpoint_load(dn_checkpoint_file *f, dn_net *net, dn_optimizer_st
 dn_status dn_checkpoint_load_average(dn_checkpoint_file *f, dn_net *net)
 {
     const int64_t measured = f->state.average_step;
-    DN_TRY(load(f, net, NULL, 1));
     DN_CHECK(
-        measured > 0, DN_EINVAL,
+        measured != 0, DN_EINVAL,
         "%s: found averaged weights whose batch statistics were never measured, expected those "
         "of an evaluated epoch or of a run's last step (or --weights trained)",
         f->path);
+    DN_TRY(load(f, net, NULL, 1));
     if (measured < f->state.step)
         dn_warn("%s: the averaged weights are those of step %" PRId64
                 ", their batch statistics were measured at step %" PRId64,

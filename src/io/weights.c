@@ -85,15 +85,6 @@ dn_status dn_check_values(const char *path, const char *name, const dn_tensor *t
     return DN_OK;
 }
 
-static dn_status take_values(const dn_view *net, const char *path, const dn_named_tensor *found,
-                             const dn_tensor *t)
-{
-    DN_TRY(dn_check_values(path, t->name, t, 0, found->values));
-    memcpy((dn_is_parameter(t) ? net->parameters : net->running) + t->offset, found->values,
-           t->count * sizeof(float));
-    return DN_OK;
-}
-
 /* 1 if `found` is the first convolution of a net of one channel, and t that of three. */
 static int is_grey_stem(const dn_named_tensor *found, const dn_tensor *t)
 {
@@ -105,17 +96,50 @@ static int is_grey_stem(const dn_named_tensor *found, const dn_tensor *t)
 }
 
 /* Three equal channels of a third each: for a grey image the same net. */
-static dn_status spread_stem(const dn_view *net, const char *path, const dn_named_tensor *found,
-                             const dn_tensor *t)
+static void spread_stem(const dn_view *net, const char *path, const dn_named_tensor *found,
+                        const dn_tensor *t)
 {
     const size_t plane = (size_t)(found->shape[2] * found->shape[3]);
-    dn_tensor grey = *t;
-    grey.count /= 3;
-    DN_TRY(dn_check_values(path, t->name, &grey, 0, found->values));
     for (size_t i = 0; i < t->count; i++)
         net->parameters[t->offset + i] = found->values[i / (3 * plane) * plane + i % plane] / 3;
     dn_info("%s: %s is of one channel: each of three gets a third", path, t->name);
-    return DN_OK;
+}
+
+static const dn_named_tensor *find(const dn_named_tensor *tensors, int count, const dn_tensor *t)
+{
+    const dn_named_tensor key = named(t, NULL);
+    return bsearch(&key, tensors, (size_t)count, sizeof *tensors, compare_names);
+}
+
+/* A head of another number of classes is not copied. */
+static int is_other_head(const dn_view *net, const dn_tensor *t, int64_t classes)
+{
+    return t->is_head && classes != net->spec->classes;
+}
+
+/* Checks what is to be copied to t; *classes as in dn_weights_take. */
+static dn_status check_tensor(const dn_view *net, const char *path, const dn_named_tensor *found,
+                              const dn_tensor *t, int64_t *classes)
+{
+    dn_tensor grey = *t;
+    grey.count /= 3;
+    DN_CHECK(found, DN_ESHAPE, "%s: found no tensor %s, which model %s has", path, t->name,
+             net->spec->name);
+    if (is_grey_stem(found, t))
+        return dn_check_values(path, t->name, &grey, 0, found->values);
+    DN_TRY(check_shape(path, net->spec->name, found, t, classes));
+    return is_other_head(net, t, *classes) ? DN_OK
+                                           : dn_check_values(path, t->name, t, 0, found->values);
+}
+
+static void copy_tensor(const dn_view *net, const char *path, const dn_named_tensor *found,
+                        const dn_tensor *t)
+{
+    if (is_grey_stem(found, t))
+        spread_stem(net, path, found, t);
+    else
+        memcpy((dn_is_parameter(t) ? net->parameters : net->running) + t->offset, found->values,
+               t->count * sizeof(float));
 }
 
 /* Checks that every name in the file is one of the net's. */
@@ -144,23 +168,16 @@ dn_status dn_weights_take(dn_net *net, const char *path, dn_named_tensor *tensor
     for (int i = 1; i < count; i++)
         DN_CHECK(strcmp(tensors[i].name, tensors[i - 1].name) != 0, DN_ECORRUPT,
                  "%s: found the tensor %s twice", path, tensors[i].name);
-    for (const dn_tensor *t = view.tensors; t < view.tensors + view.tensor_count; t++) {
-        const dn_named_tensor key = named(t, NULL);
-        const dn_named_tensor *const found =
-            bsearch(&key, tensors, (size_t)count, sizeof *tensors, compare_names);
-        DN_CHECK(found, DN_ESHAPE, "%s: found no tensor %s, which model %s has", path, t->name,
-                 view.spec->name);
-        if (is_grey_stem(found, t)) {
-            DN_TRY(spread_stem(&view, path, found, t));
-            continue;
-        }
-        DN_TRY(check_shape(path, view.spec->name, found, t, &head));
-        if (t->is_head && head != view.spec->classes)
-            continue;
-        DN_TRY(take_values(&view, path, found, t));
-    }
+    const dn_tensor *const end = view.tensors + view.tensor_count;
+    for (const dn_tensor *t = view.tensors; t < end; t++)
+        DN_TRY(check_tensor(&view, path, find(tensors, count, t), t, &head));
+    if (count != view.tensor_count)
+        DN_TRY(check_known(&view, path, tensors, count));
+    for (const dn_tensor *t = view.tensors; t < end; t++)
+        if (!is_other_head(&view, t, head))
+            copy_tensor(&view, path, find(tensors, count, t), t);
     *classes = head != view.spec->classes ? (int)head : 0;
-    return count == view.tensor_count ? DN_OK : check_known(&view, path, tensors, count);
+    return DN_OK;
 }
 
 dn_status dn_weights_copy(dn_net *net, const char *path, const dn_net *from, int *classes)

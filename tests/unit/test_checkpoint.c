@@ -107,7 +107,10 @@ static void test_average(void **state)
     dn_checkpoint saved = trial_state(net, 42);
     dn_checkpoint_path(path, sizeof path, RUN, saved.step);
     assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);
+    dn_net_view(net).parameters[0] += 1;
+    const uint64_t before = dn_net_hash(net);
     assert_int_equal(load_average(path, net), DN_EINVAL);
+    assert_true(dn_net_hash(net) == before);
     assert_non_null(strstr(dn_message(), "whose batch statistics were never measured"));
     for (saved.average_step = 41; saved.average_step <= 42; saved.average_step++) {
         assert_int_equal(trial_save_net(RUN, net, &saved, "sgd", 0), DN_OK);

@@ -19,18 +19,17 @@
 #include "dn/terminal.h"
 #include "planning/scaling.h"
 
-/* The sizes of a data set's splits. */
 typedef struct image_set {
     char name[64];
-    int64_t images[DN_SPLITS];
-    int most_size; /* largest image size that this set is assumed for */
+    int64_t train, judging; /* images of an epoch, and of the evaluation after it */
+    int most_size;          /* largest image size that this set is assumed for */
 } image_set;
 
 /* Assumed without --data, by image size. */
-static const image_set known_sets[] = {{"MNIST", {60000, 10000}, 28},
-                                       {"CIFAR", {50000, 10000}, 32},
-                                       {"Tiny ImageNet", {100000, 10000}, 64},
-                                       {"ImageNet", {1281167, 50000}, INT_MAX}};
+static const image_set known_sets[] = {{"MNIST", 60000, 10000, 28},
+                                       {"CIFAR", 50000, 10000, 32},
+                                       {"Tiny ImageNet", 100000, 10000, 64},
+                                       {"ImageNet", 1281167, 50000, INT_MAX}};
 
 static const double mib = 1 << 20, kib = 1 << 10, longest = 1e12; /* seconds that are printed */
 
@@ -53,12 +52,13 @@ static dn_status read_set(dn_options *o, image_set *set)
     dn_manifest *manifest;
     DN_TRY(dn_manifest_load(&manifest, o->data));
     const dn_data_info *const info = &manifest->info;
-    *set = (image_set){.images = {manifest->split[DN_TRAIN].count, manifest->split[DN_TEST].count,
-                                  manifest->split[DN_VAL].count}};
+    const int64_t val = manifest->split[DN_VAL].count;
+    *set = (image_set){.train = manifest->split[DN_TRAIN].count,
+                       .judging = val > 0 ? val : manifest->split[DN_TEST].count};
     snprintf(set->name, sizeof set->name, "%s", info->dataset);
     dn_options_fit(o, info);
     free(manifest);
-    DN_CHECK(set->images[DN_TRAIN] > 0, DN_EINVAL,
+    DN_CHECK(set->train > 0, DN_EINVAL,
              "--data: found no train split in %s, expected one to plan epochs of", o->data);
     return DN_OK;
 }
@@ -71,16 +71,14 @@ static void guess_set(int size, image_set *set)
     *set = known_sets[known];
 }
 
-/* Seconds of an epoch: its steps, and the evaluation of test and val images, whose batches are
- * divided between the ranks and cost as much as a forward pass in training. NaN if a global batch
- * is larger than an epoch. */
+/* Seconds of an epoch: its steps, and the evaluation, whose batches are divided between the ranks
+ * and cost as much as a forward pass in training. NaN if a global batch is larger than an epoch. */
 static double epoch_seconds(const dn_scaling_job *job, const image_set *set, const dn_prediction *p)
 {
     const int64_t batch = job->profile->batch;
     const int64_t steps =
-        set->images[DN_TRAIN] / (batch * (job->virtual_ranks > 0 ? job->virtual_ranks : p->ranks));
-    const double batches = ceil((double)set->images[DN_TEST] / (double)batch) +
-                           ceil((double)set->images[DN_VAL] / (double)batch);
+        set->train / (batch * (job->virtual_ranks > 0 ? job->virtual_ranks : p->ranks));
+    const double batches = ceil((double)set->judging / (double)batch);
     const double evaluation = ceil(batches / p->ranks) * job->profile->forward;
     return steps > 0 ? (double)steps * p->step + evaluation : (double)NAN;
 }
@@ -103,7 +101,7 @@ static void print_plan_heading(const dn_scaling_job *job, const image_set *set, 
     printf("%s%s: an epoch has %" PRId64 " images, and is followed by an evaluation on %" PRId64
            "; a run has %d epochs (--epochs)\n\n",
            set->name, set->most_size > 0 ? " by the images' size (--data says which)" : "",
-           set->images[DN_TRAIN], set->images[DN_TEST], epochs);
+           set->train, set->judging, epochs);
     printf("%6s %6s %9s %9s %9s %9s %10s %10s %9s %10s %8s %8s  %s\n", "nodes", "ranks", "step s",
            "compute s", "sum s", "exposed s", "images/s", "efficiency", "epoch", "run", "messages",
            "KiB", "limit");
@@ -170,8 +168,8 @@ static dn_status print_predictions(const dn_options *o, const dn_profile *profil
         status = dn_json_save(
             json_pack("{s:s,s:i,s:i,s:s,s:I,s:I,s:i,s:O}", "model", profile->model, "size",
                       profile->size, "batch_per_virtual_rank", profile->batch, "data_set",
-                      set->name, "train_images", (json_int_t)set->images[DN_TRAIN], "test_images",
-                      (json_int_t)set->images[DN_TEST], "epochs", o->epochs, "plan", rows),
+                      set->name, "train_images", (json_int_t)set->train, "judging_images",
+                      (json_int_t)set->judging, "epochs", o->epochs, "plan", rows),
             NULL, JSON_REAL_PRECISION(6));
 done:
     json_decref(rows);

@@ -61,7 +61,7 @@ mv out json
 python3 - profile.json json >out 2>&1 <<'END' ||
 import json, math, sys
 profile, plan = (json.load(open(name)) for name in sys.argv[1:])
-assert (plan["data_set"], plan["train_images"], plan["test_images"]) == ("FASHION_MNIST", 60000, 10000)
+assert (plan["data_set"], plan["train_images"], plan["judging_images"]) == ("FASHION_MNIST", 60000, 10000)
 assert [row["ranks"] for row in plan["plan"]] == [2, 4]
 for row in plan["plan"]:
     evaluation = math.ceil(10000 / 4 / row["ranks"]) * profile["forward_seconds"]
@@ -70,6 +70,15 @@ for row in plan["plan"]:
     assert math.isclose(row["run_s"], 3 * epoch, rel_tol=1e-4), (row, epoch)
 END
     fail "plan --data: the times of an epoch and a run" out json
+for split in train test val; do
+    mkdir -p pictures/$split/{a,b}
+    base64 -d >pictures/$split/a/0.png <<<iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAAAAADRSSBWAAAAC0lEQVR4nGNg+A8AAQIBAEK+vGgAAAAASUVORK5CYII=
+    cp pictures/$split/a/0.png pictures/$split/b
+done
+for i in 1 2 3; do cp pictures/test/a/0.png pictures/test/a/$i.png; done
+program=create_records works FOLDER --source pictures --out records
+works plan --profile profile.json --data records --nodes 1
+grep -q "an epoch has 2 images, and is followed by an evaluation on 2;" out || fail "plan of a val split" out
 works plan --profile profile.json --nodes 1
 grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 300 epochs" out &&
     grep -qE "%( +[0-9]+(:[0-9]{2})+){2} " out || fail "plan: the times of an epoch and a run" out

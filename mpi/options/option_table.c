@@ -101,10 +101,11 @@ const dn_option dn_option_table[] = {
     {"val-fraction", "Data", TRAIN | INFO, REAL(run.val_fraction, 0, 0.9, "X"), "0", DN_FIXED,
      "fraction of each class's training images held out to judge the run, the same for every --seed"},
     {"augment", "Data", TRAIN | BENCH, TEXT(augment, "LIST"), "auto", DN_DECIDES,
-     "transforms of the training images, see below; auto: pad-crop and hflip, none for grey images, or "
-     "random-resized-crop and hflip if sizes differ"},
+     "transforms of the training images, see below; auto: random-resized-crop and hflip for encoded images; "
+     "else resize and center-crop to another --size, then pad-crop and hflip, none for grey images"},
     {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
-     "transforms of images that are scored or predicted; auto: none, or resize by 8/7 and center-crop if sizes differ"},
+     "transforms of images that are scored or predicted; auto: resize by 8/7 and center-crop for encoded "
+     "images; else resize and center-crop to another --size, or none"},
     {"normalize", "Data", TRAIN | TRAINED, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
      "mean and std of pixels from 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: those of "
      "the training images"},
@@ -196,7 +197,7 @@ const dn_option dn_option_table[] = {
     {"once", "Run", DN_COMMAND_TOP, SWITCH(once), "0", DN_FREE,
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
-     "epochs between evaluations; 0: none"},
+     "epochs between evaluations; 0: none but those that a plateau schedule needs"},
     {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced", "auroc", "auto"),
      "auto", DN_DECIDES,
      "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
@@ -274,9 +275,9 @@ const dn_option dn_option_table[] = {
     {"pin", "Machine", COMPUTING, CHOICE(pin, "auto", "off"), "auto", DN_LOCAL,
      "pin threads to cores; auto: unless OMP_PLACES or OMP_PROC_BIND does it, or there are too few cores"},
     {"comm-thread", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.comm_thread, "auto", "on", "off"),
-     "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core; none with --sync-bn"},
+     "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core, in plan off; none with --sync-bn"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",
-     DN_FREE, "gradient bucket size in MiB; at most an eighth of all gradients"},
+     DN_FREE, "gradient bucket size in MiB; at most an eighth of all gradients or, if more, 64 KiB"},
     {"dtype", "Machine", COMPUTING, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
      "type of stored maps and their gradients, and of products if the processor supports it; "
      "weights, sums and statistics are fp32"},

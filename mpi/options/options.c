@@ -359,7 +359,7 @@ void dn_options_help(FILE *file, const dn_command *command)
     fprintf(file, "Usage: dn_dist %s%s%s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,
             command->words ? " " : "", command->words ? command->words : "", command->help);
     dn_option_print(file, dn_option_table, (int)command->bit, dn_options_note_readers);
-    if (command->bit & (DN_COMMAND_TRAIN | DN_COMMAND_EVAL | DN_COMMAND_PREDICT)) {
+    if (find_option(command->bit, "augment") || find_option(command->bit, "eval-transform")) {
         fprintf(file, "\nsteps of --augment and --eval-transform, separated by commas\n");
         for (int i = 0; dn_transform_usage(i); i++)
             fprintf(file, "  %s\n", dn_transform_usage(i));

@@ -392,6 +392,18 @@ static void test_together(void **state)
     free(options.words);
 }
 
+/* The caller frees it. */
+static char *help_of(const char *name)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    const dn_command command = command_of(name);
+    dn_options_help(file, &command);
+    fclose(file);
+    return text;
+}
+
 static void test_help(void **state)
 {
     PARSE_WELL("train", "--lr", "0.1", "--help", "rubbish");
@@ -400,12 +412,11 @@ static void test_help(void **state)
     assert_true(options.help);
     PARSE_WELL("plan", "--version", "rubbish");
     assert_true(options.version);
-    char *text = NULL;
-    size_t size = 0;
-    FILE *file = open_memstream(&text, &size);
-    const dn_command train = command_of("train");
-    dn_options_help(file, &train);
-    fclose(file);
+    char *text = help_of("bench");
+    assert_non_null(strstr(text, "see below"));
+    assert_non_null(strstr(text, "\nsteps of --augment"));
+    free(text);
+    text = help_of("train");
     assert_ptr_equal(strstr(text, "Usage: dn_dist train [OPTIONS]\nwhat it does; defaults in"),
                      text);
     assert_non_null(strstr(

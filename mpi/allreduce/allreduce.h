@@ -10,8 +10,8 @@
  * dozen on hundreds of ranks, do not hold up those that follow.
  *
  * Rows of a few doubles for each virtual rank are summed along the same tree, in one segment:
- * log2(R) rounds of one message each way if R and V/R are powers of two, else at most 2 log2(V)
- * rounds.
+ * log2(R) rounds of one message each way if R and V/R are powers of two, else at most
+ * 2 ceil(log2(V)).
  *
  * For the cost in messages and bytes see comm_schedule.h. Memory: one round of a bucket receives
  * half a bucket to two buckets; that much is allocated for each bucket in flight.
@@ -46,7 +46,8 @@ typedef struct dn_allreduce_settings {
     int virtual_ranks; /* >= comm->size; rank r has the leaves [dn_share_begin(V, R, r), ...) */
     size_t count;      /* floats of the vector */
     size_t gradients;  /* [0, gradients) are gradients, the rest statistics; no bucket spans both */
-    size_t bucket; /* floats of a bucket, 1 to INT_MAX / 2; capped at an eighth of the gradients */
+    size_t bucket; /* floats of a bucket, 1 to INT_MAX / 2; capped at an eighth of the gradients or,
+                      if more, 64 KiB */
     int segments;  /* of every bucket, a power of two; 0: chosen by its length and the ranks */
     int bf16;      /* 1: gradients travel as bf16; the tree must round to bf16 as well */
     int comm_thread; /* 1: a dedicated thread advances the buckets */

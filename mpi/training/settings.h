@@ -59,7 +59,7 @@ typedef struct dn_step_settings {
     double clip_norm; /* maximum norm of the mean gradient, as of PyTorch's clip_grad_norm_; 0: no
                          limit */
     double average_decay; /* of averaged weights (EMA); 0: no averaging */
-    double bucket_mb;     /* MiB of gradients per bucket; at most an eighth of all */
+    double bucket_mb;     /* MiB of gradients per bucket; capped (allreduce.h) */
     dn_dtype wire; /* of gradients between ranks; bf16: sums of virtual ranks are rounded too */
     dn_comm_thread comm_thread;
     struct dn_preempt *preempt; /* checked in each step, which updates its longest_step; or NULL */

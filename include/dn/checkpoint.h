@@ -78,8 +78,8 @@ dn_status dn_saver_start(dn_saver *saver, const dn_checkpoint *state);
 /* Warns once if a write is known to have failed. Does not wait. */
 void dn_saver_warn(dn_saver *saver);
 
-/* Waits for the last write and returns its failure, once. Errors: DN_EIO (names the file and the
- * system's reason; no file is left behind). */
+/* Waits for the last write and returns its failure, once. Errors: DN_ENOMEM; DN_EIO (names the file
+ * and the system's reason; no file is left behind). */
 dn_status dn_saver_wait(dn_saver *saver);
 
 /* Seconds of the longest write so far that was waited for. */

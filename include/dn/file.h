@@ -29,7 +29,7 @@ typedef dn_status dn_entry_fn(void *user, const char *name);
 dn_status dn_folder_walk(const char *path, dn_entry_fn *each, void *user);
 
 /* Creates the folder `path` and the missing folders above it; succeeds if it exists. Errors:
- * DN_EIO; the folders that were created are removed again. */
+ * DN_EINVAL (empty or too long), DN_EIO; the folders that were created are removed again. */
 dn_status dn_make_folders(const char *path);
 
 /* As dn_make_folders. *made = how many trailing components of `path` it created, 0 if the folder
@@ -41,8 +41,8 @@ dn_status dn_make_folders_counted(const char *path, int *made);
 void dn_remove_folders(const char *path, int count);
 
 /* Writes bytes(size) to the file `path`, replacing an existing file; a link is followed. A device
- * or pipe is written to directly. Errors: DN_EIO; no partial file is left, and `path` is unchanged
- * unless it was the folder that could not be flushed. */
+ * or pipe is written to directly. Errors: DN_EINVAL (too long), DN_EIO; no partial file is left,
+ * and `path` is unchanged unless it was the folder that could not be flushed. */
 dn_status dn_file_write(const char *path, const void *bytes, size_t size);
 
 /* partial = the name under which `path` is written; target = the name that it then gets: `path`, or

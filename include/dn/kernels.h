@@ -184,7 +184,7 @@ typedef struct dn_map_kernels {
  *     y = A' [(G w G') * (B' x B)] A      dw = G' [(A dy A') * (B' x B)] G      (* elementwise)
  *
  * The interpolation points are 0, +-DN_NEAR, +-DN_FAR and infinity. With the usual 0, +-1, +-2 the
- * error is 2.4 times as large (docs/performance.md).
+ * error is larger (docs/performance.md).
  *
  * Element (i, j) of a transformed window has index e = 6 i + j. Each kernel processes one channel's
  * row in a padded layout with zeros up to whole tiles (dn_padded_tiled of src/layers/layout.h;

@@ -69,7 +69,7 @@ static inline float dn_random_unit(uint32_t word)
 void dn_random_normal(float *x, size_t count, double deviation, uint64_t seed, dn_stream stream,
                       uint64_t a);
 
-/* x(count) = draws of U[-bound, bound); element i depends on i alone. */
+/* x(count) = draws of U[-bound, bound]; element i depends on i alone. */
 void dn_random_uniform(float *x, size_t count, double bound, uint64_t seed, dn_stream stream,
                        uint64_t a);
 

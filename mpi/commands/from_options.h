@@ -25,7 +25,7 @@ dn_status dn_options_steps(const dn_options *options, int virtual_ranks, int64_t
 /* The learning rate's settings for a run on `virtual_ranks`. Linear scaling makes the base rate
  * lr * global batch / 64 (Goyal et al. 2017). The automatic warm-up is 5 epochs, but at most a
  * tenth of the run, where scaling raises the rate, and none elsewhere; a schedule that does not
- * read --warmup-epochs has none. DN_EINVAL: --milestones, --lr-min, --plateau-metric. */
+ * read --warmup-epochs has none. DN_EINVAL: --milestones, --lr-min. */
 dn_status dn_options_rate(const dn_options *options, int virtual_ranks, int64_t steps_per_epoch,
                           dn_rate *rate);
 

@@ -30,7 +30,7 @@ enum { DN_TIMELINE_SPANS = 1 << 16 };
 typedef struct dn_timeline dn_timeline;
 
 /* *timeline = a timeline that rank 0 will write to `path`, or NULL if that is empty. Its time 0 is
- * now, on all ranks. DN_EIO, DN_ENOMEM. Collective. */
+ * now, on all ranks. Errors: as dn_file_check_kind, DN_EIO, DN_ENOMEM. Collective. */
 dn_status dn_timeline_create(dn_timeline **timeline, const dn_comm *comm, const char *path);
 
 /* Records a span, in seconds of omp_get_wtime. `slot` is 0 unless several spans of a kind overlap;

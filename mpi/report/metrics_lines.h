@@ -20,8 +20,8 @@ typedef struct dn_metrics_lines {
     int64_t number; /* of that line, from 1 */
 } dn_metrics_lines;
 
-/* DN_ENOENT if the folder is not a run's, with a message that names the runs inside it; DN_EIO. The
- * caller closes the lines, also on failure. */
+/* DN_ENOENT if the folder is not a run's, with a message that names the runs inside it; DN_EIO,
+ * DN_ENOMEM. The caller closes the lines, also on failure. */
 dn_status dn_metrics_lines_open(dn_metrics_lines *lines, const char *folder);
 
 /* *record = that of the next line, which the caller releases; NULL after the last. A last line that

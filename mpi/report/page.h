@@ -9,7 +9,7 @@
 
 /* *run = {"name", "config", "data", "records"} as JSON, from metrics.jsonl in a run's folder, and
  * "evaluation" if it has a DN_EVALUATION_NAME, without its worst samples unless `with_pictures`;
- * the caller frees it. Of a file of more than 2000 lines, intervals are merged with their
+ * the caller frees it. Of a file of 2000 lines or more, intervals are merged with their
  * neighbours. An incomplete last line is left out. DN_ENOENT if the folder is not a run's, with a
  * message that names the runs inside it; DN_EIO; DN_EINVAL (its name is no UTF-8); DN_ECORRUPT
  * names the line; DN_ENOMEM. */

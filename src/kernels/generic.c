@@ -1,8 +1,8 @@
 /*
  * The `generic` table: plain loops that define what the fp32 kernels compute, with OpenBLAS for the
  * matrix products. Sums over pixels are taken in double. Its products for bf16 maps are the fp32
- * ones; products in bf16 and Winograd's transforms are defined by tests/kernels/check_products.c and
- * check_winograd.c.
+ * ones; products in bf16 and Winograd's transforms are defined by tests/kernels/check_products.c
+ * and check_winograd.c.
  */
 #define DN_ISA generic
 

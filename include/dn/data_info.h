@@ -8,6 +8,9 @@
 
 enum { DN_MAX_IMAGE_BYTES = 64 << 20 /* of a stored image: its pixels or its encoded file */ };
 
+/* What an image's label, a set of classes, says of a class; stored as a byte. */
+typedef enum dn_presence { DN_ABSENT, DN_PRESENT, DN_UNKNOWN } dn_presence;
+
 typedef struct dn_data_info {
     char dataset[64];                     /* "CIFAR10" */
     int channels, height, width, classes; /* height and width 0: each image has its own */

@@ -16,7 +16,8 @@ typedef struct dn_target {
     double share;         /* 1 unless the image is mixed with another */
     double smoothing;     /* of labels, 0 to 1 */
     const float *weights; /* (classes) of the loss; NULL: all 1 */
-    const uint8_t *sets;  /* (label_sets, classes), which labels number; NULL: labels are classes */
+    const uint8_t *sets;  /* (label_sets, classes) dn_presence (dn/data_info.h) in the sets that
+                             labels number; NULL: labels are classes */
 } dn_target;
 
 typedef struct dn_loss {
@@ -47,7 +48,8 @@ extern const dn_loss dn_cross_entropy;
 /* Binary cross-entropy of a sigmoid for each class, mean over the classes, for labels that are sets
  * of classes. The target of a class is (1 - smoothing) * (share * is in label + (1 - share) * is in
  * other) + smoothing / 2; its positive part counts with the class's weight, as PyTorch's
- * pos_weight. Correct: the logits of just the set's classes are positive. */
+ * pos_weight. A class that is unknown in a label that counts adds 0, as with PyTorch's weight 0.
+ * Correct: of the classes that the set knows, the logits of just those in it are positive. */
 extern const dn_loss dn_binary_cross_entropy;
 
 #endif

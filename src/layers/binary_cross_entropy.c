@@ -1,4 +1,5 @@
 /* Binary cross-entropy, of images with a set of classes each; see include/dn/loss.h. */
+#include "dn/data_info.h"
 #include "dn/loss.h"
 #include "dn/math.h"
 
@@ -15,16 +16,23 @@ static double sigmoid(float x)
     return dn_exp(x - softplus(x));
 }
 
-static int is_in(const dn_target *t, int label, int o, int classes)
+static dn_presence presence(const dn_target *t, int label, int o, int classes)
 {
     return t->sets[(size_t)label * (size_t)classes + (size_t)o];
 }
 
-/* The target of class `o`, 0 to 1. */
+/* 1 if each label that counts knows class `o`. */
+static int is_known(const dn_target *t, int o, int classes)
+{
+    return (t->share == 0 || presence(t, t->label, o, classes) != DN_UNKNOWN) &&
+           (t->share == 1 || presence(t, t->other, o, classes) != DN_UNKNOWN);
+}
+
+/* The target of the known class `o`, 0 to 1. */
 static double target_of(const dn_target *t, int o, int classes)
 {
-    const double hard = (is_in(t, t->label, o, classes) ? t->share : 0) +
-                        (is_in(t, t->other, o, classes) ? 1 - t->share : 0);
+    const double hard = (presence(t, t->label, o, classes) == DN_PRESENT ? t->share : 0) +
+                        (presence(t, t->other, o, classes) == DN_PRESENT ? 1 - t->share : 0);
     return (1 - t->smoothing) * hard + t->smoothing / 2;
 }
 
@@ -38,6 +46,8 @@ static double value(const dn_target *t, const float *logits, int classes)
 {
     double sum = 0;
     for (int o = 0; o < classes; o++) {
+        if (!is_known(t, o, classes))
+            continue;
         const double target = target_of(t, o, classes);
         const double positive = positive_part(t, o, target);
         const double against = softplus(logits[o]); /* -log(1 - probability) */
@@ -53,7 +63,7 @@ static void gradient(const dn_target *t, const float *logits, int classes, doubl
         const double target = target_of(t, o, classes);
         const double positive = positive_part(t, o, target);
         const double slope = sigmoid(logits[o]) * (positive + 1 - target) - positive;
-        to[(size_t)o * stride] = (float)(slope / classes / divisor);
+        to[(size_t)o * stride] = is_known(t, o, classes) ? (float)(slope / classes / divisor) : 0;
     }
 }
 
@@ -61,8 +71,10 @@ static int is_correct(const dn_target *t, const float *logits, int classes)
 {
     const int label = t->share < 0.5 ? t->other : t->label;
     int right = 1;
-    for (int o = 0; o < classes; o++)
-        right &= is_in(t, label, o, classes) ? logits[o] > 0 : logits[o] <= 0;
+    for (int o = 0; o < classes; o++) {
+        const dn_presence is_in = presence(t, label, o, classes);
+        right &= is_in == DN_UNKNOWN || (is_in == DN_PRESENT ? logits[o] > 0 : logits[o] <= 0);
+    }
     return right;
 }
 

@@ -55,7 +55,7 @@ FORMS = {
 
 # Of the training loss; `share` is what dn_mix_draw gives with mixup at alpha 1, see test_golden.c.
 WEIGHTS = [0.5, 2.0, 1.0, 0.25, 1.5]
-SETS = [[0, 0, 0, 0, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 1]]  # of each label
+SETS = [[0, 0, 0, 0, 0], [1, 0, 2, 1, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 1], [1, 1, 1, 1, 2]]  # of each label; 2: unknown
 LOSSES = {
     "head-plain": {"label_smoothing": 0.1, "class_weights": WEIGHTS},
     "head-pool": {"label_smoothing": 0.2, "class_weights": WEIGHTS, "mixup": 1.0, "share": 0.576923609},
@@ -226,9 +226,11 @@ def training_loss(logits, labels, label_smoothing=0.0, class_weights=None, mixup
                   label_sets=None):
     weight = None if class_weights is None else torch.tensor(class_weights, dtype=logits.dtype)
     if label_sets:
-        targets = rolled(torch.tensor(label_sets, dtype=logits.dtype)[labels], share)
+        sets = torch.tensor(label_sets)[labels]
+        targets = rolled((sets == 1).to(logits.dtype), share)
         targets = (1 - label_smoothing) * targets + label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight)
+        known = (sets != 2) & (sets.roll(1, 0) != 2)
+        return F.binary_cross_entropy_with_logits(logits, targets, weight=known.to(logits.dtype), pos_weight=weight)
     if mixup:
         labels = rolled(F.one_hot(labels, logits.shape[1]).to(logits.dtype), share)
     return F.cross_entropy(logits, labels, weight=weight, label_smoothing=label_smoothing)

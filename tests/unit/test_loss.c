@@ -32,10 +32,10 @@ static void test_ranks(void **state)
         assert_int_equal(dn_label_rank(logits[i], CLASSES, i), i);
 }
 
-enum { CLASSES = 3, SETS = 4 };
+enum { CLASSES = 3, SETS = 5, UNKNOWN = 2 /* DN_UNKNOWN */ };
 
-/* None, the last class, the first two, all. */
-static const uint8_t sets[SETS * CLASSES] = {0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1};
+/* None, the last class, the first two, all; the first and perhaps the second. */
+static const uint8_t sets[SETS * CLASSES] = {0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1, UNKNOWN, 0};
 static const float class_weights[CLASSES] = {0.5F, 3, 1.25F};
 
 /* The logits of large magnitude overflow a naive exp. */
@@ -46,8 +46,10 @@ static double naive_value(const dn_target *t, const float *x)
 {
     double sum = 0;
     for (int c = 0; c < CLASSES; c++) {
-        const double hard =
-            t->share * sets[t->label * CLASSES + c] + (1 - t->share) * sets[t->other * CLASSES + c];
+        const int label = sets[t->label * CLASSES + c], other = sets[t->other * CLASSES + c];
+        if ((t->share > 0 && label == UNKNOWN) || (t->share < 1 && other == UNKNOWN))
+            continue;
+        const double hard = t->share * (label == 1) + (1 - t->share) * (other == 1);
         const double y = hard * (1 - t->smoothing) + t->smoothing / 2, p = 1 / (1 + exp(-x[c]));
         sum -= (t->weights ? t->weights[c] : 1) * y * log(p) + (1 - y) * log(1 - p);
     }
@@ -64,6 +66,9 @@ static const dn_target targets[] = {
      .smoothing = 0.2,
      .weights = class_weights,
      .sets = sets},
+    {.label = 4, .other = 2, .share = 1, .weights = class_weights, .sets = sets},
+    {.label = 4, .other = 2, .share = 0, .sets = sets},
+    {.label = 1, .other = 4, .share = 0.6, .smoothing = 0.1, .sets = sets},
 };
 
 enum { TARGETS = sizeof targets / sizeof *targets, ROWS = sizeof logits / sizeof *logits };
@@ -112,7 +117,8 @@ static void test_binary_decisions(void **state)
     const float first_two[CLASSES] = {0.5F, 7, 0};
     for (int label = 0; label < SETS; label++) {
         const dn_target t = {.label = label, .other = 0, .share = 1, .sets = sets};
-        assert_int_equal(dn_binary_cross_entropy.is_correct(&t, first_two, CLASSES), label == 2);
+        assert_int_equal(dn_binary_cross_entropy.is_correct(&t, first_two, CLASSES),
+                         label == 2 || label == 4);
     }
     const dn_target mixed = {.label = 0, .other = 2, .share = 0.4, .sets = sets};
     assert_true(dn_binary_cross_entropy.is_correct(&mixed, first_two, CLASSES));

@@ -33,9 +33,10 @@ const dn_option dn_records_option_table[] = {
          "use the classes, in their order, and the mean and std of these records; all images "
          "become the test split, which 'dn_dist eval --data' scores; some classes may have none"},
     {"multi-label", FOR(DN_FOR_FOLDER), WORD(multi_label, "NONE"),
-     .help = "images have any number of classes: a folder's name joins them with '|', such as "
-             "\"Cardiomegaly|Effusion\"; NONE is the name of the folder of images without a class, "
-             "such as \"No Finding\""},
+     .help =
+         "images have any number of classes: a folder's name joins them with '|', such as "
+         "\"Cardiomegaly|Effusion\", with '?' before a class if it is not known whether they have "
+         "it; NONE is the name of the folder of images without a class, such as \"No Finding\""},
     {"out", FOR(DN_FOR_SETS | DN_FROM_TFRECORD | DN_TO_TFRECORD), WORD(out, "DIR"),
      .help = "folder of the records, or of the files of to-tfrecord; created if missing"},
     {"shards", FOR(DN_FOR_SETS | DN_FROM_TFRECORD), WHOLE(shards, 1, 99999, "N"),

@@ -92,7 +92,7 @@ static dn_status count_unseen(const dn_folder *f, int split, int *unseen, const 
         if (!f->label_sets)
             seen[l] = 1;
         for (size_t c = 0; f->label_sets && c < classes; c++)
-            seen[c] |= f->label_sets[l * classes + c];
+            seen[c] |= f->label_sets[l * classes + c] == DN_PRESENT;
     }
     *unseen = 0;
     for (int c = f->classes - 1; c >= 0; c--)

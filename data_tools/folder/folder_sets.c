@@ -1,5 +1,6 @@
 /*
- * Takes names of folders for sets of classes, their names joined by '|'; see folder.h.
+ * Takes names of folders for sets of classes, their names joined by '|', with '?' before those that
+ * are unknown; see folder.h.
  *
  * Labels number the sets in the order in which the scan meets them.
  */
@@ -19,6 +20,7 @@ enum { MOST_PARTS = NAME_MAX / 2 + 1 };
 struct parts {
     char text[NAME_MAX + 1];
     char *name[MOST_PARTS]; /* (count) in `text` */
+    uint8_t presence[MOST_PARTS];
     int count;
 };
 
@@ -31,13 +33,16 @@ static dn_status split_name(const dn_folder *f, const char *where, const char *n
     DN_TRY(dn_folder_check_name(where, name));
     snprintf(p->text, sizeof p->text, "%s", name);
     while (rest && strcmp(name, none) != 0) {
-        char *const word = strsep(&rest, "|");
+        char *word = strsep(&rest, "|");
+        const int is_unknown = *word == '?';
+        word += is_unknown;
         DN_CHECK(*word, DN_EINVAL,
                  "%s/%s: found an empty name among those joined by '|', expected names of classes",
                  where, name);
         DN_CHECK(strcmp(word, none) != 0, DN_EINVAL,
                  "%s/%s: found \"%s\" beside other names, expected it alone", where, name, none);
-        p->name[p->count++] = word;
+        p->name[p->count] = word;
+        p->presence[p->count++] = is_unknown ? DN_UNKNOWN : DN_PRESENT;
     }
     return DN_OK;
 }
@@ -142,7 +147,7 @@ static dn_status add_row(dn_folder *f)
     return DN_OK;
 }
 
-/* has(classes) = 1 for the classes in the folder's name. */
+/* has(classes) = the presence of the classes in the folder's name. */
 static dn_status read_set(const dn_folder *f, const char *where, const char *name, uint8_t *has)
 {
     struct parts p;
@@ -154,7 +159,9 @@ static dn_status read_set(const dn_folder *f, const char *where, const char *nam
         DN_CHECK(c < f->classes, DN_EINVAL,
                  "%s/%s: found the class \"%s\", which is not among the %d of %s", where, name,
                  p.name[i], f->classes, f->options->like);
-        has[c] = 1;
+        DN_CHECK(has[c] == DN_ABSENT, DN_EINVAL,
+                 "%s/%s: found the class \"%s\" twice, expected it once", where, name, p.name[i]);
+        has[c] = p.presence[i];
     }
     return DN_OK;
 }
@@ -165,9 +172,9 @@ static void name_set(const dn_folder *f, const uint8_t *has, char key[NAME_MAX +
     size_t used = 0;
     key[0] = '\0';
     for (int c = 0; c < f->classes; c++)
-        if (has[c])
-            used += (size_t)snprintf(key + used, NAME_MAX + 1 - used, "%s%s", used ? "|" : "",
-                                     f->class_names[c]);
+        if (has[c] != DN_ABSENT)
+            used += (size_t)snprintf(key + used, NAME_MAX + 1 - used, "%s%s%s", used ? "|" : "",
+                                     has[c] == DN_UNKNOWN ? "?" : "", f->class_names[c]);
 }
 
 dn_status dn_folder_find_set(dn_folder *f, const char *where, const char *name, int *label)

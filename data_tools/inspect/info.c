@@ -20,9 +20,10 @@ struct range {
 
 struct split_info {
     const dn_manifest_split *split;
-    int64_t *class;                    /* (classes) number of images */
+    int64_t *class;                    /* of dn_source_count */
     int64_t without_class;             /* images; this and the next only with label sets */
-    double classes_per_image;          /* mean */
+    double classes_per_image;          /* mean, as the next */
+    double unknown_per_image;          /* classes */
     int64_t hdf5, tfrecord;            /* bytes of the files */
     int by_class;                      /* images are stored by class */
     struct range width, height, bytes; /* of encoded images */
@@ -72,14 +73,17 @@ static dn_status measure_images(struct split_info *s, const dn_shards *shards)
 static void measure_sets(struct split_info *s, const dn_source *source)
 {
     const int classes = source->info.classes;
-    int64_t sum = 0;
+    int64_t sum = 0, unknown = 0;
     for (int64_t i = 0; i < source->count; i++) {
         const uint8_t *const set = source->label_sets + (size_t)source->labels[i] * (size_t)classes;
-        s->without_class += !memchr(set, 1, (size_t)classes);
+        s->without_class += !memchr(set, DN_PRESENT, (size_t)classes);
     }
-    for (int c = 0; c < classes; c++)
+    for (int c = 0; c < classes; c++) {
         sum += s->class[c];
+        unknown += source->count - s->class[classes + c];
+    }
     s->classes_per_image = (double)sum / (double)source->count;
+    s->unknown_per_image = (double)unknown / (double)source->count;
 }
 
 static dn_status measure_split(struct split_info *s, const dn_shards *shards)
@@ -126,6 +130,7 @@ static json_t *split_to_json(const struct info *v, const struct split_info *s)
     if (v->manifest->label_sets) {
         json_object_set_new(json, "without_class", json_integer(s->without_class));
         json_object_set_new(json, "classes_per_image", json_real(s->classes_per_image));
+        json_object_set_new(json, "unknown_per_image", json_real(s->unknown_per_image));
     }
     if (dn_is_encoded(&v->manifest->info)) {
         json_object_set_new(json, "width", range_to_json(&s->width));
@@ -256,6 +261,8 @@ static void print_text(const dn_manifest *m, const char *folder, const json_t *j
     if (info->label_sets > 0) {
         print_row("images without a class", splits, "without_class");
         print_row("classes per image", splits, "classes_per_image");
+        if (dn_manifest_has_unknown(m))
+            print_row("unknown classes per image", splits, "unknown_per_image");
     }
     puts("classes");
     json_array_foreach(json_object_get(json, "classes"), i, class)

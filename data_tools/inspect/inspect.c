@@ -68,7 +68,7 @@ static dn_status list_images(struct inspect *v, int class)
             dn_random_permutation(order, (size_t)count, (uint64_t)v->options->seed,
                                   (uint64_t)v->options->epoch);
         for (int64_t i = 0; i < count; i++)
-            if (class < 0 || dn_image_has(&v->source, order[i], class))
+            if (class < 0 || dn_image_presence(&v->source, order[i], class) == DN_PRESENT)
                 v->request[v->count++] =
                     (dn_request){.index = order[i], .epoch = v->options->epoch, .position = i};
     }
@@ -213,11 +213,14 @@ static dn_status read_name(const struct inspect *v, int64_t index,
 static void print_classes(const struct inspect *v, int64_t index)
 {
     const dn_manifest *const m = v->manifest;
-    int printed = 0;
-    for (int c = 0; c < m->info.classes; c++)
-        if (dn_image_has(&v->source, index, c) && ++printed)
-            printf("class    %d %s\n", c, m->class_names[c]);
-    if (!printed)
+    int has_class = 0;
+    for (int c = 0; c < m->info.classes; c++) {
+        const dn_presence has = dn_image_presence(&v->source, index, c);
+        has_class |= has == DN_PRESENT;
+        if (has != DN_ABSENT)
+            printf("%-8s %d %s\n", has == DN_PRESENT ? "class" : "unknown", c, m->class_names[c]);
+    }
+    if (!has_class)
         printf("class    none\n");
 }
 

@@ -57,7 +57,7 @@ static int put_class_names(const dn_shard_file *w)
     return good;
 }
 
-/* Writes a 0 or 1 for each label set and class; nothing if labels are classes. */
+/* Writes a dn_presence for each label set and class; nothing if labels are classes. */
 static int put_label_sets(const dn_shard_file *w)
 {
     const dn_data_info *const info = &w->manifest->info;

@@ -43,8 +43,8 @@ typedef struct dn_manifest_split {
 typedef struct dn_manifest {
     dn_data_info info;
     const char *const *class_names; /* (classes) in UTF-8; owned by a loaded manifest only */
-    const uint8_t *label_sets;      /* (label_sets, classes) 1: the set has the class; NULL: labels
-                                       are classes. Owned as class_names */
+    const uint8_t *label_sets;      /* (label_sets, classes) dn_presence; NULL: labels are classes.
+                                       Owned as class_names */
     int zstd_level;
     char conversion[DN_CONVERSION_BYTES]; /* dn/conversion.h: from the originals */
     uint64_t source; /* checksum of the source that the records were made from; 0: unknown */
@@ -77,20 +77,24 @@ dn_status dn_manifest_parse(dn_manifest **manifest, const char *what, const uint
                             size_t size);
 
 /* Creates a manifest without files; the caller frees it; NULL on failure. `names` is a list of
- * info->classes class names, `sets` of info->label_sets lists of classes, or NULL. Errors:
+ * info->classes class names, `sets` those of dn_manifest_label_sets or NULL. Errors:
  * DN_ECORRUPT (they violate the specification), DN_ENOMEM. */
 struct json_t;
 dn_status dn_manifest_describe(dn_manifest **manifest, const dn_data_info *info,
                                const struct json_t *names, const struct json_t *sets);
 
-/* The label sets as lists of classes; the caller frees it. NULL if labels are classes. */
+/* A list of info->label_sets lists as in dataset.json; the caller frees it. NULL if labels are
+ * classes. */
 struct json_t *dn_manifest_label_sets(const dn_manifest *manifest);
+
+/* 1 if there are label sets with unknown classes. */
+int dn_manifest_has_unknown(const dn_manifest *manifest);
 
 /* 1 if both have the same class names and label sets, in the same order. */
 int dn_manifest_labels_are_same(const dn_manifest *a, const dn_manifest *b);
 
-/* text(size) = the name of the label's class, or those of its set, joined by '|'; "(no class)" of
- * an empty set. A longer text is cut. */
+/* text(size) = the name of the label's class, or those of its set, joined by '|', with '?' before
+ * unknown ones; "(no class)" of an empty set. A longer text is cut. */
 void dn_manifest_label_text(const dn_manifest *manifest, int label, char *text, size_t size);
 
 /* Reads folder/dataset.json; the caller frees *manifest; NULL on failure. Errors: DN_ENOENT

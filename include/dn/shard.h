@@ -16,7 +16,7 @@
 /* ---- what the writer and the reader of a shard share ---- */
 
 enum {
-    DN_SHARD_FORMAT_VERSION = 1,               /* of the shards */
+    DN_SHARD_FORMAT_VERSION = 1,               /* 1 more if classes in label sets are unknown */
     DN_SHARD_ZSTD_FILTER = 32015,              /* registered number of the zstd filter */
     DN_SHARD_CHUNK_BYTES = DN_MAX_IMAGE_BYTES, /* most bytes of a chunk's images */
     DN_SHARD_CHUNKS = 16384,     /* most chunks of a shard: HDF5 scans all of them to find one */

@@ -32,8 +32,8 @@ struct dn_source {
     dn_read_fn *read;
 };
 
-/* 1 if the image has the class. */
-static inline int dn_image_has(const dn_source *source, int64_t image, int class)
+/* Whether the image has the class. */
+static inline dn_presence dn_image_presence(const dn_source *source, int64_t image, int class)
 {
     const int label = source->labels[image];
     return source->label_sets
@@ -41,8 +41,8 @@ static inline int dn_image_has(const dn_source *source, int64_t image, int class
                : label == class;
 }
 
-/* *count = (classes) the images that have each class; the caller frees it; NULL on failure. Errors:
- * DN_ENOMEM. */
+/* *count(2, classes) = the images that have each class, then those that are known to have it or
+ * not; the caller frees it; NULL on failure. Errors: DN_ENOMEM. */
 dn_status dn_source_count(const dn_source *source, int64_t **count);
 
 /* text = an identification of the split that does not depend on its shards or compression: the data

@@ -43,6 +43,8 @@ static dn_status count_matrix(dn_confusion *c, const dn_source *images, const dn
         c->class[n->predicted].predicted += n->count;
         c->class[n->label].correct += n->label == n->predicted ? n->count : 0;
     }
+    for (int class = 0; class < c->classes; class ++)
+        c->class[class].known = images->count;
     return DN_OK;
 }
 
@@ -52,10 +54,12 @@ static dn_status count_sets(dn_confusion *c, const dn_source *images, const dn_r
     for (int class = 0; class < c->classes; class ++) {
         dn_class_counts n = {0};
         for (int64_t i = 0; i < images->count; i++) {
-            const int has = dn_image_has(images, i, class), told = dn_is_told(r, images, i, class);
-            n.images += has;
+            const dn_presence has = dn_image_presence(images, i, class);
+            const int told = has != DN_UNKNOWN && dn_is_told(r, images, i, class);
+            n.known += has != DN_UNKNOWN;
+            n.images += has == DN_PRESENT;
             n.predicted += told;
-            n.correct += has && told;
+            n.correct += has == DN_PRESENT && told;
         }
         c->class[class] = n;
     }
@@ -125,6 +129,7 @@ dn_class_scores dn_score_classes(const dn_confusion *c)
 
 typedef struct bins {
     double confidence[DN_CALIBRATION_BINS], correct[DN_CALIBRATION_BINS];
+    double predictions;
 } bins;
 
 static void add_prediction(bins *b, double p, int is_correct)
@@ -132,12 +137,12 @@ static void add_prediction(bins *b, double p, int is_correct)
     const int bin = p >= 0 && p < 1 ? (int)(p * DN_CALIBRATION_BINS) : DN_CALIBRATION_BINS - 1;
     b->confidence[bin] += p;
     b->correct[bin] += is_correct;
+    b->predictions++;
 }
 
 double dn_calibration_error(const dn_source *images, const dn_results *r)
 {
     const int classes = images->info.classes, has_sets = images->label_sets != NULL;
-    const double predictions = (double)images->count * (has_sets ? classes : 1);
     bins b = {0};
     double error = 0;
     if (has_sets && !r->probabilities)
@@ -145,9 +150,12 @@ double dn_calibration_error(const dn_source *images, const dn_results *r)
     for (int64_t i = 0; i < images->count && !has_sets; i++)
         add_prediction(&b, r->samples[i].probability, r->samples[i].rank < 1);
     for (int64_t i = 0; i < images->count && has_sets; i++)
-        for (int c = 0; c < classes; c++)
-            add_prediction(&b, r->probabilities[i * classes + c], dn_image_has(images, i, c));
+        for (int c = 0; c < classes; c++) {
+            const dn_presence has = dn_image_presence(images, i, c);
+            if (has != DN_UNKNOWN)
+                add_prediction(&b, r->probabilities[i * classes + c], has == DN_PRESENT);
+        }
     for (int bin = 0; bin < DN_CALIBRATION_BINS; bin++)
         error += fabs(b.correct[bin] - b.confidence[bin]);
-    return 100 * error / predictions;
+    return 100 * error / b.predictions;
 }

@@ -13,9 +13,10 @@ typedef struct dn_confusion_cell {
     int64_t count;
 } dn_confusion_cell;
 
-/* Images that have the class, are told to have it, both. */
+/* Images that are known to have the class or not; of these, that have it, are told to have it,
+ * both. */
 typedef struct dn_class_counts {
-    int64_t images, predicted, correct;
+    int64_t known, images, predicted, correct;
 } dn_class_counts;
 
 /* The full matrix would have classes^2 cells, too many for sets with many classes. */
@@ -46,8 +47,8 @@ dn_class_scores dn_score_classes(const dn_confusion *confusion);
 /* The expected calibration error of the results of all images, in percent: the difference between
  * accuracy and mean confidence in DN_CALIBRATION_BINS bins of equal width by confidence (Guo,
  * Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017). If labels are
- * sets, each class of an image is a prediction: the difference between the share of these that are
- * in the set and their mean probability; NaN without probabilities. */
+ * sets, each known class of an image is a prediction: the difference between the share of these
+ * that are in the set and their mean probability; NaN without probabilities. */
 double dn_calibration_error(const dn_source *images, const dn_results *results);
 
 #endif

@@ -53,10 +53,11 @@ static json_t *to_json(const results *r)
         const dn_class_scores s = dn_score_class(&r->confusion, c);
         json_array_append_new(
             classes,
-            json_pack("{s:s,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "name", r->names[c], "images",
-                      (json_int_t)s.counts.images, "predicted", (json_int_t)s.counts.predicted,
-                      "correct", (json_int_t)s.counts.correct, "recall", dn_json_number(s.recall),
-                      "precision", dn_json_number(s.precision), "f1", dn_json_number(s.f1), "auroc",
+            json_pack("{s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "name", r->names[c], "known",
+                      (json_int_t)s.counts.known, "images", (json_int_t)s.counts.images,
+                      "predicted", (json_int_t)s.counts.predicted, "correct",
+                      (json_int_t)s.counts.correct, "recall", dn_json_number(s.recall), "precision",
+                      dn_json_number(s.precision), "f1", dn_json_number(s.f1), "auroc",
                       dn_json_number(s.auroc)));
     }
     for (int64_t i = 0; i < r->confusion.cells; i++) {
@@ -211,7 +212,7 @@ static void print_heads(const results *r, FILE *file)
 }
 
 /* Prints the label, the prediction and its probability. Of sets, which have no probability, the
- * classes are joined by '|'. */
+ * classes are joined by '|', with '?' before unknown ones. */
 static void print_prediction(const results *r, int64_t i, FILE *file)
 {
     const dn_sample *const s = &r->of.samples[i];
@@ -221,11 +222,14 @@ static void print_prediction(const results *r, int64_t i, FILE *file)
     }
     for (int is_told = 0; is_told < 2; is_told++) {
         const char *between = "";
-        for (int c = 0; c < r->classes; c++)
-            if (is_told ? dn_is_told(&r->of, r->images, i, c) : dn_image_has(r->images, i, c)) {
-                fprintf(file, "%s%d", between, c);
-                between = "|";
-            }
+        for (int c = 0; c < r->classes; c++) {
+            const dn_presence has = is_told ? (dn_presence)dn_is_told(&r->of, r->images, i, c)
+                                            : dn_image_presence(r->images, i, c);
+            if (has == DN_ABSENT)
+                continue;
+            fprintf(file, "%s%s%d", between, has == DN_UNKNOWN ? "?" : "", c);
+            between = "|";
+        }
         fprintf(file, ",");
     }
 }

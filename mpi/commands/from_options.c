@@ -183,16 +183,15 @@ dn_status dn_options_transform(dn_options *o, dn_split_id split, const dn_data_i
 }
 
 /* images / (classes x images of the class), as scikit-learn's "balanced"; 0 for a class without
- * images. For sets of classes images without the class / images with it, as is usual for PyTorch's
- * pos_weight; 1 for a class that no image or every image has. */
+ * images. For sets of classes images without the class / images with it, of those that are known to
+ * have it or not, as is usual for PyTorch's pos_weight; 1 if there are none with or without it. */
 static dn_status balance(const dn_source *images, float *weights)
 {
     const int classes = images->info.classes, has_sets = images->label_sets != NULL;
-    const double all = (double)images->count;
     int64_t *count;
     DN_TRY(dn_source_count(images, &count));
     for (int c = 0; c < classes; c++) {
-        const double own = (double)count[c];
+        const double own = (double)count[c], all = (double)count[classes + c];
         if (has_sets)
             weights[c] = own == 0 || own == all ? 1 : (float)((all - own) / own);
         else

@@ -74,14 +74,15 @@ static dn_status same_data(dn_run *r, const char *folder)
     return DN_OK;
 }
 
-/* *curves = the number of classes that some of the images have, but not all: those with a curve. */
+/* *curves = the number of classes that some of the images are known to have, and others not to
+ * have: those with a curve. */
 static dn_status count_curves(const dn_source *images, int *curves)
 {
     int64_t *count;
     DN_TRY(dn_source_count(images, &count));
     *curves = 0;
     for (int c = 0; c < images->info.classes; c++)
-        *curves += count[c] > 0 && count[c] < images->count;
+        *curves += count[c] > 0 && count[c] < count[images->info.classes + c];
     free(count);
     return DN_OK;
 }

@@ -47,12 +47,16 @@ dn_status dn_class_auroc(const dn_source *images, const double *probabilities, d
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int c = 0; c < classes; c++) {
         judged *const image = all + omp_get_thread_num() * count;
+        int64_t known = 0;
         int is_number = 1;
         for (int64_t i = 0; i < count; i++) {
-            image[i] = (judged){probabilities[i * classes + c], dn_image_has(images, i, c)};
-            is_number &= !isnan(image[i].probability);
+            const dn_presence has = dn_image_presence(images, i, c);
+            if (has == DN_UNKNOWN)
+                continue;
+            image[known] = (judged){probabilities[i * classes + c], has == DN_PRESENT};
+            is_number &= !isnan(image[known++].probability);
         }
-        auroc[c] = is_number ? area(image, count) : (double)NAN;
+        auroc[c] = is_number ? area(image, known) : (double)NAN;
     }
     free(all);
     return DN_OK;

@@ -13,8 +13,9 @@ int dn_has_auroc(const dn_source *images);
 
 /* auroc(classes) = for each class, the chance that an image of it has a greater probability of the
  * class than an image of another (equal ones count half), from 0 to 1: the exact area, as that of
- * scikit-learn's roc_auc_score. NaN for a class with no image or with all, or if a probability is
- * NaN. probabilities(images->count, classes). DN_ENOMEM. */
+ * scikit-learn's roc_auc_score, over the images that are known to have the class or not. NaN for a
+ * class with none or all of these, or if a probability is NaN. probabilities(images->count,
+ * classes). DN_ENOMEM. */
 dn_status dn_class_auroc(const dn_source *images, const double *probabilities, double *auroc);
 
 /* The mean of auroc(classes) over the classes that have one; NaN if none has. */

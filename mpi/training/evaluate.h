@@ -50,7 +50,7 @@ typedef struct dn_sample {
     double probability; /* of `predicted` */
     int predicted;      /* class of the largest logit */
     int rank; /* number of classes ranked before the label's; `classes` if its logit is NaN. If
-                 labels are sets: 0 for the right set, else 1 */
+                 labels are sets: 0 if the known classes are told rightly, else 1 */
 } dn_sample;
 
 /* The results of the images of a rank, or of all. */

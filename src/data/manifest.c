@@ -41,6 +41,12 @@ dn_status dn_manifest_create(dn_manifest **manifest, const dn_data_info *info,
     return DN_OK;
 }
 
+int dn_manifest_has_unknown(const dn_manifest *m)
+{
+    return m->label_sets && memchr(m->label_sets, DN_UNKNOWN,
+                                   (size_t)m->info.label_sets * (size_t)m->info.classes) != NULL;
+}
+
 int dn_manifest_labels_are_same(const dn_manifest *a, const dn_manifest *b)
 {
     const dn_data_info *const x = &a->info, *const y = &b->info;
@@ -61,10 +67,11 @@ void dn_manifest_label_text(const dn_manifest *m, int label, char *text, size_t 
         snprintf(text, size, "%s", m->class_names[label]);
         return;
     }
+    const uint8_t *const has = m->label_sets + (size_t)label * (size_t)classes;
     for (int c = 0; c < classes && used < size; c++)
-        if (m->label_sets[(size_t)label * (size_t)classes + (size_t)c])
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "|" : "",
-                                     m->class_names[c]);
+        if (has[c] != DN_ABSENT)
+            used += (size_t)snprintf(text + used, size - used, "%s%s%s", used ? "|" : "",
+                                     has[c] == DN_UNKNOWN ? "?" : "", m->class_names[c]);
     if (used == 0)
         snprintf(text, size, "(no class)");
 }
@@ -184,10 +191,13 @@ json_t *dn_manifest_label_sets(const dn_manifest *m)
     json_t *const sets = m->info.label_sets > 0 ? json_array() : NULL;
     const uint8_t *has = m->label_sets;
     for (int s = 0; s < m->info.label_sets; s++, has += m->info.classes) {
-        json_t *const set = json_array();
+        json_t *const set = json_array(), *const unknown = json_array();
         for (int c = 0; c < m->info.classes; c++)
-            if (has[c])
-                json_array_append_new(set, json_integer(c));
+            if (has[c] != DN_ABSENT)
+                json_array_append_new(has[c] == DN_UNKNOWN ? unknown : set, json_integer(c));
+        if (json_array_size(unknown) > 0)
+            json_array_append(set, unknown);
+        json_decref(unknown);
         json_array_append_new(sets, set);
     }
     return sets;
@@ -195,13 +205,14 @@ json_t *dn_manifest_label_sets(const dn_manifest *m)
 
 static json_t *to_json(const dn_manifest *m)
 {
+    const int version = DN_MANIFEST_VERSION + (m->info.label_sets > 0) + dn_manifest_has_unknown(m);
     json_t *const names = json_array();
     for (int i = 0; i < m->info.classes; i++)
         json_array_append_new(names, json_string(m->class_names[i]));
     return json_pack(
         "{s:s,s:i,s:s,s:o,s:s*,s:i,s:i,s:i,s:i,s:i,s:o,s:o*,s:o,s:o,s:{s:o*,s:o,s:o*}}", "format",
-        DN_MANIFEST_FORMAT, "format_version", DN_MANIFEST_VERSION + (m->info.label_sets > 0),
-        "dataset", m->info.dataset, "source", json_sprintf("%016" PRIx64, m->source), "conversion",
+        DN_MANIFEST_FORMAT, "format_version", version, "dataset", m->info.dataset, "source",
+        json_sprintf("%016" PRIx64, m->source), "conversion",
         m->conversion[0] ? m->conversion : NULL, "channels", m->info.channels, "height",
         m->info.height, "width", m->info.width, "classes", m->info.classes, "zstd_level",
         m->zstd_level, "class_names", names, "label_sets", dn_manifest_label_sets(m), "mean",

@@ -126,6 +126,17 @@ static dn_status check_statistics(const dn_data_info *info)
     return DN_OK;
 }
 
+/* 1 if a set ends with a list, of unknown classes. */
+static int has_unknown(const json_t *sets)
+{
+    int found = 0;
+    for (size_t s = 0; s < json_array_size(sets) && !found; s++) {
+        const json_t *const set = json_array_get(sets, s);
+        found = json_is_array(json_array_get(set, json_array_size(set) - 1));
+    }
+    return found;
+}
+
 /* Only the first two keys have the same meaning in every version. */
 static dn_status check_version(json_t *root)
 {
@@ -134,7 +145,8 @@ static dn_status check_version(json_t *root)
     json_unpack(root, "{s?s,s?I}", "format", &format, "format_version", &found);
     DN_CHECK(strcmp(format, DN_MANIFEST_FORMAT) == 0, DN_ECORRUPT,
              "found the format \"%s\", expected \"%s\"", format, DN_MANIFEST_FORMAT);
-    const int expected = DN_MANIFEST_VERSION + (json_object_get(root, "label_sets") != NULL);
+    const json_t *const sets = json_object_get(root, "label_sets");
+    const int expected = DN_MANIFEST_VERSION + (sets != NULL) + has_unknown(sets);
     DN_CHECK(found == expected, DN_EINVAL,
              "found format_version %" JSON_INTEGER_FORMAT
              ", expected %d; delete the folder and make it again with this version's "
@@ -236,8 +248,10 @@ static dn_status check_names(const json_t *names, int classes, size_t *bytes)
     return status;
 }
 
-/* has(classes) = 1 for the classes in the list, which are in increasing order. */
-static dn_status parse_set(uint8_t *has, int set, int classes, const json_t *list)
+/* has(classes) = `presence` for the classes in the list, which are in increasing order; those in a
+ * list at its end are unknown. */
+static dn_status parse_set(uint8_t *has, int set, int classes, const json_t *list,
+                           dn_presence presence)
 {
     DN_CHECK(json_is_array(list), DN_ECORRUPT, "label set %d: found no list, expected classes",
              set);
@@ -245,11 +259,13 @@ static dn_status parse_set(uint8_t *has, int set, int classes, const json_t *lis
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *const entry = json_array_get(list, i);
         const json_int_t class = json_is_integer(entry) ? json_integer_value(entry) : -1;
-        DN_CHECK(class > last && class < classes, DN_ECORRUPT,
+        if (json_array_size(entry) > 0 && i + 1 == json_array_size(list) && presence == DN_PRESENT)
+            return parse_set(has, set, classes, entry, DN_UNKNOWN);
+        DN_CHECK(class > last && class < classes && has[class] == DN_ABSENT, DN_ECORRUPT,
                  "label set %d: found an entry that is no class after %" JSON_INTEGER_FORMAT
-                 ", expected increasing numbers below %d",
+                 ", expected increasing numbers below %d, each once",
                  set, last, classes);
-        has[class] = 1;
+        has[class] = (uint8_t)presence;
         last = class;
     }
     return DN_OK;
@@ -288,7 +304,7 @@ static dn_status create_loaded(dn_manifest **manifest, const dn_data_info *info,
     uint8_t *const has = (uint8_t *)text; /* zeroed */
     for (int s = 0; s < info->label_sets; s++)
         DN_TRY(parse_set(has + (size_t)s * (size_t)classes, s, classes,
-                         json_array_get(sets, (size_t)s)));
+                         json_array_get(sets, (size_t)s), DN_PRESENT));
     (*manifest)->label_sets = sets ? has : NULL;
     return DN_OK;
 }

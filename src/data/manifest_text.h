@@ -11,6 +11,9 @@
 /* The end of the file: the checksum of everything before it, and the closing brace. */
 #define DN_MANIFEST_SEAL "  \"xxh3\": \"%016" PRIx64 "\"\n}\n"
 
-enum { DN_MANIFEST_VERSION = 4, DN_MANIFEST_SEAL_BYTES = 31 };
+enum {
+    DN_MANIFEST_VERSION = 4, /* 1 more with label sets, 2 more if classes in them are unknown */
+    DN_MANIFEST_SEAL_BYTES = 31
+};
 
 #endif

@@ -10,7 +10,8 @@ int dn_shard_attributes(const dn_manifest *manifest, const dn_manifest_shard *sh
         {.name = "format",
          .text = dn_is_encoded(&manifest->info) ? "dn_dist encoded image shard"
                                                 : "dn_dist image shard"},
-        {.name = "format_version", .integer = DN_SHARD_FORMAT_VERSION},
+        {.name = "format_version",
+         .integer = DN_SHARD_FORMAT_VERSION + dn_manifest_has_unknown(manifest)},
         {.name = "dataset", .text = manifest->info.dataset},
         {.name = "split", .text = dn_split_name(shard->split)},
         {.name = "shard_index", .integer = shard->index},

@@ -7,33 +7,33 @@
 
 #include <xxhash.h>
 
-/* classes(classes) += the images of the classes, from those of each set. */
-static void add_sets(const dn_source *source, const int64_t *images, int64_t *classes)
+/* From images(label_sets) of each set. */
+static void count_sets(const dn_source *source, const int64_t *images, int64_t *present,
+                       int64_t *known)
 {
     const uint8_t *has = source->label_sets;
     for (int s = 0; s < source->info.label_sets; s++)
-        for (int c = 0; c < source->info.classes; c++)
-            classes[c] += *has++ ? images[s] : 0;
+        for (int c = 0; c < source->info.classes; c++, has++) {
+            present[c] += *has == DN_PRESENT ? images[s] : 0;
+            known[c] += *has != DN_UNKNOWN ? images[s] : 0;
+        }
 }
 
 dn_status dn_source_count(const dn_source *source, int64_t **count)
 {
-    const int labels = dn_label_count(&source->info), has_sets = source->label_sets != NULL;
+    const int classes = source->info.classes, labels = dn_label_count(&source->info);
     int64_t *const images = calloc((size_t)labels, sizeof *images);
-    *count = has_sets ? calloc((size_t)source->info.classes, sizeof **count) : images;
-    if (!images || !*count) {
-        free(images);
-        if (has_sets)
-            free(*count);
-        *count = NULL;
-        return dn_fail(DN_ENOMEM, "out of memory for the images of %d labels", labels);
-    }
-    for (int64_t i = 0; i < source->count; i++)
+    *count = images ? calloc(2 * (size_t)classes, sizeof **count) : NULL;
+    for (int64_t i = 0; i < source->count && *count; i++)
         images[source->labels[i]]++;
-    if (has_sets) {
-        add_sets(source, images, *count);
-        free(images);
+    if (*count && source->label_sets)
+        count_sets(source, images, *count, *count + classes);
+    for (int c = 0; c < classes && *count && !source->label_sets; c++) {
+        (*count)[c] = images[c];
+        (*count)[classes + c] = source->count;
     }
+    free(images);
+    DN_CHECK(*count, DN_ENOMEM, "out of memory for the images of %d labels", labels);
     return DN_OK;
 }
 

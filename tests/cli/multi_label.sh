@@ -25,7 +25,7 @@ END
 # about FOLDER EXPRESSION: prints it, of dataset.json as `d`.
 about() { "$python" -c "import json; d = json.load(open('$1/dataset.json')); print($2)"; }
 # sets RECORDS: the sets of its labels, with the classes' names.
-sets() { about "$1" '" ".join("+".join(d["class_names"][c] for c in s) or "-" for s in d["label_sets"])'; }
+sets() { about "$1" '" ".join("+".join(str(c) if type(c) is list else d["class_names"][c] for c in s) or "-" for s in d["label_sets"])'; }
 # images_of RECORDS SPLIT: how many images have each class, and none, by h5py alone.
 images_of() {
     "$python" - "$tests/oracles" "$@" <<'END'
@@ -33,7 +33,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from read_shard import image_sets, read_about
 rows = [row for row in image_sets(*sys.argv[2:])]
-print(*(sum(row[c] for row in rows) for c in range(len(read_about(sys.argv[2])["class_names"]))),
+print(*(sum(row[c] == 1 for row in rows) for c in range(len(read_about(sys.argv[2])["class_names"]))),
       sum(not row.any() for row in rows))
 END
 }
@@ -111,6 +111,28 @@ accepted "parent: 3 images" FOLDER --source parent --like r --multi-label "$none
 mv parent/train march
 refused "found images with sets of classes, expected --multi-label NONE" march --like r --out no
 
+# Classes that are unknown; the same images with other ones replace the records
+pictures u/train "Mass" 4 "Edema|?Mass" 3 "?Edema|?Mass" 2 "$none" 5
+pictures u/test "?Mass|Edema" 2 "Mass" 1
+accepted "train 14 in 1 shards, test 3 in 1" u --multi-label "$none" --out u.records
+[[ $(about u.records 'd["format_version"], d["label_sets"]') == "6 [[[0, 1]], [0, [1]], [1], []]" ]] ||
+    fail "unknown classes: $(about u.records 'd["format_version"], d["label_sets"]')"
+[[ $(images_of u.records train) == "3 4 5" && $(images_of u.records test) == "2 1 0" ]] || fail "unknown classes: images"
+accepted "everything verified" verify u.records
+works info u.records
+printed "^images without a class *7 *0$" "images with unknown classes only"
+printed "^unknown classes per image *0.500 *0.667$" "info"
+works inspect u.records --sample 3
+[[ $(grep -E "^(class|unknown)" out) == $'class    0 Edema\nunknown  1 Mass' ]] || fail "inspect of unknown classes" out
+accepted "3 of the 14 train images" inspect u.records --class Edema --png sheet.png
+accepted "already complete" u --multi-label "$none" --out u.records
+mv "u/train/?Edema|?Mass" "u/train/?Edema|Mass"
+accepted "written" u --multi-label "$none" --out u.records
+[[ $(sets u.records) == "Mass+[0] Edema+[1] Mass -" ]] || fail "other unknown classes: $(sets u.records)"
+pictures u.march "?Edema|Mass" 2 "?Mass" 1
+accepted "written" u.march --like u.records --multi-label "$none" --out u.like
+[[ $(sets u.like) == "Mass+[0] [1]" ]] || fail "--like with unknown classes: $(sets u.like)"
+
 # What is refused
 refuse_folders() {
     rm -rf y
@@ -119,10 +141,16 @@ refuse_folders() {
 }
 refuse_folders "y/A||B: found an empty name" A 2 B 2 "A||B" 2
 refuse_folders "y/|A: found an empty name" A 2 B 2 "|A" 2
+refuse_folders "y/?: found an empty name" A 2 B 2 "?" 2
+refuse_folders "y/?$none: found \"$none\" beside other names" A 2 B 2 "?$none" 2
+refuse_folders "y/A|?A: found the class \"A\" twice" B 2 "A|?A" 2
+refuse_folders "y/B|?A: found a second folder of these classes" A 2 "B|?A" 2 "?A|B" 2
 refuse_folders "y/A|$none: found \"$none\" beside other names" A 2 B 2 "A|$none" 2
 refuse_folders "y/B|A: found a second folder of these classes" A 2 "A|B" 2 "B|A" 2
 refuse_folders "found 1 classes in the names of 2 folders" A 2 "$none" 2
 refuse_folders "y/C: found no image" A 2 B 2 C 0
+pictures never A 9 "?B" 9
+refused "class B: found no sound image" never --multi-label "$none" --out never.records
 rm -rf y
 pictures y/train A 2 B 2
 pictures y/test A 2 "B|D" 2

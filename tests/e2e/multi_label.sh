@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Images with any number of classes, from training to the report: the weights do not depend on
-# ranks, threads or restarts; scores are those that numpy finds; the other kind of labels is refused.
+# Images with any number of classes, some of them unknown, from training to the report: the weights do
+# not depend on ranks, threads or restarts; scores are those that numpy finds; the other kind of labels is
+# refused.
 source "$(dirname "${BASH_SOURCE[0]}")/../support/lib.sh"
 find_python PIL numpy || skip "found no python3 with PIL and numpy (Debian: python3-pil, python3-numpy)"
 cd "$tmp"
@@ -45,9 +46,10 @@ for ranks in 1 3; do
 done
 cmp 1.csv 3.csv && cmp 1.json 3.json || fail "eval: other scores on 3 ranks"
 "$python" "$tests/oracles/tags.py" eval pictures 1.csv 1.json >out 2>&1 || fail "the scores of eval" out
+"$python" "$tests/oracles/tags.py" worst run >out 2>&1 || fail "evaluation.json" out
 works eval run --per-class
-printed "^27 images: AUROC [01][.0-9]*, exact [0-9.]* %, loss [0-9.]*$" "eval"
-printed "^    1 green  *9 images: recall .* precision .* F1 .* AUROC [01]" "eval --per-class"
+printed "^31 images: AUROC [01][.0-9]*, exact [0-9.]* %, loss [0-9.]*$" "eval"
+printed "^    1 green  *11 images: recall .* precision .* F1 .* AUROC [01]" "eval --per-class"
 ! grep -q "confusion matrix" out || fail "eval of label sets: found a confusion matrix" out
 works eval run --crops 10 --eval-transform resize:18,center-crop:16 --json
 works predict run pictures/test/blue --top 2
@@ -57,7 +59,7 @@ if command -v node >/dev/null; then
     limited node "$tests/oracles/report_tables.js" page.html >out 2>&1 || fail "the page's script" out
     printed "^run|.*|best AUROC|test AUROC then|last AUROC|" "the summary's columns"
     printed "^run|.*|test images|[01][.0-9]* (epoch [0-9]*, loss [0-9.]*)|[01][.0-9]*|" "the summary's scores"
-    printed "^green|9|[0-9]*|[0-9.]* %|.*|[01][.0-9]*$" "the classes of an evaluation"
+    printed "^green|11|[0-9]*|[0-9.]* %|.*|[01][.0-9]*$" "the classes of an evaluation"
 else
     untried "the page's tables: found no node (Debian: nodejs)"
 fi

@@ -35,7 +35,8 @@ def read_about(folder):
     with open(os.path.join(folder, "dataset.json"), "rb") as file:
         text = file.read()
     about = json.loads(text)
-    assert about["format_version"] == (5 if "label_sets" in about else 4)
+    sets = about.get("label_sets")
+    assert about["format_version"] == 4 + (sets is not None) + any(s and type(s[-1]) is list for s in sets or [])
     seal = b'  "xxh3": "%s"\n}\n' % about["xxh3"].encode()
     assert len(seal) == 31 and text.endswith(seal), text[-31:]
     assert not xxhash or xxhash.xxh3_64_hexdigest(text[:-31]) == about["xxh3"]
@@ -62,14 +63,18 @@ def stored(folder, split):
 
 
 def image_sets(folder, split):
-    """The classes of each image, 0 or 1 (classes), of records with label sets."""
+    """The classes of each image, 0, 1 or for unknown ones 2 (classes), of records with label sets."""
     about = read_about(folder)
     expected = np.zeros((len(about["label_sets"]), about["classes"]), np.uint8)
     for row, classes in zip(expected, about["label_sets"]):
-        assert sorted(set(classes)) == classes
+        *classes, unknown = classes if classes and type(classes[-1]) is list else [*classes, []]
+        assert sorted(set(classes)) == classes and sorted(set(unknown)) == unknown
         row[classes] = 1
+        assert not row[unknown].any()
+        row[unknown] = 2
     for _, path, file in shards(folder, split):
         sets = file["label_sets"]
+        assert file.attrs["format_version"] == 1 + (expected == 2).any()
         assert sets.dtype == np.uint8 and np.array_equal(sets[:], expected), path
         yield from sets[:][file["labels"][:]]
 

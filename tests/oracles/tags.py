@@ -2,6 +2,7 @@
 
     tags.py make FOLDER            class folders for create_records --multi-label none
     tags.py eval FOLDER CSV JSON   eval's files of FOLDER/test agree with each other
+    tags.py worst RUN              the worst samples in evaluation.json have the labels of their folders
     tags.py onnx FOLDER CSV FILE   onnxruntime finds the probabilities of eval's CSV
     tags.py torch FOLDER CSV FILE  so does PyTorch, of safetensors, by scripts/densenet.py
     tags.py alike FOLDER           test images that all have the same classes
@@ -38,6 +39,11 @@ def make(root):
                 folder.mkdir(parents=True)
                 for i in range(most >> count):
                     picture(draw, tags).save(folder / f"{i}.png")
+        for name, tags in ("?blue|green", ["blue", "green"]), ("?blue|?green|?red", ["red"]):
+            folder = root / split / name
+            folder.mkdir()
+            for i in range(most >> 2):
+                picture(draw, tags).save(folder / f"{i}.png")
 
 
 def many(root):
@@ -65,35 +71,45 @@ def near(a, b):
 def evaluated(root, samples, scores):
     samples, scores = list(csv.DictReader(open(samples))), json.load(open(scores))
     p = numpy.array([[float(s[f"p:{c}"]) for c in CLASSES] for s in samples])
-    folders = [pathlib.PurePath(s["file"]).parent.name for s in samples]
-    has = numpy.array([[c in f.split("|") for c in CLASSES] for f in folders])
+    folders = [pathlib.PurePath(s["file"]).parent.name.split("|") for s in samples]
+    has = numpy.array([[c in f for c in CLASSES] for f in folders])
+    known = numpy.array([["?" + c not in f for c in CLASSES] for f in folders])
     told = p > 0.5
+    assert not known[:, 0].all() and not known.any(1).all()
     assert len(samples) == scores["images"] == len(list((root / "test").rglob("*.png")))
     assert has.any(1).sum() < len(has) and (has.sum(1) > 1).any() and told.any()
-    for s, labels, predictions in zip(samples, has, told):
-        assert s["label"] == "|".join(map(str, labels.nonzero()[0])) and s["probability"] == ""
+    for s, labels, knows, predictions in zip(samples, has, known, told):
+        marks = [f"{'?' * (not knows[c])}{c}" for c in range(len(CLASSES)) if labels[c] or not knows[c]]
+        assert s["label"] == "|".join(marks) and s["probability"] == ""
         assert s["predicted"] == "|".join(map(str, predictions.nonzero()[0]))
-    losses = -numpy.log(numpy.where(has, p, 1 - p)).mean(1)
+    losses = -numpy.log(numpy.where(known, numpy.where(has, p, 1 - p), 1)).mean(1)
     assert numpy.allclose([float(s["loss"]) for s in samples], losses, atol=1e-6)
     assert near(scores["loss"], losses.mean())
-    assert near(scores["top1"], 100 * (told == has).all(1).mean())
+    assert near(scores["top1"], 100 * ((told == has) | ~known).all(1).mean())
     assert scores["multi_label"] is True and scores["top5"] is None and scores["balanced"] is None
     assert "confusion_cells" not in scores
     areas, f1 = [], []
     for c, found in enumerate(scores["classes"]):
-        both = (told & has)[:, c].sum()
-        ours, others = p[has[:, c], c], p[~has[:, c], c]
+        both, predicted = (told & has)[:, c].sum(), (told & known)[:, c].sum()
+        ours, others = p[has[:, c], c], p[(known & ~has)[:, c], c]
         area = numpy.mean((ours[:, None] > others) + (ours[:, None] == others) / 2)
         assert found["name"] == CLASSES[c] and found["images"] == len(ours)
-        assert found["predicted"] == told[:, c].sum() and found["correct"] == both
+        assert found["known"] == len(ours) + len(others) and found["predicted"] == predicted and found["correct"] == both
         assert near(found["recall"], 100 * both / len(ours)) and near(found["auroc"], area)
         areas.append(area)
-        f1.append(200 * both / (len(ours) + told[:, c].sum()))
+        f1.append(200 * both / (len(ours) + predicted))
         assert near(found["f1"], f1[-1])
     assert near(scores["auroc"], numpy.mean(areas)) and near(scores["macro_f1"], numpy.mean(f1))
-    bins = numpy.minimum((p * 15).astype(int), 14).ravel()
-    gaps = numpy.bincount(bins, (p - has).ravel(), 15)
-    assert near(scores["calibration_error"], 100 * numpy.abs(gaps).sum() / p.size)
+    bins = numpy.minimum((p * 15).astype(int), 14)
+    gaps = numpy.bincount(bins[known], (p - has)[known], 15)
+    assert near(scores["calibration_error"], 100 * numpy.abs(gaps).sum() / known.sum())
+
+
+def worst(run):
+    for sample in json.load(open(run / "evaluation.json"))["worst"]:
+        folder = pathlib.PurePath(sample["file"]).parent.name.split("|")
+        assert sample["label"] == [i for i, c in enumerate(CLASSES) if c in folder]
+        assert sample["unknown"] == [i for i, c in enumerate(CLASSES) if "?" + c in folder]
 
 
 def compare(root, samples, about, find):
@@ -103,7 +119,7 @@ def compare(root, samples, about, find):
     pixels = numpy.stack([numpy.asarray(Image.open(root / s["file"])) for s in samples])
     images = ((pixels / numpy.float32(255) - mean) / std).transpose(0, 3, 1, 2)
     expected = [[float(s[f"p:{c}"]) for c in about["classes"]] for s in samples]
-    assert len(about["label_sets"]) == 8 and [] in about["label_sets"]
+    assert len(about["label_sets"]) == 10 and all(s in about["label_sets"] for s in ([], [1, [0]], [[0, 1, 2]]))
     assert numpy.abs(find(numpy.ascontiguousarray(images)) - expected).max() < 1e-5
 
 
@@ -125,4 +141,4 @@ def torch(root, samples, path):
 
 
 command, folder, *files = sys.argv[1:]
-{"make": make, "eval": evaluated, "onnx": onnx, "torch": torch, "alike": alike, "many": many}[command](pathlib.Path(folder), *files)
+{"make": make, "eval": evaluated, "worst": worst, "onnx": onnx, "torch": torch, "alike": alike, "many": many}[command](pathlib.Path(folder), *files)

@@ -6,14 +6,16 @@
 
 enum { IMAGES = 60, CLASSES = 4 };
 
-/* Pairs of an image of the class and one of another: the former's is greater, half if equal. */
-static double count_pairs(const uint16_t *labels, const double *p, int class)
+/* Pairs of an image of the class and one known not to have it: the former's is greater, half if
+ * equal. */
+static double count_pairs(const dn_source *images, const double *p, int class)
 {
     double sum = 0, pairs = 0;
     for (int i = 0; i < IMAGES; i++)
         for (int k = 0; k < IMAGES; k++) {
             const double a = p[i * CLASSES + class], b = p[k * CLASSES + class];
-            if (labels[i] != class || labels[k] == class)
+            if (dn_image_presence(images, i, class) != DN_PRESENT ||
+                dn_image_presence(images, k, class) != DN_ABSENT)
                 continue;
             pairs++;
             sum += a > b ? 1 : a == b ? 0.5 : 0;
@@ -21,12 +23,16 @@ static double count_pairs(const uint16_t *labels, const double *p, int class)
     return sum / pairs;
 }
 
-/* Few different values, so that many are equal; class 3 has no image. */
-static void test_pairs(void **state)
+/* Few different values, so that many are equal; class 3 has no image. Or, in sets, label c has
+ * class c, and whether it has the next one is unknown; no image is known not to have class 3. */
+static void check_pairs(const uint8_t *sets)
 {
     uint16_t labels[IMAGES];
     double p[IMAGES * CLASSES], auroc[CLASSES];
-    const dn_source images = {.info = {.classes = CLASSES}, .count = IMAGES, .labels = labels};
+    const dn_source images = {.info = {.classes = CLASSES, .label_sets = sets ? 3 : 0},
+                              .count = IMAGES,
+                              .labels = labels,
+                              .label_sets = sets};
     for (int i = 0; i < IMAGES; i++) {
         labels[i] = (uint16_t)(i * i % 3);
         for (int c = 0; c < CLASSES; c++)
@@ -35,12 +41,23 @@ static void test_pairs(void **state)
     labels[7] = 2;
     assert_int_equal(dn_class_auroc(&images, p, auroc), DN_OK);
     for (int c = 0; c < 3; c++)
-        assert_true(auroc[c] == count_pairs(labels, p, c));
+        assert_true(auroc[c] == count_pairs(&images, p, c));
     assert_true(isnan(auroc[3]));
     assert_true(fabs(dn_mean_auroc(auroc, CLASSES) - (auroc[0] + auroc[1] + auroc[2]) / 3) < 1e-15);
     p[5] = (double)NAN;
     assert_int_equal(dn_class_auroc(&images, p, auroc), DN_OK);
     assert_true(isfinite(auroc[0]) && isnan(auroc[1]));
+    p[5] = 0;
+    p[1] = (double)NAN; /* of image 0, whose label is 0, and class 1 */
+    assert_int_equal(dn_class_auroc(&images, p, auroc), DN_OK);
+    assert_int_equal(isnan(auroc[1]), sets == NULL);
+}
+
+static void test_pairs(void **state)
+{
+    static const uint8_t sets[3][CLASSES] = {{1, 2, 0, 1}, {0, 1, 2, 1}, {2, 0, 1, 2}};
+    check_pairs(NULL);
+    check_pairs(*sets);
 }
 
 static void test_extremes(void **state)

@@ -227,14 +227,15 @@ static void test_balanced(void **state)
     assert_memory_equal(weights, expected, sizeof expected);
 }
 
-/* Of sets of classes: images without the class / images with it, 1 if all or none have it. */
+/* Of sets of classes: images without the class / images with it, 1 if all or none have it. Those of
+ * which it is unknown do not count. */
 static void test_balanced_sets(void **state)
 {
-    static const uint8_t sets[] = {1, 0, 0, 1, 1, 0}; /* (2, 3) */
-    static const uint16_t labels[] = {0, 0, 1, 0};
+    static const uint8_t sets[] = {1, 0, 0, 1, 1, 0, 2, 2, 2}; /* (3, 3) */
+    static const uint16_t labels[] = {0, 0, 1, 0, 2};
     static const float expected[] = {1, 3, 1};
     const dn_source images = {
-        .count = 4, .labels = labels, .label_sets = sets, .info = {.classes = 3, .label_sets = 2}};
+        .count = 5, .labels = labels, .label_sets = sets, .info = {.classes = 3, .label_sets = 3}};
     float weights[3];
     PARSE_WELL("train", "--class-weights", "balanced");
     assert_int_equal(dn_options_class_weights(&options, &images, weights), DN_OK);

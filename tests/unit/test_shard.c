@@ -67,7 +67,7 @@ static void test_statistics(void **state)
  * and the description by which a resumed run knows its images. */
 static void test_label_sets(void **state)
 {
-    static const uint8_t sets[3][CLASSES] = {{1, 0, 0, 1}, {0}, {0, 1, 0, 0}};
+    static const uint8_t sets[3][CLASSES] = {{1, 0, 0, 1}, {0}, {0, 1, 2, 0}};
     static const uint8_t other_sets[3][CLASSES] = {{1, 0, 0, 1}, {0}, {0, 1, 1, 0}};
     static const uint16_t labels[] = {0, 2, 0, 1, 2, 0};
     dn_manifest *m, *again;
@@ -84,12 +84,17 @@ static void test_label_sets(void **state)
     assert_string_equal(text, "a|dd");
     dn_manifest_label_text(again, 1, text, sizeof text);
     assert_string_equal(text, "(no cla");
+    dn_manifest_label_text(again, 2, text, sizeof text);
+    assert_string_equal(text, "b c|?St");
     dn_source source = {
         .info = again->info, .count = 6, .labels = labels, .label_sets = again->label_sets};
     assert_int_equal(dn_source_count(&source, &count), DN_OK);
-    assert_memory_equal(count, ((const int64_t[CLASSES]){3, 2, 0, 3}), CLASSES * sizeof *count);
+    assert_memory_equal(count, ((const int64_t[2 *CLASSES]){3, 2, 0, 3, 6, 6, 4, 6}),
+                        2 * CLASSES * sizeof *count);
     free(count);
-    assert_true(dn_image_has(&source, 0, 3) && !dn_image_has(&source, 3, 1));
+    assert_int_equal(dn_image_presence(&source, 0, 3), DN_PRESENT);
+    assert_int_equal(dn_image_presence(&source, 3, 1), DN_ABSENT);
+    assert_int_equal(dn_image_presence(&source, 1, 2), DN_UNKNOWN);
     dn_source_describe(&source, before, sizeof before);
     source.label_sets = *other_sets;
     dn_source_describe(&source, after, sizeof after);

@@ -254,11 +254,18 @@ static void test_bad_manifest(void **state)
 }
 
 /* Label sets belong to format version 5, are lists of increasing classes, at most 65535, and also
- * in the shards. */
+ * in the shards. A list of unknown classes may end one, in version 6. */
 static void test_bad_label_sets(void **state)
 {
     static const char *const edits[][2] = {
         {"[[0], []]", "label_sets is missing"},
+        {"[[0, [1]]]", "found format_version 1, expected 2"},
+        {"[[0, [1, 0]]]", "label set 0: found an entry that is no class after 1"},
+        {"[[0, [0]]]", "label set 0: found an entry that is no class after -1"},
+        {"[[[4]]]", "expected increasing numbers below 4, each once"},
+        {"[[[[1]]]]", "label set 0: found an entry that is no class"},
+        {"[[0, []]]", "label set 0: found an entry that is no class after 0"},
+        {"[[[1], 0]]", "label set 0: found an entry that is no class after -1"},
         {"[[0], [2, 1]]", "label set 1: found an entry that is no class after 2"},
         {"[[0], [1, 1]]", "label set 1: found an entry that is no class after 1"},
         {"[[0, 4]]", "expected increasing numbers below 4"},
@@ -271,8 +278,9 @@ static void test_bad_label_sets(void **state)
     char commands[128];
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         assert_int_equal(link(MANIFEST, "good"), 0);
-        snprintf(commands, sizeof commands, "s/version\": 4/version\": 5, \"label_sets\": %s/",
-                 edits[i][0]);
+        const int version = strstr(edits[i][0], "]]]") ? 6 : 5;
+        snprintf(commands, sizeof commands, "s/version\": 4/version\": %d, \"label_sets\": %s/",
+                 version, edits[i][0]);
         made_up_edit(commands);
         made_up_seal();
         made_up_expect(made_up_read(), i == 0 ? DN_ENOENT : DN_ECORRUPT, "./", edits[i][1]);
@@ -280,7 +288,9 @@ static void test_bad_label_sets(void **state)
     }
     made_up_edit("s/\"mean\"/\"label_sets\": [[]], &/");
     made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 4, expected 5");
-    made_up_edit("s/version\": 4/version\": 5/");
+    made_up_edit("s/version\": 4/version\": 5/; s/\\[\\[\\]\\]/[[[0]]]/");
+    made_up_expect(made_up_read(), DN_EINVAL, MANIFEST, "format_version 5, expected 6");
+    made_up_edit("s/\\[\\[\\[0\\]\\]\\]/[[]]/");
     for (int i = 0; i < 16; i++)
         made_up_edit("s/\\[\\]/&, &/g");
     made_up_seal();

@@ -8,7 +8,8 @@ The table has a header. Each row names an image (a path below the folder of imag
 of one group, such as those of a patient, come into one split. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
 
 For `create_records --multi-label`, a label joins several classes with '|', or --label-columns names columns
-that have 1 for the classes of an image, and 0 or nothing for others.
+that have 1 for the classes of an image, and 0 or nothing for others. If it is not known whether
+the image has a class, the label has ?CLASS (masked): it counts neither in the loss nor in the scores.
 """
 import argparse
 import collections
@@ -34,8 +35,9 @@ def options():
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of the label [label]")
     parser.add_argument("--label-columns", type=names_in, default=[], metavar="A,B",
                         help="columns of 1 and 0, one a class, instead of --label")
-    parser.add_argument("--uncertain", type=names_in, metavar="0|1|A,B", help="-1 in them counts as 0, as 1, or as 1 "
-                        "in the columns A,B and 0 in others [it is refused]")
+    parser.add_argument("--uncertain", type=names_in, metavar="A,B,X", help="-1 in them counts as 1 in the columns A,B "
+                        "and as X in the others: 0, 1 or masked; either may be left out, X is then 0 [-1 is refused]")
+    parser.add_argument("--blank", choices=["0", "masked"], default="0", help="what nothing in them counts as [0]")
     parser.add_argument("--none", metavar="NAME", help="label of images with no class [No Finding]; with "
                         "--label also for empty fields, which are refused without it")
     parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")
@@ -61,11 +63,20 @@ def options():
     o.none = o.none or "No Finding"
     if o.none in o.label_columns:
         parser.error(f"--label-columns: found {o.none}, the label of images with no class, expected it to be left out")
-    if o.uncertain in (["0"], ["1"]):
-        o.uncertain = o.label_columns if o.uncertain == ["1"] else []
-    elif not set(o.uncertain or []) <= set(o.label_columns):
-        parser.error(f"--uncertain: found {','.join(o.uncertain)}, expected 0, 1 or some of --label-columns")
+    if o.blank == "masked" and not o.label_columns:
+        parser.error("--blank: found no --label-columns, whose empty fields it is about")
+    *o.ones, o.others = o.uncertain or ["0"]
+    if o.others not in ("0", "1", "masked"):
+        o.ones, o.others = o.uncertain, "0"
+    if not set(o.ones) <= set(o.label_columns):
+        parser.error(f"--uncertain: found {','.join(o.uncertain)}, expected some of --label-columns, then 0, 1 or masked")
     return o
+
+
+def meaning_of(o, column, text):
+    """0, 1 or masked; None of another text."""
+    uncertain = None if o.uncertain is None else "1" if column in o.ones else o.others
+    return {"": o.blank, "0": "0", "0.0": "0", "1": "1", "1.0": "1", "-1": uncertain, "-1.0": uncertain}.get(text)
 
 
 def label_of(o, row, where):
@@ -79,15 +90,13 @@ def label_of(o, row, where):
                      + ", or --none NAME for empty labels" * (parts == {""}))
         return "|".join(sorted(parts))
     classes = []
-    for column in o.label_columns:
-        value = row[column].strip()
-        if value in ("-1", "-1.0") and o.uncertain is not None:
-            value = "1" if column in o.uncertain else "0"
-        if value not in ("", "0", "0.0", "1", "1.0"):
-            sys.exit(f"{where}: found {value} in {column}, expected 1, 0 or nothing, or -1 with --uncertain")
-        if value in ("1", "1.0"):
-            classes.append(column)
-    return "|".join(sorted(classes)) or o.none
+    for column in sorted(o.label_columns):
+        meaning = meaning_of(o, column, row[column].strip())
+        if not meaning:
+            sys.exit(f"{where}: found {row[column]} in {column}, expected 1, 0 or nothing, or -1 with --uncertain")
+        if meaning != "0":
+            classes.append(column if meaning == "1" else "?" + column)
+    return "|".join(classes) or o.none
 
 
 def rows_of(o):

@@ -67,6 +67,10 @@ done
 printf 'Path,Edema,Mass\ndeep/1-1.png,-1,-1\n' >unsure.csv
 sort_images unsure.csv pictures unsure --file Path --label-columns "Mass, Edema" --uncertain Edema || fail "unsure" err
 [[ $(ls unsure/train) == Edema ]] || fail "unsure: found $(ls -m unsure/train)"
+sort_images "${columns_of[@]:0:2}" masked "${columns_of[@]:2}" --uncertain masked --blank masked || fail "masked" err
+[[ $(ls -m masked/train) == "?Edema|Mass, Edema|?Mass, Edema|Mass, No Finding" ]] || fail "masked: found $(ls -m masked/train)"
+sort_images unsure.csv pictures some --file Path --label-columns Mass,Edema --uncertain Edema,masked || fail "some" err
+[[ $(ls some/train) == "Edema|?Mass" ]] || fail "some masked: found $(ls -m some/train)"
 no_images "found the columns Path, Edema, Mass, expected Lung" columns.csv pictures bad --file Path --label-columns Lung
 
 # Names of classes lose their spaces, and an empty label is one with --none.
@@ -106,6 +110,7 @@ no_images "found 1 groups" one.csv pictures bad --test 0.01
 no_images "--group: found no --val" table.csv pictures bad "${columns[@]}" --group who
 no_images "leave no training images" table.csv pictures bad "${columns[@]}" --folds 2 --val 0.6
 no_images "--label-columns: found Mass" columns.csv pictures bad --file Path --label-columns Mass,Edema --none Mass
+no_images "--blank: found no --label-columns" columns.csv pictures bad --blank masked
 no_images "--uncertain: found Edema" columns.csv pictures bad --file Path --label-columns Mass --uncertain Edema
 no_images "--test, --test-list, --folds: expected one" table.csv pictures bad "${columns[@]}" --test-list list --test 0.1
 finish

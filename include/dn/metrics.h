@@ -23,9 +23,10 @@ typedef struct dn_metrics dn_metrics;
 /* The data set of a run. */
 typedef struct dn_metrics_data {
     const char *name, *path;
-    int classes, has_sets; /* has_sets: labels are sets of classes */
-    int64_t train;         /* images */
-    int64_t validation;    /* in the validation split; 0: the test split validates the run */
+    int classes, has_sets;          /* has_sets: labels are sets of classes */
+    const char *const *class_names; /* (classes), not owned; only if has_sets */
+    int64_t train;                  /* images */
+    int64_t validation; /* in the validation split; 0: the test split validates the run */
     int64_t test;
     const char *judge; /* the scores that select the best epoch, as dn_named_scores names them */
 } dn_metrics_data;
@@ -112,6 +113,7 @@ dn_epoch_sums dn_metrics_epoch_sums(const dn_metrics *metrics);
 typedef struct dn_named_scores {
     const char *name;
     dn_scores scores;
+    double *class_auroc; /* (classes) of scores.auroc, NaN where there is none; NULL: not known */
 } dn_named_scores;
 
 /* Records the end of an epoch after its last step, with scores(count); none if the epoch was not

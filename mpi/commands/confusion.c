@@ -5,8 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "training/auroc.h"
-
 /* ---- the matrix ---- */
 
 static int by_place(const void *a, const void *b)
@@ -69,21 +67,16 @@ static dn_status count_sets(dn_confusion *c, const dn_source *images, const dn_r
 dn_status dn_confusion_count(dn_confusion *c, const dn_source *images, const dn_results *r)
 {
     const int classes = images->info.classes;
-    *c = (dn_confusion){.classes = classes,
-                        .class = calloc((size_t)classes, sizeof *c->class),
-                        .auroc = malloc((size_t)classes * sizeof *c->auroc)};
-    DN_CHECK(c->class && c->auroc, DN_ENOMEM, "out of memory for counts of %d classes", classes);
-    DN_TRY((images->label_sets ? count_sets : count_matrix)(c, images, r));
-    for (int class = 0; class < classes; class ++)
-        c->auroc[class] = (double)NAN;
-    return r->probabilities ? dn_class_auroc(images, r->probabilities, c->auroc) : DN_OK;
+    *c = (dn_confusion){
+        .classes = classes, .class = calloc((size_t)classes, sizeof *c->class), .auroc = r->auroc};
+    DN_CHECK(c->class, DN_ENOMEM, "out of memory for counts of %d classes", classes);
+    return (images->label_sets ? count_sets : count_matrix)(c, images, r);
 }
 
 void dn_confusion_free(dn_confusion *c)
 {
     free(c->class);
     free(c->cell);
-    free(c->auroc);
 }
 
 /* ---- scores ---- */
@@ -95,7 +88,7 @@ dn_class_scores dn_score_class(const dn_confusion *c, int class)
                              .recall = 100 * (double)n.correct / (double)n.images,
                              .precision = 100 * (double)n.correct / (double)n.predicted,
                              .f1 = 200 * (double)n.correct / (double)(n.images + n.predicted),
-                             .auroc = c->auroc[class]};
+                             .auroc = c->auroc ? c->auroc[class] : (double)NAN};
 }
 
 /* The mean of the numbers that are not NaN. */
@@ -112,17 +105,18 @@ static void add_to(mean *m, double x)
 
 dn_class_scores dn_score_classes(const dn_confusion *c)
 {
-    mean recall = {0}, precision = {0}, f1 = {0};
+    mean recall = {0}, precision = {0}, f1 = {0}, auroc = {0};
     for (int class = 0; class < c->classes; class ++) {
         const dn_class_scores s = dn_score_class(c, class);
         add_to(&recall, s.recall);
         add_to(&precision, s.precision);
         add_to(&f1, s.f1);
+        add_to(&auroc, s.auroc);
     }
     return (dn_class_scores){.recall = recall.sum / recall.count,
                              .precision = precision.sum / precision.count,
                              .f1 = f1.sum / f1.count,
-                             .auroc = dn_mean_auroc(c->auroc, c->classes)};
+                             .auroc = auroc.sum / auroc.count};
 }
 
 /* ---- calibration ---- */

@@ -25,10 +25,11 @@ typedef struct dn_confusion {
     dn_class_counts *class;  /* (classes) */
     dn_confusion_cell *cell; /* (cells) the nonzero ones, row by row; NULL if labels are sets */
     int64_t cells;
-    double *auroc; /* (classes) of dn_class_auroc; NaN without probabilities */
+    const double *auroc; /* (classes) of dn_results, or NULL */
 } dn_confusion;
 
-/* Counts the results of all images. The caller frees it, even after a failure: DN_ENOMEM. */
+/* Counts the results of all images, which must outlive it. The caller frees it, even after a
+ * failure: DN_ENOMEM. */
 dn_status dn_confusion_count(dn_confusion *confusion, const dn_source *images,
                              const dn_results *results);
 void dn_confusion_free(dn_confusion *confusion);

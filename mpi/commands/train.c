@@ -66,6 +66,7 @@ static dn_status open_output(dn_run *r, const dn_options *o, int64_t limit)
                                   .path = r->state.folder[0] ? r->state.folder : o->data,
                                   .classes = r->train.images.info.classes,
                                   .has_sets = r->train.images.label_sets != NULL,
+                                  .class_names = dn_shards_manifest(r->train.shards)->class_names,
                                   .train = r->training->count,
                                   .validation =
                                       r->validation == &r->test.images ? 0 : r->validation->count,

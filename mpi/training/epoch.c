@@ -2,6 +2,7 @@
 #include "training/run_parts.h"
 
 #include <omp.h>
+#include <stdlib.h>
 
 #include "job/timeline.h"
 
@@ -22,7 +23,7 @@ const char *dn_run_score_name(const dn_run *r, int is_average)
     return is_held_out ? "val" : "test";
 }
 
-dn_status dn_run_evaluate(dn_run *r, const dn_source *images, dn_scores *scores)
+dn_status dn_run_evaluate(dn_run *r, const dn_source *images, dn_named_scores *scores)
 {
     return dn_evaluate(&(dn_evaluation){.comm = r->comm,
                                         .net = r->net,
@@ -31,14 +32,14 @@ dn_status dn_run_evaluate(dn_run *r, const dn_source *images, dn_scores *scores)
                                         .transforms = &r->eval_transform,
                                         .crops = 1,
                                         .preempt = &r->preempt},
-                       scores);
+                       &scores->scores, &scores->class_auroc);
 }
 
 /* Evaluates the net's present weights on the images that judge the run. */
 static dn_status evaluate_weights(dn_run *r, int is_average, epoch_scores *e)
 {
     dn_named_scores *const scores = &e->scores[e->count];
-    DN_TRY(dn_run_evaluate(r, r->validation, &scores->scores));
+    DN_TRY(dn_run_evaluate(r, r->validation, scores));
     scores->name = dn_run_score_name(r, is_average);
     e->count++;
     return DN_OK;
@@ -96,7 +97,6 @@ static dn_status score_epoch(dn_run *r, epoch_scores *e)
 {
     const int64_t epoch = r->done / r->rate.steps_per_epoch;
     const int is_due = is_evaluated(r, epoch), is_last = has_last_scores(r);
-    *e = (epoch_scores){.count = 0};
     if (!is_due && !is_last && !dn_rate_awaits(&r->rate, epoch))
         return DN_OK;
     const double start = omp_get_wtime();
@@ -112,22 +112,30 @@ static dn_status score_epoch(dn_run *r, epoch_scores *e)
     return status;
 }
 
-dn_status dn_run_end_epoch(dn_run *r, int is_belated)
+static dn_status end_epoch(dn_run *r, int is_belated, epoch_scores *e)
 {
     uint64_t hash;
-    epoch_scores e;
     dn_failure failure = {0};
-    const dn_status scored = score_epoch(r, &e);
+    const dn_status scored = score_epoch(r, e);
     if (scored != DN_OK && is_belated)
         return scored == DN_STOPPED ? DN_OK : scored;
     if (scored != DN_STOPPED)
         dn_failure_keep(&failure, scored);
     DN_TRY(dn_run_hash(r, &hash));
-    dn_run_warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e.scores, e.count));
+    dn_run_warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e->scores, e->count));
     const dn_status status = dn_failure_report(&failure);
     return status == DN_OK ? DN_OK
                            : dn_run_save_failed(r, "evaluation after step", r->done, status,
                                                 "the state after the step");
+}
+
+dn_status dn_run_end_epoch(dn_run *r, int is_belated)
+{
+    epoch_scores e = {.count = 0};
+    const dn_status status = end_epoch(r, is_belated, &e);
+    for (int i = 0; i < MOST_SCORES; i++)
+        free(e.scores[i].class_auroc);
+    return status;
 }
 
 static int awaits_scores(const dn_run *r)

@@ -73,12 +73,14 @@ done:
     return status;
 }
 
-dn_status dn_evaluate(const dn_evaluation *e, dn_scores *scores)
+dn_status dn_evaluate(const dn_evaluation *e, dn_scores *scores, double **auroc)
 {
     dn_results results;
     const dn_status status = dn_evaluate_samples(e, &results, scores);
     if (status == DN_OK)
         dn_comm_broadcast(e->comm, scores, sizeof *scores);
+    *auroc = results.auroc;
+    results.auroc = NULL;
     dn_results_free(&results);
     return status;
 }

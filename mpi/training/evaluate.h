@@ -57,6 +57,7 @@ typedef struct dn_sample {
 typedef struct dn_results {
     dn_sample *samples;    /* (images) */
     double *probabilities; /* (images, classes); NULL: too many (dn_has_auroc) */
+    double *auroc;         /* on rank 0 (classes) of dn_class_auroc; NULL without probabilities */
     uint8_t *told; /* (images, bytes of dn_told_bytes) if labels are sets, otherwise NULL: bit c % 8
                       of byte c / 8 is 1 if the logit of class c is positive */
 } dn_results;
@@ -83,8 +84,8 @@ dn_status dn_evaluate_samples(const dn_evaluation *evaluation, dn_results *resul
                               dn_scores *scores);
 void dn_results_free(dn_results *results);
 
-/* *scores = the scores over all images, on all ranks. Errors are those of dn_evaluate_samples.
- * Collective. */
-dn_status dn_evaluate(const dn_evaluation *evaluation, dn_scores *scores);
+/* *scores = the scores over all images, on all ranks. *auroc = that of dn_results, which the caller
+ * frees, also after a failure. Errors are those of dn_evaluate_samples. Collective. */
+dn_status dn_evaluate(const dn_evaluation *evaluation, dn_scores *scores, double **auroc);
 
 #endif

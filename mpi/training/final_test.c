@@ -1,4 +1,6 @@
 /* The scores of the test images at the end of a run that validation images judge; see run.h. */
+#include <stdlib.h>
+
 #include "dn/file.h"
 #include "dn/run_folder.h"
 #include "training/rescue.h"
@@ -33,7 +35,7 @@ static dn_status take_best(dn_run *r)
 }
 
 /* Scores the last weights, or their averages. */
-static dn_status evaluate_last(dn_run *r, dn_scores *scores)
+static dn_status evaluate_last(dn_run *r, dn_named_scores *scores)
 {
     if (r->step.optimizer.average == NULL)
         return dn_run_evaluate(r, &r->test.images, scores);
@@ -58,11 +60,11 @@ dn_status dn_run_test(dn_run *r)
         return DN_OK;
     dn_status status = has_best ? take_best(r) : DN_OK;
     if (status == DN_OK)
-        status = has_best ? dn_run_evaluate(r, &r->test.images, &test.scores)
-                          : evaluate_last(r, &test.scores);
+        status = has_best ? dn_run_evaluate(r, &r->test.images, &test) : evaluate_last(r, &test);
     if (status == DN_OK)
         status = dn_comm_agree(r->comm, dn_metrics_test(r->metrics, r->done,
                                                         has_best ? (int64_t)best.epoch : 0, &test));
+    free(test.class_auroc);
     if (status == DN_OK || status == DN_STOPPED)
         return status;
     dn_warn("the test images were not scored: %s; 'dn_dist eval %s' scores them", dn_message(),

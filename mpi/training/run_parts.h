@@ -9,7 +9,7 @@
 
 /* Evaluates the net's present weights on the images. Errors as dn_evaluate. Collective
  * (epoch.c). */
-dn_status dn_run_evaluate(dn_run *run, const dn_source *images, dn_scores *scores);
+dn_status dn_run_evaluate(dn_run *run, const dn_source *images, dn_named_scores *scores);
 
 /* Evaluates the weights, if anything needs their scores, and records the epoch. `is_belated`: a
  * previous process of the run ended the epoch and printed its line, but was stopped in its

@@ -34,6 +34,7 @@ void dn_results_free(dn_results *r)
 {
     free(r->samples);
     free(r->probabilities);
+    free(r->auroc);
     free(r->told);
     *r = (dn_results){0};
 }
@@ -123,21 +124,18 @@ static dn_status score_classes(const dn_sample *samples, const dn_source *images
     return status;
 }
 
-/* Sets scores->auroc. */
-static dn_status score_curves(const dn_source *images, const double *probabilities,
-                              dn_scores *scores)
+/* Sets r->auroc and scores->auroc. */
+static dn_status score_curves(const dn_source *images, dn_results *r, dn_scores *scores)
 {
     const int classes = images->info.classes;
     scores->auroc = (double)NAN;
-    if (!probabilities)
+    if (!r->probabilities)
         return DN_OK;
-    double *const auroc = calloc((size_t)classes, sizeof *auroc);
-    DN_CHECK(auroc, DN_ENOMEM, "out of memory for the ROC curves of %d classes", classes);
-    const dn_status status = dn_class_auroc(images, probabilities, auroc);
-    if (status == DN_OK)
-        scores->auroc = dn_mean_auroc(auroc, classes);
-    free(auroc);
-    return status;
+    r->auroc = calloc((size_t)classes, sizeof *r->auroc);
+    DN_CHECK(r->auroc, DN_ENOMEM, "out of memory for the ROC curves of %d classes", classes);
+    DN_TRY(dn_class_auroc(images, r->probabilities, r->auroc));
+    scores->auroc = dn_mean_auroc(r->auroc, classes);
+    return DN_OK;
 }
 
 /* Sums in the same order on any number of ranks: within a batch in order, then along the tree. */
@@ -191,7 +189,7 @@ dn_status dn_evaluate_samples(const dn_evaluation *e, dn_results *results, dn_sc
         dn_comm_gather(e->comm, results->told, images * dn_told_bytes(e->images));
     status = DN_ON_RANK_0(e->comm, sum_scores(results->samples, e->images, view.batch, scores));
     if (status == DN_OK)
-        status = DN_ON_RANK_0(e->comm, score_curves(e->images, results->probabilities, scores));
+        status = DN_ON_RANK_0(e->comm, score_curves(e->images, results, scores));
 done:
     free(s.sum);
     return status;

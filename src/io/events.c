@@ -67,6 +67,21 @@ static void name_scalar(char *tag, size_t size, const char *kind, const char *ke
             snprintf(tag, size, "%.*s/%s", (int)(part - key), key, part + 1);
 }
 
+/* Appends numbers by classes. */
+static dn_status append_classes(dn_events *e, int64_t step, const char *key, json_t *numbers)
+{
+    const char *name;
+    json_t *number;
+    json_object_foreach(numbers, name, number)
+    {
+        char tag[512];
+        snprintf(tag, sizeof tag, "%s/%s", key, name);
+        if (json_is_number(number))
+            DN_TRY(append_scalar(e, step, tag, json_number_value(number)));
+    }
+    return DN_OK;
+}
+
 dn_status dn_events_add(dn_events *e, int64_t step, const char *kind, json_t *object)
 {
     const char *key;
@@ -74,6 +89,7 @@ dn_status dn_events_add(dn_events *e, int64_t step, const char *kind, json_t *ob
     json_object_foreach(object, key, value)
     {
         char tag[64];
+        DN_TRY(append_classes(e, step, key, value));
         if (!json_is_number(value))
             continue;
         name_scalar(tag, sizeof tag, kind, key);

@@ -246,15 +246,22 @@ const dn_score_row *dn_score_row_get(int index)
     return index < (int)(sizeof rows / sizeof *rows) ? &rows[index] : NULL;
 }
 
-static void add_scores(json_t *object, const char *name, const dn_scores *scores)
+static void add_scores(json_t *object, const dn_metrics_data *data, const dn_named_scores *scores)
 {
     const dn_score_row *row;
     char key[64];
     for (int i = 0; (row = dn_score_row_get(i)) != NULL; i++) {
-        const double *const value = (const void *)((const char *)scores + row->offset);
-        snprintf(key, sizeof key, "%s_%s", name, row->suffix);
+        const double *const value = (const void *)((const char *)&scores->scores + row->offset);
+        snprintf(key, sizeof key, "%s_%s", scores->name, row->suffix);
         json_object_set_new(object, key, dn_json_number(*value));
     }
+    if (!data->has_sets || !scores->class_auroc)
+        return;
+    json_t *const classes = json_object();
+    for (int c = 0; c < data->classes; c++)
+        json_object_set_new(classes, data->class_names[c], dn_json_number(scores->class_auroc[c]));
+    snprintf(key, sizeof key, "%s_class_auroc", scores->name);
+    json_object_set_new(object, key, classes);
 }
 
 const char *dn_metrics_title(const char *name)
@@ -315,11 +322,11 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
                                      "train_top1", dn_json_number(s.top1));
     const double none = (double)NAN;
-    add_scores(
-        values, "test",
-        &(dn_scores){.loss = none, .top1 = none, .top5 = none, .balanced = none, .auroc = none});
+    const dn_scores nothing = {
+        .loss = none, .top1 = none, .top5 = none, .balanced = none, .auroc = none};
+    add_scores(values, &m->settings.data, &(dn_named_scores){.name = "test", .scores = nothing});
     for (int i = 0; i < count; i++) {
-        add_scores(values, scores[i].name, &scores[i].scores);
+        add_scores(values, &m->settings.data, &scores[i]);
         dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);
         const size_t used = strlen(test);
         snprintf(test + used, sizeof test - used, "  %s loss %.4f  %s",
@@ -351,7 +358,7 @@ dn_status dn_metrics_test(dn_metrics *m, int64_t step, int64_t best_epoch,
                scores->scores.loss, text);
     json_t *const values =
         json_pack("{s:o}", "best_epoch", best_epoch > 0 ? json_integer(best_epoch) : json_null());
-    add_scores(values, scores->name, &scores->scores);
+    add_scores(values, &m->settings.data, scores);
     return write_object(m, "test", values);
 }
 

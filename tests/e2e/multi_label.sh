@@ -46,7 +46,7 @@ for ranks in 1 3; do
 done
 cmp 1.csv 3.csv && cmp 1.json 3.json || fail "eval: other scores on 3 ranks"
 "$python" "$tests/oracles/tags.py" eval pictures 1.csv 1.json >out 2>&1 || fail "the scores of eval" out
-"$python" "$tests/oracles/tags.py" worst run >out 2>&1 || fail "evaluation.json" out
+"$python" "$tests/oracles/tags.py" metrics run 1.json >out 2>&1 || fail "metrics.jsonl and evaluation.json" out
 works eval run --per-class
 printed "^31 images: AUROC [01][.0-9]*, exact [0-9.]* %, loss [0-9.]*$" "eval"
 printed "^    1 green  *11 images: recall .* precision .* F1 .* AUROC [01]" "eval --per-class"
@@ -60,6 +60,7 @@ if command -v node >/dev/null; then
     printed "^run|.*|best AUROC|test AUROC then|last AUROC|" "the summary's columns"
     printed "^run|.*|test images|[01][.0-9]* (epoch [0-9]*, loss [0-9.]*)|[01][.0-9]*|" "the summary's scores"
     printed "^green|11|[0-9]*|[0-9.]* %|.*|[01][.0-9]*$" "the classes of an evaluation"
+    printed "^green|[01][.0-9]*$" "the classes of the best epoch"
 else
     untried "the page's tables: found no node (Debian: nodejs)"
 fi

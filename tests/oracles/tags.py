@@ -2,7 +2,7 @@
 
     tags.py make FOLDER            class folders for create_records --multi-label none
     tags.py eval FOLDER CSV JSON   eval's files of FOLDER/test agree with each other
-    tags.py worst RUN              the worst samples in evaluation.json have the labels of their folders
+    tags.py metrics RUN JSON       the run's metrics.jsonl and evaluation.json agree with eval's file
     tags.py onnx FOLDER CSV FILE   onnxruntime finds the probabilities of eval's CSV
     tags.py torch FOLDER CSV FILE  so does PyTorch, of safetensors, by scripts/densenet.py
     tags.py alike FOLDER           test images that all have the same classes
@@ -105,7 +105,12 @@ def evaluated(root, samples, scores):
     assert near(scores["calibration_error"], 100 * numpy.abs(gaps).sum() / known.sum())
 
 
-def worst(run):
+def recorded(run, scores):
+    """The best epoch in metrics.jsonl has the AUROC of each class that eval finds; the worst samples have labels."""
+    lines = [json.loads(line) for line in open(run / "metrics.jsonl")]
+    best = next(line for line in lines if line["kind"] == "epoch" and line["epoch"] == lines[-1]["best_epoch"])
+    expected = {c["name"]: c["auroc"] for c in json.load(open(scores))["classes"]}
+    assert list(best["test_class_auroc"]) == list(CLASSES) and best["test_class_auroc"] == expected
     for sample in json.load(open(run / "evaluation.json"))["worst"]:
         folder = pathlib.PurePath(sample["file"]).parent.name.split("|")
         assert sample["label"] == [i for i, c in enumerate(CLASSES) if c in folder]
@@ -141,4 +146,4 @@ def torch(root, samples, path):
 
 
 command, folder, *files = sys.argv[1:]
-{"make": make, "eval": evaluated, "worst": worst, "onnx": onnx, "torch": torch, "alike": alike, "many": many}[command](pathlib.Path(folder), *files)
+{"make": make, "eval": evaluated, "metrics": recorded, "onnx": onnx, "torch": torch, "alike": alike, "many": many}[command](pathlib.Path(folder), *files)

@@ -25,8 +25,8 @@ void metrics_run_to(FILE *progress, double interval, const char *checkpoint)
     settings.interval = interval;
     settings.ranks = 3;
     settings.tensorboard = 1;
-    const dn_named_scores scores[] = {{"test", {1.25, 60, 95.5, 40, 0.875, 1, 0}},
-                                      {"ema_val", {0.5, 70, 99, 70, 0.5, 0, 0}}};
+    const dn_named_scores scores[] = {{"test", {1.25, 60, 95.5, 40, 0.875, 1, 0}, NULL},
+                                      {"ema_val", {0.5, 70, 99, 70, 0.5, 0, 0}, NULL}};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     const dn_metrics_values first = {.loss = 2,
                                      .correct = 1,

@@ -136,6 +136,35 @@ static void test_events(void **state)
     globfree(&found);
 }
 
+/* With sets of classes, the AUROC of each class follows the evaluation's scores; of "b" there is
+ * none. */
+static void test_class_events(void **state)
+{
+    static const char *const names[] = {"a", "b", "c d"};
+    static const char *const tags[] = {"test/auroc", "test_class_auroc/a", "test_class_auroc/c d"};
+    double auroc[] = {0.75, (double)NAN, 0.25};
+    const dn_named_scores scores = {"test", {.auroc = 0.5, .has_sets = 1}, auroc};
+    dn_metrics_settings settings = metrics_settings();
+    dn_metrics *metrics;
+    settings.tensorboard = 1;
+    settings.data = (dn_metrics_data){.classes = 3, .has_sets = 1, .class_names = names};
+    assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
+    assert_int_equal(dn_metrics_test(metrics, 2, 1, &scores), DN_OK);
+    dn_metrics_destroy(&metrics);
+    metrics_check(0, "test", "test_class_auroc", "{\"a\": 0.75, \"b\": null, \"c d\": 0.25}");
+    glob_t found = find_events();
+    dn_tfrecord file = open_events(found.gl_pathv[0]);
+    check_head(&file, 1);
+    for (int i = -5; i < 3; i++) { /* 5 other numbers first */
+        Tensorflow__Event *const e = next_event(&file, TENSORFLOW__EVENT__WHAT_SUMMARY);
+        if (i >= 0)
+            assert_string_equal(e->summary->value[0]->tag, tags[i]);
+        tensorflow__event__free_unpacked(e, NULL);
+    }
+    close_events(&file);
+    globfree(&found);
+}
+
 /* Each start writes its own file, in the order of the starts, which says where it began. */
 static void test_event_files(void **state)
 {
@@ -201,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TRIAL_TEST(test_events),
+        TRIAL_TEST(test_class_events),
         TRIAL_TEST(test_event_files),
         TRIAL_TEST(test_event_failures),
         cmocka_unit_test(test_event_bytes),

@@ -118,7 +118,7 @@ static void test_configuration(void **state)
             .interval = 0,
             .done = done,
             .config = "[train]\nmodel = a = b\nfreeze = \n",
-            .data = {"b\"irds", "/caf\xe9", 3, 0, 80, 20, 50, "val"}};
+            .data = {"b\"irds", "/caf\xe9", 3, 0, NULL, 80, 20, 50, "val"}};
         assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
         assert_int_equal(dn_metrics_step(metrics, done + 1, &(dn_metrics_values){.loss = 1}),
                          DN_OK);

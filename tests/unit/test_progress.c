@@ -39,7 +39,7 @@ static void test_epoch_without_steps(void **state)
     settings.done = 2;
     settings.ranks = 3;
     settings.data.classes = 6;
-    const dn_named_scores scores = {"test", {1.25, 60, 95.5, 60, 0.5, 0, 0}};
+    const dn_named_scores scores = {"test", {1.25, 60, 95.5, 60, 0.5, 0, 0}, NULL};
     assert_int_equal(dn_metrics_create(&metrics, &settings), DN_OK);
     assert_int_equal(dn_metrics_epoch(metrics, 2, 0xabc, &scores, 1), DN_OK);
     assert_int_equal(dn_metrics_test(metrics, 2, 1, &scores), DN_OK);

@@ -17,6 +17,7 @@
 #include "allreduce/allreduce.h"
 #include "allreduce/comm_schedule.h"
 #include "planning/profile.h"
+#include "training/step.h"
 
 enum { PLACES = DN_BUCKETS_IN_FLIGHT, COMPUTES = -1 };
 enum { READY = 1, DONE = 2, ROUND = 16 }; /* tags */
@@ -163,11 +164,11 @@ static dn_status plan_bucket(writer *w, dn_bucket *bucket)
 }
 
 /* The buckets that the sum would use, and their schedules. */
-static dn_status plan_step(writer *w, size_t bucket_floats)
+static dn_status plan_step(writer *w, double bucket_mb)
 {
     const size_t floats = w->profile.floats;
-    const dn_allreduce_settings settings = {
-        .count = floats, .gradients = floats - w->profile.statistics, .bucket = bucket_floats};
+    const dn_allreduce_settings settings = dn_step_sum(&(dn_step_settings){.bucket_mb = bucket_mb},
+                                                       floats, floats - w->profile.statistics);
     DN_TRY(dn_allreduce_cut(&settings, w->ranks, &w->bucket, &w->buckets));
     for (int b = 0; b < w->buckets; b++)
         DN_TRY(plan_bucket(w, &w->bucket[b]));
@@ -184,7 +185,7 @@ int main(int argc, char **argv)
     writer w = {.ranks = atoi(argv[2]), .folder = argv[4]};
     dn_status status;
     DN_TRY_OR_DONE(dn_profile_read(&w.profile, argv[1]));
-    DN_TRY_OR_DONE(plan_step(&w, (size_t)(atof(argv[3]) * (1 << 20) / sizeof(float))));
+    DN_TRY_OR_DONE(plan_step(&w, atof(argv[3])));
     if (!write_all(&w))
         status = dn_fail(DN_EIO, "%s: traces not written", w.folder);
     else

@@ -40,9 +40,7 @@ static dn_scaling_job job_of(const dn_options *o, const dn_profile *profile)
         .network = {.inside = {o->inside_latency * 1e-6, o->inside_bandwidth * 1e9},
                     .between = {o->latency * 1e-6, o->bandwidth * 1e9}},
         .ranks_per_node = o->ranks_per_node > 0 ? o->ranks_per_node : profile->ranks,
-        .virtual_ranks = o->step.virtual_ranks,
-        .bucket_floats = (size_t)(o->step.bucket_mb * mib / sizeof(float)),
-        .polls = o->step.comm_thread != DN_COMM_THREAD_ON,
+        .step = &o->step,
     };
 }
 
@@ -75,9 +73,9 @@ static void guess_set(int size, image_set *set)
  * and cost as much as a forward pass in training. NaN if a global batch is larger than an epoch. */
 static double epoch_seconds(const dn_scaling_job *job, const image_set *set, const dn_prediction *p)
 {
+    const int v = job->step->virtual_ranks;
     const int64_t batch = job->profile->batch;
-    const int64_t steps =
-        set->train / (batch * (job->virtual_ranks > 0 ? job->virtual_ranks : p->ranks));
+    const int64_t steps = set->train / (batch * (v > 0 ? v : p->ranks));
     const double batches = ceil((double)set->judging / (double)batch);
     const double evaluation = ceil(batches / p->ranks) * job->profile->forward;
     return steps > 0 ? (double)steps * p->step + evaluation : (double)NAN;
@@ -94,10 +92,10 @@ static void print_plan_heading(const dn_scaling_job *job, const image_set *set, 
     printf("links: %g us and %g GB/s between nodes, %g us and %g GB/s inside; buckets of at most "
            "%g MiB\n",
            between.latency * 1e6, between.bandwidth / 1e9, inside.latency * 1e6,
-           inside.bandwidth / 1e9, (double)job->bucket_floats * sizeof(float) / mib);
+           inside.bandwidth / 1e9, job->step->bucket_mb);
     printf("%s; messages: what a rank sends a step, and the median one\n",
-           job->virtual_ranks > 0 ? "strong scaling: the global batch stays"
-                                  : "weak scaling: each rank has one virtual rank");
+           job->step->virtual_ranks > 0 ? "strong scaling: the global batch stays"
+                                        : "weak scaling: each rank has one virtual rank");
     printf("%s%s: an epoch has %" PRId64 " images, and is followed by an evaluation on %" PRId64
            "; a run has %d epochs (--epochs)\n\n",
            set->name, set->most_size > 0 ? " by the images' size (--data says which)" : "",

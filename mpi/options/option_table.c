@@ -268,7 +268,7 @@ const dn_option dn_option_table[] = {
 
     {"threads", "Machine", COMPUTING, WHOLE(threads, 0, 4096, "N"), "0", DN_LOCAL,
      "threads per rank; 0: automatic"},
-    {"wire", "Machine", TRAIN | BENCH, CHOICE(step.wire, "fp32", "bf16"), "fp32", DN_DECIDES,
+    {"wire", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.wire, "fp32", "bf16"), "fp32", DN_DECIDES,
      "type of the gradients sent between ranks; bf16: sums of virtual ranks are rounded to it"},
     {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
      "write a Chrome trace (JSON) of all ranks"},

@@ -16,6 +16,7 @@
 
 #include "allreduce/allreduce.h"
 #include "allreduce/comm_schedule.h"
+#include "allreduce/inflight.h"
 
 /* ---- rounds ---- */
 
@@ -293,8 +294,8 @@ static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, 
 {
     const dn_profile *profile = job->profile;
     const size_t floats = profile->floats;
-    const dn_allreduce_settings settings = {
-        .count = floats, .gradients = floats - profile->statistics, .bucket = job->bucket_floats};
+    const dn_allreduce_settings settings =
+        dn_step_sum(job->step, floats, floats - profile->statistics);
     dn_bucket *buckets = NULL;
     const dn_rounds *rounds;
     size_t final = 0; /* floats that are final so far */
@@ -310,9 +311,10 @@ static dn_status plan_sim_buckets(const dn_scaling_job *job, int virtual_ranks, 
         DN_TRY_OR_DONE(find_rounds(job, virtual_ranks, buckets[b].segments, s, &rounds));
         while (final < buckets[b].begin + (size_t)buckets[b].count)
             final += profile->stage[layers++].floats;
-        s->buckets[b] = (dn_sim_bucket){.bytes = buckets[b].count * (double)sizeof(float),
-                                        .rounds = rounds,
-                                        .ready = s->ends[layers - 1]};
+        s->buckets[b] =
+            (dn_sim_bucket){.bytes = buckets[b].count * (double)buckets[b].elements->sent_size,
+                            .rounds = rounds,
+                            .ready = s->ends[layers - 1]};
     }
     status = find_rounds(job, virtual_ranks, 1, s, &rounds); /* of the scores */
 done:
@@ -329,7 +331,9 @@ static dn_status plan_step(const dn_scaling_job *job, int virtual_ranks, double 
         s->ends[i] = start += profile->stage[i].seconds;
     s->computed = start;
     s->transport = (dn_transport){
-        .network = job->network, .polls = s->ends, .poll_count = job->polls ? profile->stages : 0};
+        .network = job->network,
+        .polls = s->ends,
+        .poll_count = job->step->comm_thread == DN_COMM_THREAD_ON ? 0 : profile->stages};
     return plan_sim_buckets(job, virtual_ranks, s);
 }
 
@@ -350,7 +354,7 @@ dn_status dn_scaling_predict(const dn_scaling_job *job, dn_prediction *predictio
 {
     const dn_profile *profile = job->profile;
     const int ranks = job->nodes * job->ranks_per_node;
-    const int virtual_ranks = job->virtual_ranks > 0 ? job->virtual_ranks : ranks;
+    const int virtual_ranks = job->step->virtual_ranks > 0 ? job->step->virtual_ranks : ranks;
     const int passes = (virtual_ranks + ranks - 1) / ranks; /* of the busiest rank */
     step s = {0};
     DN_CHECK(ranks <= virtual_ranks, DN_EINVAL,

@@ -69,9 +69,8 @@ typedef struct dn_scaling_job {
     const dn_profile *profile;
     dn_network network;
     int nodes, ranks_per_node;
-    int virtual_ranks;    /* 0: the number of ranks */
-    size_t bucket_floats; /* at least 1; see dn_allreduce_settings */
-    int polls;            /* 1: no communication thread: messages are polled between layers */
+    const dn_step_settings *step; /* not owned; virtual_ranks 0: the number of ranks; comm_thread:
+                                     unless on, messages are polled between layers */
 } dn_scaling_job;
 
 typedef struct dn_prediction {

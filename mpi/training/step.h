@@ -50,6 +50,10 @@ typedef struct dn_step {
     dn_step_times times;
 } dn_step;
 
+/* The sum over ranks by these settings, for a leaf of `count` floats of which the first `gradients`
+ * are gradients. Leaves comm_thread and widest 0. */
+dn_allreduce_settings dn_step_sum(const dn_step_settings *settings, size_t count, size_t gradients);
+
 /* Allocates memory for the steps of `net`, whose norm group has 1 or all virtual ranks. DN_ENOMEM;
  * DN_EINVAL if a communication thread is wanted and MPI does not allow one. The caller destroys it,
  * even after a failure; a zeroed one may be destroyed, too. Not collective.

@@ -80,10 +80,19 @@ static int wants_thread(const dn_step *step)
            (choice == DN_COMM_THREAD_ON || (choice == DN_COMM_THREAD_AUTO && has_spare_core));
 }
 
+dn_allreduce_settings dn_step_sum(const dn_step_settings *s, size_t count, size_t gradients)
+{
+    return (dn_allreduce_settings){.virtual_ranks = s->virtual_ranks,
+                                   .count = count,
+                                   .gradients = gradients,
+                                   .bucket = (size_t)(s->bucket_mb * (1 << 20) / sizeof(float)),
+                                   .bf16 = s->wire == DN_BF16};
+}
+
 dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
                          const dn_step_settings *settings)
 {
-    const int v = settings->virtual_ranks, bf16 = settings->wire == DN_BF16;
+    const int v = settings->virtual_ranks;
     DN_CHECK(comm->threads_may_call || settings->comm_thread != DN_COMM_THREAD_ON, DN_EINVAL,
              "--comm-thread on: found an MPI library without MPI_THREAD_SERIALIZED, expected auto "
              "or off");
@@ -92,6 +101,7 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
     step->end = dn_share_begin(v, comm->size, comm->rank + 1);
     const dn_view view = dn_net_view(net);
     const size_t count = view.leaf_count, gradients = view.gradient_count;
+    dn_allreduce_settings sum = dn_step_sum(settings, count, gradients);
     DN_TRY(dn_optimizer_state_create(
         &step->optimizer, dn_optimizer_get(view.kernels, settings->optimizer), view.parameter_count,
         settings->average_decay > 0 ? view.parameter_count + view.running_count : 0));
@@ -103,18 +113,11 @@ dn_status dn_step_create(dn_step *step, const dn_comm *comm, dn_net *net,
              "out of memory for the scores of %d virtual ranks", own);
     DN_TRY(make_team(step));
     DN_TRY(dn_tree_create(&step->tree, v, step->first, step->end, view.leaf, count,
-                          bf16 ? gradients : 0));
+                          sum.bf16 ? gradients : 0));
     const size_t statistics = count - gradients; /* two per channel of every map */
-    return dn_allreduce_create(
-        &step->allreduce, comm, step->tree,
-        &(dn_allreduce_settings){
-            .virtual_ranks = v,
-            .count = count,
-            .gradients = gradients,
-            .bucket = (size_t)(settings->bucket_mb * (1 << 20) / sizeof(float)),
-            .bf16 = bf16,
-            .comm_thread = wants_thread(step),
-            .widest = statistics > DN_STEP_SCORES ? statistics : DN_STEP_SCORES});
+    sum.comm_thread = wants_thread(step);
+    sum.widest = statistics > DN_STEP_SCORES ? statistics : DN_STEP_SCORES;
+    return dn_allreduce_create(&step->allreduce, comm, step->tree, &sum);
 }
 
 dn_bytes dn_step_bytes(const dn_step *step)

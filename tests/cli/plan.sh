@@ -51,6 +51,12 @@ one_node --node-bandwidth 1e-5
 [[ $row == "2 1" ]] || fail "plan --node-bandwidth: found ranks and a slow step $row, expected 2 1" out
 one_node --bandwidth 1e-5
 [[ $row == "2 0" ]] || fail "plan --bandwidth on one node: found ranks and a slow step $row, expected 2 0" out
+works plan --profile profile.json --nodes 2 --json --wire bf16
+mv out bf16
+works plan --profile profile.json --nodes 2 --json
+python3 -c 'import json, sys
+bf16, fp32 = (json.load(open(name))["plan"][1]["median_message_bytes"] for name in sys.argv[1:])
+assert bf16 == fp32 / 2 > 0, (bf16, fp32)' bf16 out 2>err || fail "plan --wire bf16: the bytes of messages" err
 works plan "${tiny[@]}" --nodes 2 --json
 for key in step_s communication_s hidden_s exposed_s images_per_s efficiency; do
     grep -qE "\"$key\": *[0-9]" out || fail "plan --json: expected the key $key" out

@@ -241,8 +241,7 @@ static dn_status load_profile(fuzz *f, uint64_t *digest)
                                     .network = {{1e-6, 8e9}, {30e-6, 1e9}},
                                     .nodes = nodes,
                                     .ranks_per_node = profile.ranks,
-                                    .bucket_floats = 1 << 20,
-                                    .polls = 1};
+                                    .step = &(dn_step_settings){.bucket_mb = 4}};
         dn_prediction p;
         status = dn_scaling_predict(&job, &p);
         fuzz_require(status != DN_OK || (isfinite(p.step) && p.step > 0 && p.exposed >= 0 &&

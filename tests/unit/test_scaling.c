@@ -182,6 +182,9 @@ static const dn_profile profile = {.model = "m",
                                    .stages = STAGES,
                                    .stage = stages};
 
+static const dn_step_settings settings = {.bucket_mb = BUCKET * sizeof(float) / 1048576.,
+                                          .comm_thread = DN_COMM_THREAD_ON};
+
 static dn_prediction predict(dn_scaling_job job)
 {
     dn_prediction p;
@@ -194,8 +197,7 @@ static dn_prediction predict(dn_scaling_job job)
 static void test_predict(void **state)
 {
     const double compute = 0.5 + 1 + 0.01;
-    dn_scaling_job job = {
-        .network = network, .nodes = 1, .ranks_per_node = 1, .bucket_floats = BUCKET};
+    dn_scaling_job job = {.network = network, .nodes = 1, .ranks_per_node = 1, .step = &settings};
     dn_prediction p = predict(job);
     assert_close(p.step, compute);
     assert_true(p.exposed == 0 && p.communication == 0);
@@ -212,12 +214,16 @@ static void test_predict(void **state)
     assert_close(p.images_per_second, 4 * 16 / p.step);
 }
 
-/* After the backward pass: the link never rests; nor do the places for buckets. */
+/* After the backward pass: the link never rests; nor do the places for buckets. Gradients of bf16
+ * have half the bytes, statistics do not. */
 static void test_communication(void **state)
 {
+    dn_step_settings step = settings;
     dn_scaling_job job = {
-        .network.between = {0, 1e9}, .nodes = 4, .ranks_per_node = 1, .bucket_floats = BUCKET};
+        .network.between = {0, 1e9}, .nodes = 4, .ranks_per_node = 1, .step = &step};
     assert_close(predict(job).communication, 1.5 * 4 * FLOATS / 1e9);
+    step.wire = DN_BF16;
+    assert_close(predict(job).communication, 1.5 * (2 * 8 * BUCKET + 4 * STATISTICS) / 1e9);
     job.network.between = (dn_link){0.01, INFINITY};
     const int waves = (9 + DN_BUCKETS_IN_FLIGHT - 1) / DN_BUCKETS_IN_FLIGHT;
     assert_close(predict(job).communication, (waves * 4 + 2) * 0.01);
@@ -227,13 +233,15 @@ static void test_communication(void **state)
 static void test_limits(void **state)
 {
     dn_network narrow = {.inside = {1e-6, 8e9}, .between = {1e-9, 1e3}};
-    dn_scaling_job job = {.network = narrow, .nodes = 2, .ranks_per_node = 2, .bucket_floats = 100};
+    dn_step_settings step = settings;
+    dn_scaling_job job = {.network = narrow, .nodes = 2, .ranks_per_node = 2, .step = &step};
+    step.bucket_mb = settings.bucket_mb * 100 / BUCKET;
     dn_prediction p = predict(job);
     assert_string_equal(p.limit, "bandwidth of the network");
     assert_true(p.exposed < p.communication);
     assert_true(p.communication - p.exposed <= 0.9); /* from the first stage's end */
     job.network = (dn_network){.inside = {0.05, 8e9}, .between = {1e-9, 1e9}};
-    job.bucket_floats = BUCKET;
+    step = settings;
     p = predict(job);
     assert_string_equal(p.limit, "latency in the node, last bucket");
     job.network = (dn_network){.inside = {0, 1e3}, .between = {1e-9, 1e9}};
@@ -241,11 +249,11 @@ static void test_limits(void **state)
     assert_string_equal(p.limit, "bandwidth in the node");
     /* A bucket takes three looks, and layers are few. */
     job.network = (dn_network){.inside = {5e-3, 1e7}, .between = {5e-3, 1e7}};
-    job.bucket_floats = BUCKET / 2;
-    job.polls = 1;
+    step.bucket_mb = settings.bucket_mb / 2;
+    step.comm_thread = DN_COMM_THREAD_OFF;
     p = predict(job);
     assert_string_equal(p.limit, "looks between layers");
-    job.polls = 0;
+    step.comm_thread = DN_COMM_THREAD_ON;
     assert_true(predict(job).exposed < p.exposed);
 }
 
@@ -253,11 +261,9 @@ static void test_limits(void **state)
  * backward pass has communication beside it. */
 static void test_strong(void **state)
 {
-    dn_scaling_job job = {.network = network,
-                          .nodes = 3,
-                          .ranks_per_node = 1,
-                          .virtual_ranks = 8,
-                          .bucket_floats = BUCKET};
+    dn_step_settings step = settings;
+    dn_scaling_job job = {.network = network, .nodes = 3, .ranks_per_node = 1, .step = &step};
+    step.virtual_ranks = 8;
     const dn_prediction p = predict(job);
     assert_close(p.compute, 3 * 1.5 + 0.01);
     assert_close(p.images_per_second, 8 * 16 / p.step);

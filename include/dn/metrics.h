@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "dn/scores.h"
 #include "dn/status.h"
 
 #define DN_METRICS_NAME "metrics.jsonl"
@@ -53,16 +54,6 @@ typedef struct dn_metrics_settings {
     int tensorboard;           /* 1: also write an event file */
 } dn_metrics_settings;
 
-/* Evaluation results of a net on a split. */
-typedef struct dn_scores {
-    double loss, top1, top5; /* mean, percent, percent. If labels are sets, top1 is the share of
-                                images whose set is told; top5 and balanced are NaN */
-    double balanced; /* mean of the per-class accuracies, percent, over classes that have images */
-    double auroc;    /* mean area under the ROC curves of the classes, 0 to 1; NaN: not computed */
-    int is_uneven;   /* 1: class sizes differ, so balanced is not top1 */
-    int has_sets;    /* 1: labels are sets of classes */
-} dn_scores;
-
 /* Opens folder/metrics.jsonl for appending. First removes all lines but those of steps that are
  * done, including a line that a crash cut short; the file is replaced atomically. The caller frees
  * *metrics with dn_metrics_destroy. Errors, here and below: DN_EIO (names the file or folder and
@@ -87,16 +78,6 @@ typedef struct dn_metrics_values {
     double late_wait; /* seconds that another rank waited longer, for this one */
     double norm;      /* of the mean gradient before clipping; 0 without --clip-norm */
 } dn_metrics_values;
-
-/* What the scores' top1 is called: "top-1", or "exact" if labels are sets. */
-const char *dn_top1_name(int has_sets);
-
-/* text = the scores but the loss, separated by `between`: top-1, balanced accuracy and AUROC if
- * class sizes differ, and top-5 if there are more than 5 classes; if labels are sets, AUROC and the
- * share of sets that are told exactly. */
-enum { DN_SCORES_TEXT = 128 };
-void dn_scores_text(const dn_scores *scores, int classes, const char *between,
-                    char text[DN_SCORES_TEXT]);
 
 /* Display name of a set of scores: "validation" for "val". */
 const char *dn_metrics_title(const char *name);

@@ -106,13 +106,9 @@ static void say_weights(const dn_run *r)
     dn_metrics_best best;
     char value[48];
     if (dn_run_best(r, &best)) {
-        const int has_sets = r->training->label_sets != NULL;
-        snprintf(value, sizeof value,
-                 r->monitor.metric == DN_BEST_LOSS       ? "loss %.4f"
-                 : r->monitor.metric == DN_BEST_AUROC    ? "AUROC %.4f"
-                 : r->monitor.metric == DN_BEST_BALANCED ? "balanced %.2f %%"
-                 : has_sets                              ? "exact %.2f %%"
-                                                         : "top-1 %.2f %%",
+        const int metric = r->monitor.metric;
+        const int is_exact = metric == DN_BEST_ACCURACY && r->training->label_sets != NULL;
+        snprintf(value, sizeof value, is_exact ? "exact %.2f %%" : dn_score_row_get(metric)->format,
                  best.value);
         dn_info("best epoch %g, %s %s: %s/" DN_CHECKPOINT_BEST, best.epoch,
                 dn_metrics_title(dn_run_judge(r)), value, r->folder);

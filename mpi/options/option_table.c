@@ -2,13 +2,15 @@
  * The table of options. A new option is a field of dn_options and a row here.
  *
  * A row: name, heading in --help, commands, field with its kind, limits and argument, default, what
- * it affects (dn_bearing), help. A choice lists its names in the order of its enum, with "" for a
- * value that it does not offer, or takes them from the table of the module that it chooses from
- * (CHOICE_OF).
+ * it affects (dn_bearing), help. A choice lists its names in the order of its enum, or takes them
+ * from the table of the module that it chooses from (CHOICE_OF); "" is a value that it does not
+ * offer.
  */
 #include "options/options.h"
 
+#include "dn/monitor.h"
 #include "dn/schedule.h"
+#include "dn/scores.h"
 #include "dn/spec.h"
 #include "dn/weights.h"
 
@@ -39,6 +41,11 @@ static dn_status check_isa(const char *text)
 {
     const dn_kernels *kernels;
     return dn_kernels_select(&kernels, text);
+}
+
+static const char *watched_score(int index)
+{
+    return index == DN_BEST_NONE ? "" : dn_score_choice(index);
 }
 
 /* clang-format off */
@@ -144,8 +151,8 @@ const dn_option dn_option_table[] = {
      "number of epochs before each fall of the rate"},
     {"power", "Optimisation", TRAIN | INFO, REAL(scheduling.power, 0, 100, "X"), "1", DN_DECIDES,
      "the exponent"},
-    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE(scheduling.metric, "accuracy", "loss", "", "balanced", "auroc", "auto"),
-     "auto", DN_DECIDES, "the score to watch; auto: loss, or for images of several classes that of --best"},
+    {"plateau-metric", "Optimisation", TRAIN | INFO, CHOICE_OF(scheduling.metric, watched_score), "auto", DN_DECIDES,
+     "the score to watch; auto: loss, or for images of several classes that of --best"},
     {"plateau-patience", "Optimisation", TRAIN | INFO, WHOLE(scheduling.patience, 0, 1e9, "N"), "10",
      DN_DECIDES, "epochs without improvement before the rate falls"},
     {"plateau-threshold", "Optimisation", TRAIN | INFO, REAL(scheduling.threshold, 0, 0.5, "X"), "0.0001",
@@ -198,8 +205,7 @@ const dn_option dn_option_table[] = {
      "print the current state and exit; default if the output is not a terminal"},
     {"eval-every", "Run", TRAIN, WHOLE(run.eval_every, 0, 1e9, "N"), "1", DN_FREE,
      "epochs between evaluations; 0: none but those that a plateau schedule needs"},
-    {"best", "Run", TRAIN, CHOICE(run.best, "accuracy", "loss", "none", "balanced", "auroc", "auto"),
-     "auto", DN_DECIDES,
+    {"best", "Run", TRAIN, CHOICE_OF(run.best, dn_score_choice), "auto", DN_DECIDES,
      "score that chooses best.h5, on held-out images or else test images; the loss breaks ties; "
      "balanced: mean of the per-class accuracies; auroc: mean area under their ROC curves; auto: "
      "accuracy, or for images of several classes auroc, or loss if they have no curves"},

@@ -54,25 +54,14 @@ static dn_status evaluate_average(dn_run *r, epoch_scores *e)
     return status;
 }
 
-/* `metric`: dn_monitored. */
-static double score_of(const dn_scores *scores, int metric)
-{
-    const double value[] = {[DN_BEST_ACCURACY] = scores->top1,
-                            [DN_BEST_LOSS] = scores->loss,
-                            [DN_BEST_NONE] = 0,
-                            [DN_BEST_BALANCED] = scores->balanced,
-                            [DN_BEST_AUROC] = scores->auroc};
-    return value[metric];
-}
-
 /* Passes the scores of the trained weights to the schedule, and those of the averaged weights, if
  * any, to the monitor. */
 static void observe(dn_run *r, int64_t epoch, int is_due, const epoch_scores *e)
 {
-    dn_rate_observe(&r->rate, epoch, score_of(&e->scores[0].scores, r->rate.settings.metric));
+    dn_rate_observe(&r->rate, epoch, dn_score_value(&e->scores[0].scores, r->rate.settings.metric));
     const int average = r->step.optimizer.average != NULL ? e->count / 2 : 0;
     const dn_scores *const judged = &e->scores[average].scores;
-    const double value = score_of(judged, r->monitor.metric);
+    const double value = dn_score_value(judged, r->monitor.metric);
     if (is_due && dn_monitor_observe(&r->monitor, epoch, value, judged->loss))
         r->state.is_best = 1;
     dn_run_update_rescue(r);

@@ -76,19 +76,10 @@ const char *dn_run_judge(const dn_run *r)
     return dn_run_score_name(r, r->step.optimizer.average != NULL);
 }
 
-/* By dn_monitored: the key of a score after the judge's name, and its name in messages. */
-static const struct {
-    const char *suffix, *title;
-} best_metrics[] = {[DN_BEST_ACCURACY] = {"top1", "accuracy"},
-                    [DN_BEST_LOSS] = {"loss", "loss"},
-                    [DN_BEST_NONE] = {"", "none"}, /* no best epoch and no early stop */
-                    [DN_BEST_BALANCED] = {"balanced", "balanced accuracy"},
-                    [DN_BEST_AUROC] = {"auroc", "AUROC"}};
-
 int dn_run_best(const dn_run *r, dn_metrics_best *best)
 {
     const dn_monitor_state *const s = &r->monitor.state;
-    *best = (dn_metrics_best){s->best_epoch, s->best, best_metrics[r->monitor.metric].suffix};
+    *best = (dn_metrics_best){s->best_epoch, s->best, dn_score_row_get(r->monitor.metric)->suffix};
     return s->best_epoch > 0 && r->monitor.metric != DN_BEST_NONE;
 }
 
@@ -163,7 +154,7 @@ static dn_status run_steps(dn_run *r)
     DN_TRY(end_run(r, dn_run_end_reason(r)));
     if (dn_monitor_is_over(&r->monitor))
         dn_info("stopped after epoch %g: no better %s since epoch %g", r->monitor.state.epochs,
-                best_metrics[r->monitor.metric].title, r->monitor.state.best_epoch);
+                dn_score_row_get(r->monitor.metric)->title, r->monitor.state.best_epoch);
     return DN_OK;
 }
 

@@ -63,7 +63,7 @@ static void name_scalar(char *tag, size_t size, const char *kind, const char *ke
     if (strcmp(key, "lr") == 0)
         snprintf(tag, size, "%s", key);
     for (int i = 0; part && (row = dn_score_row_get(i)) != NULL; i++)
-        if (strcmp(part + 1, row->suffix) == 0)
+        if (row->suffix && strcmp(part + 1, row->suffix) == 0)
             snprintf(tag, size, "%.*s/%s", (int)(part - key), key, part + 1);
 }
 

@@ -236,31 +236,30 @@ dn_epoch_sums dn_metrics_epoch_sums(const dn_metrics *m)
     return (dn_epoch_sums){(double)(t->before + t->steps), t->loss, (double)t->correct};
 }
 
-const dn_score_row *dn_score_row_get(int index)
-{
-    static const dn_score_row rows[] = {{"loss", offsetof(dn_scores, loss)},
-                                        {"top1", offsetof(dn_scores, top1)},
-                                        {"top5", offsetof(dn_scores, top5)},
-                                        {"balanced", offsetof(dn_scores, balanced)},
-                                        {"auroc", offsetof(dn_scores, auroc)}};
-    return index < (int)(sizeof rows / sizeof *rows) ? &rows[index] : NULL;
-}
-
-static void add_scores(json_t *object, const dn_metrics_data *data, const dn_named_scores *scores)
+/* `scores` NULL: there are none. */
+static void add_scores(json_t *object, const char *name, const dn_scores *scores)
 {
     const dn_score_row *row;
     char key[64];
     for (int i = 0; (row = dn_score_row_get(i)) != NULL; i++) {
-        const double *const value = (const void *)((const char *)&scores->scores + row->offset);
-        snprintf(key, sizeof key, "%s_%s", scores->name, row->suffix);
-        json_object_set_new(object, key, dn_json_number(*value));
+        if (!row->suffix)
+            continue;
+        snprintf(key, sizeof key, "%s_%s", name, row->suffix);
+        json_object_set_new(object, key,
+                            dn_json_number(scores ? dn_score_value(scores, i) : (double)NAN));
     }
-    if (!data->has_sets || !scores->class_auroc)
+}
+
+static void add_evaluation(json_t *object, const dn_metrics_data *data, const dn_named_scores *s)
+{
+    add_scores(object, s->name, &s->scores);
+    if (!data->has_sets || !s->class_auroc)
         return;
+    char key[64];
     json_t *const classes = json_object();
     for (int c = 0; c < data->classes; c++)
-        json_object_set_new(classes, data->class_names[c], dn_json_number(scores->class_auroc[c]));
-    snprintf(key, sizeof key, "%s_class_auroc", scores->name);
+        json_object_set_new(classes, data->class_names[c], dn_json_number(s->class_auroc[c]));
+    snprintf(key, sizeof key, "%s_class_auroc", s->name);
     json_object_set_new(object, key, classes);
 }
 
@@ -273,37 +272,6 @@ const char *dn_metrics_title(const char *name)
         if (strcmp(name, titles[i][0]) == 0)
             return titles[i][1];
     return name;
-}
-
-const char *dn_top1_name(int has_sets)
-{
-    return has_sets ? "exact" : "top-1";
-}
-
-/* Sets have no top-5 and no balanced accuracy; AUROC, which judges them, comes first. */
-static void sets_text(const dn_scores *s, const char *between, char text[DN_SCORES_TEXT])
-{
-    char auroc[32] = "";
-    if (isfinite(s->auroc))
-        snprintf(auroc, sizeof auroc, "AUROC %.4f%s", s->auroc, between);
-    snprintf(text, DN_SCORES_TEXT, "%s%s %.2f %%", auroc, dn_top1_name(1), s->top1);
-}
-
-void dn_scores_text(const dn_scores *s, int classes, const char *between, char text[DN_SCORES_TEXT])
-{
-    char balanced[32] = "", auroc[32] = "", top5[32] = "";
-    if (s->has_sets) {
-        sets_text(s, between, text);
-        return;
-    }
-    if (s->is_uneven && isfinite(s->auroc))
-        snprintf(auroc, sizeof auroc, "%sAUROC %.4f", between, s->auroc);
-    if (s->is_uneven)
-        snprintf(balanced, sizeof balanced, "%sbalanced %.2f %%", between, s->balanced);
-    if (classes > 5)
-        snprintf(top5, sizeof top5, "%stop-5 %.2f %%", between, s->top5);
-    snprintf(text, DN_SCORES_TEXT, "%s %.2f %%%s%s%s", dn_top1_name(0), s->top1, balanced, auroc,
-             top5);
 }
 
 dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
@@ -321,12 +289,9 @@ dn_status dn_metrics_epoch(dn_metrics *m, int64_t step, uint64_t weights_hash,
     }
     json_t *const values = json_pack("{s:o, s:o}", "train_loss", dn_json_number(s.loss),
                                      "train_top1", dn_json_number(s.top1));
-    const double none = (double)NAN;
-    const dn_scores nothing = {
-        .loss = none, .top1 = none, .top5 = none, .balanced = none, .auroc = none};
-    add_scores(values, &m->settings.data, &(dn_named_scores){.name = "test", .scores = nothing});
+    add_scores(values, "test", NULL);
     for (int i = 0; i < count; i++) {
-        add_scores(values, &m->settings.data, &scores[i]);
+        add_evaluation(values, &m->settings.data, &scores[i]);
         dn_scores_text(&scores[i].scores, m->settings.data.classes, "  ", text);
         const size_t used = strlen(test);
         snprintf(test + used, sizeof test - used, "  %s loss %.4f  %s",
@@ -358,7 +323,7 @@ dn_status dn_metrics_test(dn_metrics *m, int64_t step, int64_t best_epoch,
                scores->scores.loss, text);
     json_t *const values =
         json_pack("{s:o}", "best_epoch", best_epoch > 0 ? json_integer(best_epoch) : json_null());
-    add_scores(values, &m->settings.data, scores);
+    add_evaluation(values, &m->settings.data, scores);
     return write_object(m, "test", values);
 }
 

@@ -13,15 +13,6 @@
 #include "dn/metrics.h"
 #include "io/events.h"
 
-/* The members NAME_SUFFIX of an object that hold an evaluation's results, such as "test_top1". */
-typedef struct dn_score_row {
-    const char *suffix;
-    size_t offset; /* of a double in dn_scores */
-} dn_score_row;
-
-/* Row `index`; NULL past the last. */
-const dn_score_row *dn_score_row_get(int index);
-
 typedef struct dn_metrics_file {
     char folder[PATH_MAX], path[PATH_MAX];
     int file; /* -1: none */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "dn/file.h"
+#include "dn/monitor.h"
 #include "run_metrics.h"
 #include "trial_files.h"
 
@@ -288,14 +289,28 @@ static void test_texts(void **state)
     assert_string_equal(text, "AUROC 0.8750, exact 60.00 %");
 }
 
+/* What --best offers has a row, and no more rows than these have a name there. */
+static void test_choices(void **state)
+{
+    const dn_scores scores = {.loss = 1, .top1 = 2, .top5 = 3, .balanced = 4, .auroc = 5};
+    for (int i = 0; i <= DN_BEST_AUTO; i++)
+        assert_non_null(dn_score_choice(i));
+    assert_null(dn_score_choice(DN_BEST_AUTO + 1));
+    assert_string_equal(dn_score_choice(DN_BEST_BALANCED), "balanced");
+    assert_true(dn_score_value(&scores, DN_BEST_BALANCED) == 4);
+    assert_true(dn_score_value(&scores, DN_BEST_NONE) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TRIAL_TEST(test_file),          TRIAL_TEST(test_cut_back), TRIAL_TEST(test_configuration),
-        TRIAL_TEST(test_any_path),      TRIAL_TEST(test_failures), TRIAL_TEST(test_kept),
-        TRIAL_TEST(test_scores_before), TRIAL_TEST(test_failed),   cmocka_unit_test(test_null),
-        TRIAL_TEST(test_norm),          TRIAL_TEST(test_torn),     TRIAL_TEST(test_complete),
-        cmocka_unit_test(test_texts),
+        TRIAL_TEST(test_file),          TRIAL_TEST(test_cut_back),
+        TRIAL_TEST(test_configuration), TRIAL_TEST(test_any_path),
+        TRIAL_TEST(test_failures),      TRIAL_TEST(test_kept),
+        TRIAL_TEST(test_scores_before), TRIAL_TEST(test_failed),
+        cmocka_unit_test(test_null),    TRIAL_TEST(test_norm),
+        TRIAL_TEST(test_torn),          TRIAL_TEST(test_complete),
+        cmocka_unit_test(test_texts),   cmocka_unit_test(test_choices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

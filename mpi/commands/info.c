@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print_layer(const dn_layer_info *layer)
 {
@@ -88,12 +89,12 @@ static dn_status read_data(dn_options *o, int64_t *images)
     return DN_OK;
 }
 
+/* 1 if the options say anything about the rate. */
 static int has_schedule(const dn_options *o)
 {
-    static const char *const names[] = {"schedule", "epochs", "lr", "warmup-epochs", "recipe"};
-    int given = 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        given |= dn_options_given(o, names[i]);
+    int given = dn_options_given(o, "recipe");
+    for (const dn_option *row = dn_option_table; row->name; row++)
+        given |= strcmp(row->group, "Optimisation") == 0 && dn_options_given(o, row->name);
     return given;
 }
 

@@ -86,6 +86,7 @@ done
 accepted "  later epochs are not shown" info --model fashion-mnist-tiny --schedule step --step-epochs 1 --epochs 1000000000
 accepted "learning rate, one-cycle schedule, global batch 128, 468 steps an epoch, at the first step" \
     info --model fashion-mnist-tiny --data "$data" --schedule one-cycle --epochs 4 --lr 0.1 --lr-scaling none --batch-size 128
+accepted "learning rate, step schedule" info --model fashion-mnist-tiny --gamma 0.5
 accepted ", 421 steps an epoch, at the first step" \
     info --model fashion-mnist-tiny --data "$data" --val-fraction 0.1 --epochs 4 --batch-size 128
 refused "--batch-size 65536 x 1 virtual ranks: found a global batch of 65536 images, expected at most" \

@@ -293,9 +293,9 @@ static void test_truth(void **state)
     static const char *const words[] = {"false", "TRUE", "No", "yes", "OFF", "On", "0", "1"};
     char argument[64], text[96];
     int switches = 0;
-    for (int bit = 1; bit <= DN_COMMAND_REPORT; bit *= 2)
+    for (unsigned bit = 1; bit; bit *= 2)
         for (const dn_option *o = dn_option_table; o->name; o++) {
-            if (o->kind != DN_SWITCH || !(o->takers & bit))
+            if (o->kind != DN_SWITCH || !((unsigned)o->takers & bit))
                 continue;
             const dn_command command = {
                 .name = "command", .bit = (dn_command_bit)bit, .words = "RUN"};

@@ -236,22 +236,14 @@ static dn_status report_bench(const bench *b)
                          : DN_OK;
 }
 
-/* Refuses options that only the other kind of bench reads. */
 static dn_status check_given(const dn_options *o)
 {
-    static const char *const of_reader[] = {"data", "augment", "shuffle", "seconds", "stage"};
-    static const char *const of_steps[] = {"model",       "classes",   "channels", "optimizer",
-                                           "sync-bn",     "steps",     "warmup",   "profile",
-                                           "roofline",    "recompute", "dtype",    "wire",
-                                           "comm-thread", "bucket-mb", "timeline"};
-    for (size_t i = 0; i < sizeof of_reader / sizeof *of_reader; i++)
-        DN_CHECK(o->reader || !dn_options_given(o, of_reader[i]), DN_EINVAL,
-                 "--%s: found it without --reader: steps are timed on synthetic images",
-                 of_reader[i]);
-    for (size_t i = 0; i < sizeof of_steps / sizeof *of_steps; i++)
-        DN_CHECK(!o->reader || !dn_options_given(o, of_steps[i]), DN_EINVAL,
-                 "--%s: found it with --reader: reading alone is timed, and no step", of_steps[i]);
-    return DN_OK;
+    return o->reader
+               ? dn_options_check_use(o, DN_COMMAND_READER,
+                                      "found it with --reader: reading alone is timed, and no step")
+               : dn_options_check_use(
+                     o, DN_COMMAND_STEPS,
+                     "found it without --reader: steps are timed on synthetic images");
 }
 
 dn_status dn_bench(const dn_comm *comm, dn_options *options)

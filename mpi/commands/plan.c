@@ -174,17 +174,13 @@ done:
     return status;
 }
 
-/* Options that say what to measure are refused with --profile. */
-static dn_status check_plan_options(const dn_options *options)
+static dn_status check_given(const dn_options *o)
 {
-    static const char *const measured[] = {"model",      "size",      "classes", "channels",
-                                           "batch-size", "steps",     "warmup",  "threads",
-                                           "dtype",      "recompute", "isa"};
-    for (size_t i = 0; options->profile[0] && i < sizeof measured / sizeof *measured; i++)
-        DN_CHECK(!dn_options_given(options, measured[i]), DN_EINVAL,
-                 "--%s: found it beside --profile, expected one of them: the profile has its own",
-                 measured[i]);
-    return DN_OK;
+    return o->profile[0]
+               ? dn_options_check_use(o, DN_COMMAND_PROFILED,
+                                      "found it beside --profile, expected one of them: the "
+                                      "profile has its own")
+               : DN_OK;
 }
 
 dn_status dn_plan_command(const dn_comm *comm, dn_options *options)
@@ -192,7 +188,7 @@ dn_status dn_plan_command(const dn_comm *comm, dn_options *options)
     dn_profile profile = {0};
     image_set set = {.name = ""};
     dn_status status;
-    DN_TRY_OR_DONE(dn_comm_agree(comm, check_plan_options(options)));
+    DN_TRY_OR_DONE(dn_comm_agree(comm, check_given(options)));
     if (dn_options_given(options, "data"))
         DN_TRY_OR_DONE(dn_comm_agree(comm, read_set(options, &set)));
     if (options->profile[0] == '\0')

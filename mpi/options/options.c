@@ -354,6 +354,15 @@ int dn_options_given(const dn_options *options, const char *name)
     return o && (options->given & given_bit(o)) != 0;
 }
 
+dn_status dn_options_check_use(const dn_options *options, dn_command_bit use, const char *reason)
+{
+    for (const dn_option *o = dn_option_table; o->name; o++)
+        DN_CHECK(!(o->takers & (int)options->command) || o->takers & (int)use ||
+                     !(options->given & given_bit(o)),
+                 DN_EINVAL, "--%s: %s", o->name, reason);
+    return DN_OK;
+}
+
 void dn_options_help(FILE *file, const dn_command *command)
 {
     fprintf(file, "Usage: dn_dist %s%s%s [OPTIONS]\n%s; defaults in [brackets]\n", command->name,

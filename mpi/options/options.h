@@ -16,13 +16,18 @@
 #include "dn/schedule.h"
 #include "training/settings.h"
 
-/* The commands, as bits: a row of the table has those of the commands that take the option. */
+/* The commands, as bits: a row of the table has those of the commands that take the option. `bench`
+ * and `plan` have a bit for each of their two uses. */
 typedef enum dn_command_bit {
     DN_COMMAND_TRAIN = 1,
     DN_COMMAND_EVAL = 2,
     DN_COMMAND_INFO = 4,
-    DN_COMMAND_BENCH = 8,
-    DN_COMMAND_PLAN = 16,
+    DN_COMMAND_STEPS = 8,
+    DN_COMMAND_READER = 2048,
+    DN_COMMAND_BENCH = DN_COMMAND_STEPS | DN_COMMAND_READER, /* without and with --reader */
+    DN_COMMAND_MEASURE = 16,
+    DN_COMMAND_PROFILED = 4096,
+    DN_COMMAND_PLAN = DN_COMMAND_MEASURE | DN_COMMAND_PROFILED, /* without and with --profile */
     DN_COMMAND_PREDICT = 32,
     DN_COMMAND_EXPORT = 64,
     DN_COMMAND_TRAINED = DN_COMMAND_EVAL | DN_COMMAND_PREDICT | DN_COMMAND_EXPORT, /* use a net */
@@ -144,6 +149,11 @@ typedef struct dn_command {
  * the words. */
 dn_status dn_options_parse(dn_options *options, const dn_command *command, int argc,
                            const char *const *argv);
+
+/* DN_EINVAL with "--NAME: REASON" if an option was given that this use of the command does not
+ * take.
+ */
+dn_status dn_options_check_use(const dn_options *options, dn_command_bit use, const char *reason);
 
 /* 0 if the chosen schedule or optimizer does not read the option of that name. */
 int dn_options_reads(const dn_options *options, const char *name);

@@ -91,7 +91,10 @@ grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 3
 works plan --profile profile.json --nodes 1 --virtual-ranks 65536
 grep -qE "% +none +none" out || fail "a batch of more than an epoch has times" out
 refused "none/dataset.json: cannot read" plan --profile profile.json --data none
-refused "--model: found it beside --profile, expected one of them" plan --profile profile.json --model densenet121
+for option in "--model densenet121" "--optimizer lamb" "--steps 3" "--isa avx2" "--channels 1"; do
+    # shellcheck disable=SC2086
+    refused "${option%% *}: found it beside --profile, expected one of them" plan --profile profile.json $option
+done
 refused "--nodes: found '0', expected a whole number from 1 to 4096$" plan --profile profile.json --nodes 0
 refused "--bandwidth: found '0', expected a number from 1e-06 to" plan --profile profile.json --bandwidth 0
 refused "--nodes 4096 of 2 ranks: found 8192 ranks, expected at most 4096$" plan --profile profile.json --nodes 4096

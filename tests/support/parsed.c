@@ -11,10 +11,13 @@ dn_command command_of(const char *name)
 {
     static const char *const names[] = {"train", "eval",    "info",  "bench",
                                         "plan",  "predict", "export"};
+    static const dn_command_bit bits[] = {DN_COMMAND_TRAIN, DN_COMMAND_EVAL, DN_COMMAND_INFO,
+                                          DN_COMMAND_BENCH, DN_COMMAND_PLAN, DN_COMMAND_PREDICT,
+                                          DN_COMMAND_EXPORT};
     int i = 0;
     while (strcmp(names[i], name) != 0)
         i++;
-    return (dn_command){name, "what it does", (dn_command_bit)(1 << i), NULL,
+    return (dn_command){name, "what it does", bits[i], NULL,
                         i == 1 || i > 4 ? "[RUN] WORD..." : NULL};
 }
 

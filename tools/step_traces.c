@@ -24,7 +24,7 @@ enum { READY = 1, DONE = 2, ROUND = 16 }; /* tags */
 
 typedef struct writer {
     dn_profile profile;
-    dn_comm_schedule schedule[DN_SCHEDULES]; /* of all ranks, by log2 of their segments */
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* of all ranks, by dn_comm_schedule_slot */
     dn_bucket *bucket, scores;
     int buckets, ranks;
     const char *folder;
@@ -156,7 +156,7 @@ static int write_all(const writer *w)
 
 static dn_status plan_bucket(writer *w, dn_bucket *bucket)
 {
-    dn_comm_schedule *s = &w->schedule[__builtin_ctz((unsigned)bucket->segments)];
+    dn_comm_schedule *s = &w->schedule[dn_comm_schedule_slot(bucket->segments)];
     if (s->segments == 0)
         DN_TRY(dn_comm_schedule_create(s, w->ranks, w->ranks, DN_ALL_RANKS, bucket->segments));
     bucket->schedule = s;

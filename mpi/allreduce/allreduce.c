@@ -39,7 +39,7 @@ struct dn_allreduce {
     const dn_comm *comm;       /* not owned */
     const dn_subtree *subtree; /* (subtrees) this rank's */
     int subtrees;
-    dn_comm_schedule schedule[DN_SCHEDULES]; /* by log2 of their segments, if in use */
+    dn_comm_schedule schedule[DN_SCHEDULES]; /* by dn_comm_schedule_slot, if in use */
     dn_inflight rows;                        /* for dn_allreduce_rows */
     int buckets;
     dn_bucket *bucket;
@@ -220,7 +220,7 @@ dn_status dn_allreduce_cut(const dn_allreduce_settings *settings, int ranks, dn_
 static dn_status find_schedule(dn_allreduce *a, int virtual_ranks, int segments,
                                const dn_comm_schedule **schedule)
 {
-    dn_comm_schedule *s = &a->schedule[__builtin_ctz((unsigned)segments)];
+    dn_comm_schedule *s = &a->schedule[dn_comm_schedule_slot(segments)];
     *schedule = s;
     return s->segments > 0
                ? DN_OK

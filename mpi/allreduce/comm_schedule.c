@@ -11,6 +11,7 @@
  */
 #include "allreduce/comm_schedule.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -251,4 +252,10 @@ int dn_comm_schedule_segments(size_t count, int ranks)
         doublings--;
     }
     return segments;
+}
+
+int dn_comm_schedule_slot(int segments)
+{
+    assert(segments > 0 && (segments & (segments - 1)) == 0);
+    return __builtin_ctz((unsigned)segments);
 }

@@ -64,6 +64,9 @@ enum { DN_ALL_RANKS = -1, DN_SCHEDULES = 32 /* of one job: one for each number o
  * of two, at most the smallest that is not below `ranks`. */
 int dn_comm_schedule_segments(size_t count, int ranks);
 
+/* The place of a schedule of that many segments, a power of two, among the DN_SCHEDULES. */
+int dn_comm_schedule_slot(int segments);
+
 /* Plans for `ranks` ranks, of which rank r has the leaves [dn_share_begin(V, R, r),
  * dn_share_begin(V, R, r + 1)) of V = virtual_ranks >= ranks. Keeps the transfers that `rank` takes
  * part in, or all for DN_ALL_RANKS. DN_ENOMEM. The caller destroys it, even after a failure. */

@@ -192,7 +192,7 @@ double dn_scaling_run(dn_sim_bucket *buckets, int count, const dn_transport *tra
 
 typedef struct step {
     dn_transport transport;
-    dn_rounds rounds[DN_SCHEDULES]; /* by log2 of their segments, those in use */
+    dn_rounds rounds[DN_SCHEDULES]; /* by dn_comm_schedule_slot, those in use */
     dn_sim_bucket *buckets;
     int count;
     double *ends;    /* (layers) seconds: of the layers of the backward pass */
@@ -282,7 +282,7 @@ static dn_status count_messages(const step *s, dn_prediction *p)
 static dn_status find_rounds(const dn_scaling_job *job, int virtual_ranks, int segments, step *s,
                              const dn_rounds **rounds)
 {
-    dn_rounds *r = &s->rounds[__builtin_ctz((unsigned)segments)];
+    dn_rounds *r = &s->rounds[dn_comm_schedule_slot(segments)];
     *rounds = r;
     return r->segments > 0 ? DN_OK
                            : dn_scaling_rounds(r, job->nodes * job->ranks_per_node,

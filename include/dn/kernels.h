@@ -134,6 +134,12 @@ static inline size_t dn_dtype_size(dn_dtype dtype)
     return dtype == DN_FP32 ? 4 : 2;
 }
 
+/* A dn_name_fn (option.h). */
+static inline const char *dn_dtype_name(int dtype)
+{
+    return dtype == DN_FP32 ? "fp32" : dtype == DN_BF16 ? "bf16" : NULL;
+}
+
 /* Arguments of the backward pass through ReLU and batch norm, for `rows` channels of n pixels. */
 typedef struct dn_norm_grad {
     int rows;

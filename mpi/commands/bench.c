@@ -129,8 +129,7 @@ static json_t *encode_bench(const bench *b)
     const double median = b->seconds[b->options->steps / 2];
     const double images = (double)b->comm->size * net.batch;
     return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:o}",
-                     "model", net.spec->name, "mode",
-                     b->options->dtype == DN_BF16 ? "bf16" : "fp32", "isa",
+                     "model", net.spec->name, "mode", dn_dtype_name(b->options->dtype), "isa",
                      net.kernels->products[b->options->dtype].name, "size", net.spec->height,
                      "batch_per_rank", net.batch, "ranks", b->comm->size, "threads",
                      omp_get_max_threads(), "parameters", (json_int_t)net.parameter_count,

@@ -90,9 +90,9 @@ static void print_plan_heading(const dn_scaling_job *job, const image_set *set, 
            p->model, p->size, p->size, p->batch, p->mode, p->isa, p->ranks, p->threads, p->forward,
            p->backward, p->update, (double)p->floats * sizeof(float) / mib);
     printf("links: %g us and %g GB/s between nodes, %g us and %g GB/s inside; buckets of at most "
-           "%g MiB\n",
+           "%g MiB, sent as %s\n",
            between.latency * 1e6, between.bandwidth / 1e9, inside.latency * 1e6,
-           inside.bandwidth / 1e9, job->step->bucket_mb);
+           inside.bandwidth / 1e9, job->step->bucket_mb, dn_dtype_name(job->step->wire));
     printf("%s; messages: what a rank sends a step, and the median one\n",
            job->step->virtual_ranks > 0 ? "strong scaling: the global batch stays"
                                         : "weak scaling: each rank has one virtual rank");

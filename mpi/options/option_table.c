@@ -276,7 +276,7 @@ const dn_option dn_option_table[] = {
 
     {"threads", "Machine", COMPUTING | READER, WHOLE(threads, 0, 4096, "N"), "0", DN_LOCAL,
      "threads per rank; 0: automatic"},
-    {"wire", "Machine", TRAIN | BENCH | PLAN, CHOICE(step.wire, "fp32", "bf16"), "fp32", DN_DECIDES,
+    {"wire", "Machine", TRAIN | BENCH | PLAN, CHOICE_OF(step.wire, dn_dtype_name), "fp32", DN_DECIDES,
      "type of the gradients sent between ranks; bf16: sums of virtual ranks are rounded to it"},
     {"timeline", "Machine", TRAIN | BENCH, TEXT(timeline, "FILE"), "", DN_FREE,
      "write a Chrome trace (JSON) of all ranks"},
@@ -286,7 +286,7 @@ const dn_option dn_option_table[] = {
      "auto", DN_LOCAL, "one communication thread per rank; auto: if there is a spare core, in plan off; none with --sync-bn"},
     {"bucket-mb", "Machine", TRAIN | BENCH | PLAN, REAL(step.bucket_mb, 1e-5, 1024, "X"), "1",
      DN_FREE, "gradient bucket size in MiB; at most an eighth of all gradients or, if more, 64 KiB"},
-    {"dtype", "Machine", COMPUTING, CHOICE(dtype, "fp32", "bf16"), "fp32", DN_DECIDES,
+    {"dtype", "Machine", COMPUTING, CHOICE_OF(dtype, dn_dtype_name), "fp32", DN_DECIDES,
      "type of stored maps and their gradients, and of products if the processor supports it; "
      "weights, sums and statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,

@@ -38,11 +38,11 @@ json_t *dn_profile_encode(const dn_net *net, dn_dtype dtype, int ranks, const dn
     }
     return json_pack(
         "{s:s,s:i,s:s,s:s,s:s,s:i,s:i,s:i,s:i,s:f,s:f,s:I,s:o}", "format", format_name,
-        "format_version", VERSION, "model", view.spec->name, "mode",
-        dtype == DN_BF16 ? "bf16" : "fp32", "isa", view.kernels->products[dtype].name, "size",
-        view.spec->height, "batch", view.batch, "ranks", ranks, "threads", omp_get_max_threads(),
-        "forward_seconds", fmax(0, times->compute / steps - backward), "update_seconds",
-        times->update / steps, "statistics", (json_int_t)statistics, "backward", stages);
+        "format_version", VERSION, "model", view.spec->name, "mode", dn_dtype_name(dtype), "isa",
+        view.kernels->products[dtype].name, "size", view.spec->height, "batch", view.batch, "ranks",
+        ranks, "threads", omp_get_max_threads(), "forward_seconds",
+        fmax(0, times->compute / steps - backward), "update_seconds", times->update / steps,
+        "statistics", (json_int_t)statistics, "backward", stages);
 }
 
 /* Also refuses NaN. */

@@ -59,11 +59,13 @@ static int tiles_permitted(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
-/* The fp32 products go by the name of the table with the same bits, which users can choose. */
+/* The other products go by the name of the table with the same bits, which users can choose. */
 static void add_overlay(dn_kernels *to, const char *name, const dn_product_kernels *bf16)
 {
     *to = dn_kernels_overlay(&dn_kernels_vbmi, name, bf16);
-    to->products[DN_FP32].name = dn_kernels_avx512.name;
+    for (int t = 0; t < DN_DTYPES; t++)
+        if (t != DN_BF16)
+            to->products[t].name = dn_kernels_avx512.name;
     add_table(to);
 }
 

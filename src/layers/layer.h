@@ -272,6 +272,7 @@ static inline void *dn_map_at(const dn_feature_map *map, void *data, size_t inde
 static inline void dn_map_load(const dn_feature_map *map, const void *data, size_t index, size_t n,
                                float *to)
 {
+    _Static_assert(DN_DTYPES == 2, "elements of two bytes are bf16");
     for (size_t i = 0; i < n && map->element == sizeof(float); i++)
         to[i] = ((const float *)data)[index + i];
     for (size_t i = 0; i < n && map->element == sizeof(uint16_t); i++)

@@ -51,6 +51,7 @@ one_node --node-bandwidth 1e-5
 [[ $row == "2 1" ]] || fail "plan --node-bandwidth: found ranks and a slow step $row, expected 2 1" out
 one_node --bandwidth 1e-5
 [[ $row == "2 0" ]] || fail "plan --bandwidth on one node: found ranks and a slow step $row, expected 2 0" out
+accepted " MiB, sent as bf16" plan --profile profile.json --nodes 2 --wire bf16
 works plan --profile profile.json --nodes 2 --json --wire bf16
 mv out bf16
 works plan --profile profile.json --nodes 2 --json

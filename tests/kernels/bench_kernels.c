@@ -199,7 +199,7 @@ void dn_bench_peaks(dn_peaks *peaks, const dn_kernels *k, dn_dtype dtype, size_t
 void dn_bench_print(const dn_bench_line *l, const dn_kernels *k, const dn_peaks *peaks)
 {
     printf("%-19s %3d %5d %4d %4d  %-17s %-5s %-11s %8.1f %7.1f %8.2f\n", l->net, l->side, l->taps,
-           l->inputs, l->outputs, l->kernel, dn_trial_type(l->dtype), k->name,
+           l->inputs, l->outputs, l->kernel, dn_dtype_name(l->dtype), k->name,
            l->flops / l->seconds * 1e-9, l->bytes / l->seconds * 1e-9,
            dn_peaks_bound(peaks, l->flops, l->bytes) / l->seconds);
 }

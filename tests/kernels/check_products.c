@@ -86,7 +86,7 @@ void dn_check_gemm(dn_dtype dtype, int outputs, int inputs, int tap_count, int w
     dn_expect e = dn_expect_create("gemm", outputs, 0, n);
     e.products = dtype;
     dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu, %s%s",
-                      dn_trial_type(dtype), outputs, inputs, tap_count, width, n,
+                      dn_dtype_name(dtype), outputs, inputs, tap_count, width, n,
                       accumulate ? "added" : "written", transposed ? ", transposed" : "");
     dn_guarded_fill(&y, n, seed);
     for (int o = 0; o < outputs; o++)
@@ -151,7 +151,7 @@ void dn_check_dgrad_norm_relu(dn_dtype dtype, int rows, int inputs, size_t n)
                                  dn_trial_draw(0, 1),
                                  sums[i].data};
     args[1].accumulate = args[0].accumulate;
-    dn_trial_describe("%s, dgrad_norm_relu, %d from %d channels, n = %zu", dn_trial_type(dtype),
+    dn_trial_describe("%s, dgrad_norm_relu, %d from %d channels, n = %zu", dn_dtype_name(dtype),
                       rows, inputs, n);
     const dn_kernels *k;
     for (int i = 0; (k = dn_trial_table(i)) != NULL; i++) {
@@ -192,7 +192,7 @@ void dn_check_wgrad(dn_dtype dtype, int outputs, int inputs, int tap_count, int 
     dn_guarded seen = seen_by(dtype, &x, n + reach), seen_dy = seen_by(dtype, &dy, n);
     dn_expect e = dn_expect_create("wgrad", 1, 0, dw.extent);
     e.products = dtype;
-    dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu", dn_trial_type(dtype),
+    dn_trial_describe("%s, %d from %d channels, %d taps, width %d, n = %zu", dn_dtype_name(dtype),
                       outputs, inputs, tap_count, width, n);
     dn_guarded_fill(&dw, dw.extent, seed);
     for (size_t cell = 0; cell < dw.extent; cell++) /* what is past the last output stays */

@@ -52,7 +52,7 @@ void dn_check_fill(dn_dtype dtype, const dn_padded *f)
     dn_expect affine = dn_expect_create("affine", rows, lead, dn_round_lanes(dn_padded_floats(f)));
     dn_trial_describe(
         "%s, %d rows, padded layout of %d images, %d x %d, pitch %zu, skip %d, image rows %d",
-        dn_trial_type(dtype), rows, f->images, f->rows, f->width, f->pitch, f->skip, f->image_rows);
+        dn_dtype_name(dtype), rows, f->images, f->rows, f->width, f->pitch, f->skip, f->image_rows);
     dn_guarded_set(&x, 0, 0, NAN); /* must not be hidden by a ReLU */
     for (int k = 0; k < rows; k++)
         for (int i = 0; i < f->images; i++)
@@ -126,7 +126,7 @@ void dn_check_store(dn_dtype dtype, const dn_padded *f)
         stored_from(f, f->images - 1, f->rows - 1, 0) + dn_round_lanes((size_t)f->width);
     dn_guarded y = dn_trial_filled(rows, 0, extent, extent), to = dn_trial_map(dtype, rows, n);
     dn_expect e = dn_expect_create("store", rows, 0, n);
-    dn_trial_describe("%s, %d rows, %d images of %d x %d, pitch %zu", dn_trial_type(dtype), rows,
+    dn_trial_describe("%s, %d rows, %d images of %d x %d, pitch %zu", dn_dtype_name(dtype), rows,
                       f->images, f->rows, f->width, f->pitch);
     fill_extremes(&y, extent);
     for (int k = 0; k < rows; k++)
@@ -153,7 +153,7 @@ void dn_check_moments(dn_dtype dtype, int rows, size_t n)
     const float far = (float)dn_trial_draw(-100, 100);
     dn_guarded x = dn_trial_filled_map(dtype, rows, n, dn_round_lanes(n));
     dn_guarded result = dn_trial_matrix(1, 0, 2 * (size_t)rows);
-    dn_trial_describe("%s, %d rows, n = %zu, about %g", dn_trial_type(dtype), rows, n, (double)far);
+    dn_trial_describe("%s, %d rows, n = %zu, about %g", dn_dtype_name(dtype), rows, n, (double)far);
     for (int r = 0; r < rows; r++)
         for (ptrdiff_t p = 0; p < (ptrdiff_t)n; p++)
             dn_guarded_set(&x, r, p, dn_guarded_get(&x, r, p) + far);
@@ -235,7 +235,7 @@ void dn_check_norm_relu_grad(dn_dtype dtype, int rows, size_t n)
                                dn_guarded_row(&v, 3),
                                accumulate,
                                sums.data};
-    dn_trial_describe("%s, %d rows, n = %zu, %s", dn_trial_type(dtype), rows, n,
+    dn_trial_describe("%s, %d rows, n = %zu, %s", dn_dtype_name(dtype), rows, n,
                       accumulate ? "added" : "written");
     dn_guarded_fill(&to, n, seed);
     for (int k = 0; k < rows; k++)

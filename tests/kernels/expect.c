@@ -187,11 +187,6 @@ dn_trial_operand dn_trial_operand_of(const dn_product_kernels *products, dn_form
     return o;
 }
 
-const char *dn_trial_type(dn_dtype dtype)
-{
-    return dtype == DN_FP32 ? "fp32" : "bf16";
-}
-
 dn_expect dn_expect_create(const char *kernel, int rows, size_t before, size_t count)
 {
     const size_t cells = (size_t)rows * (before + count);

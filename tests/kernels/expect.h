@@ -65,8 +65,6 @@ dn_trial_operand dn_trial_operand_of(const dn_product_kernels *products, dn_form
                                      const dn_guarded *matrix, size_t before, size_t n,
                                      const dn_taps *taps);
 
-const char *dn_trial_type(dn_dtype dtype);
-
 /* Columns [-before, columns - before) of an output: expected values, tolerances, and the bits of
  * the first vector table. */
 typedef struct dn_expect {

@@ -7,6 +7,8 @@
 #ifndef DN_SPEC_H
 #define DN_SPEC_H
 
+#include <stddef.h>
+
 #include "dn/status.h"
 
 enum { DN_MAX_BLOCKS = 8, DN_MAX_IMAGE_CHANNELS = 4, DN_MAX_SIDE = 4096, DN_MAX_CLASSES = 65535 };
@@ -36,6 +38,12 @@ typedef struct dn_spec {
     int height, width; /* of the input image, pixels, at most DN_MAX_SIDE */
     int classes;
 } dn_spec;
+
+/* Values (channels * height * width) of an input image. */
+static inline size_t dn_spec_values(const dn_spec *spec)
+{
+    return (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+}
 
 /*
  * Fills `spec` from a name such as densenet121 or densenet-bc-100-12, or from keys and values, the

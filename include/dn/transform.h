@@ -40,6 +40,12 @@ typedef struct dn_transform {
     uint8_t middle[DN_MAX_IMAGE_CHANNELS];   /* the byte nearest to the mean */
 } dn_transform;
 
+/* Values (channels * height * width) of a transformed image. */
+static inline size_t dn_transform_values(const dn_transform *transform)
+{
+    return (size_t)transform->channels * (size_t)transform->height * (size_t)transform->width;
+}
+
 /* Working memory of one thread that transforms images. Zeroed before the first use. */
 typedef struct dn_transform_memory {
     dn_buffer file, planes, spare, resizing;

@@ -44,14 +44,12 @@ static dn_status load_nothing(void *user, int virtual_rank, float *images, int32
 static void draw_images(const bench *b)
 {
     const dn_view net = dn_net_view(b->net);
-    const dn_spec *spec = net.spec;
-    const size_t floats =
-        (size_t)net.batch * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    const size_t floats = (size_t)net.batch * dn_spec_values(net.spec);
     dn_random_normal(net.images, floats, 1, SEED, DN_STREAM_SYNTHETIC, (uint64_t)b->comm->rank);
     for (int i = 0; i < net.batch; i++)
         net.labels[i] = (int32_t)dn_random_below(
             dn_random(SEED, DN_STREAM_SYNTHETIC, ~(uint64_t)b->comm->rank, (uint64_t)i).word[0],
-            (uint32_t)spec->classes);
+            (uint32_t)net.spec->classes);
 }
 
 static int ascending(const void *a, const void *b)

@@ -43,8 +43,7 @@ static dn_status prepare(reader *r, const dn_comm *comm, dn_options *o)
              o->data);
     DN_TRY(dn_options_shuffle(o, &window));
     DN_TRY(dn_options_transform(o, DN_TRAIN, &images->info, &r->transform));
-    const dn_transform *const t = &r->transform;
-    const size_t image = (size_t)t->channels * (size_t)t->height * (size_t)t->width;
+    const size_t image = dn_transform_values(&r->transform);
     r->images = malloc((size_t)o->batch_size * image * sizeof *r->images);
     r->labels = malloc((size_t)o->batch_size * sizeof *r->labels);
     DN_CHECK(r->images && r->labels, DN_ENOMEM, "out of memory for %d images", o->batch_size);

@@ -146,8 +146,7 @@ static dn_status print_info(dn_options *options)
     print_memory_plan(net, options->layers);
     print_beside_plan(net, options);
     printf("batches that are read ahead: %zu bytes\n",
-           DN_READ_AHEAD * (size_t)options->batch_size * sizeof(float) * (size_t)spec->channels *
-               (size_t)spec->height * (size_t)spec->width);
+           DN_READ_AHEAD * (size_t)options->batch_size * sizeof(float) * dn_spec_values(spec));
     printf("with --sync-bn, a rank's further virtual ranks: %zu bytes each\n",
            dn_net_view(further).arena_bytes);
     if (has_schedule(options))

@@ -64,8 +64,7 @@ static dn_status read_or_blacken(const dn_source *source, const dn_request *requ
     const dn_status status = read_picture(source, request, t, memory, image);
     if (status != DN_OK) {
         ((const dn_pictures *)source)->bad[request->index] = 1;
-        memset(image, 0,
-               (size_t)t->channels * (size_t)t->height * (size_t)t->width * sizeof *image);
+        memset(image, 0, dn_transform_values(t) * sizeof *image);
     }
     return DN_OK;
 }
@@ -73,8 +72,7 @@ static dn_status read_or_blacken(const dn_source *source, const dn_request *requ
 const char *dn_pictures_fault(const dn_pictures *p, int64_t index, const dn_transform *transform)
 {
     dn_transform_memory memory = {0};
-    float *const image = malloc((size_t)transform->channels * (size_t)transform->height *
-                                (size_t)transform->width * sizeof *image);
+    float *const image = malloc(dn_transform_values(transform) * sizeof *image);
     const dn_request request = {.index = index};
     if (!image || read_picture(&p->images, &request, transform, &memory, image) == DN_OK)
         dn_fail(DN_EIO, "%s: a rank could not read it", p->path[index]);

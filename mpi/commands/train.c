@@ -23,8 +23,7 @@
 static dn_bytes beside_net(const dn_run *r)
 {
     const dn_view net = dn_net_view(r->net);
-    const dn_spec *spec = net.spec;
-    const double image = (double)spec->channels * spec->height * spec->width;
+    const double image = (double)dn_spec_values(net.spec);
     dn_bytes bytes = dn_step_bytes(&r->step);
     bytes.by_batch += DN_READ_AHEAD * r->step.team.count * net.batch * image * sizeof(float);
     if (r->comm->rank == 0)

@@ -92,9 +92,7 @@ dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_tra
 {
     int64_t index[DN_WORST];
     const int count = find_worst(r->samples, images->count, index);
-    const size_t floats =
-        (size_t)transform->channels * (size_t)transform->height * (size_t)transform->width;
-    float *const input = malloc(floats * sizeof *input);
+    float *const input = malloc(dn_transform_values(transform) * sizeof *input);
     dn_transform_memory memory = {0};
     dn_status status = DN_OK;
     int undrawn = 0;

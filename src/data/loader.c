@@ -256,10 +256,8 @@ dn_status dn_loader_create(dn_loader **loader, const dn_loader_settings *s)
     dn_status status;
     dn_loader *const l = *loader = calloc(1, sizeof *l);
     DN_CHECK(l, DN_ENOMEM, "out of memory for the data loader");
-    const dn_transform *const t = s->transforms;
-    *l = (dn_loader){.settings = *s,
-                     .image_floats = (size_t)t->channels * (size_t)t->height * (size_t)t->width,
-                     .ordered = -1};
+    *l = (dn_loader){
+        .settings = *s, .image_floats = dn_transform_values(s->transforms), .ordered = -1};
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_cond_init(&l->filled, NULL);

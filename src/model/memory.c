@@ -118,7 +118,7 @@ static void describe_own(dn_net *net)
 {
     const dn_spec *spec = &net->spec;
     const size_t batch = (size_t)net->options.batch, classes = (size_t)spec->classes;
-    const size_t image = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    const size_t image = dn_spec_values(spec);
     net->channel_sums = lasting_region(net, "channel sums", statistics_count(net), sizeof(double));
     net->view.images = lasting_region(net, "images", batch * image + IMAGE_PAD, sizeof(float));
     net->view.labels = lasting_region(net, "labels", batch, sizeof(int32_t));

@@ -49,7 +49,7 @@ static dn_status dump(int argc, char **argv)
     else
         DN_TRY(dn_canvas_of_file(&canvas, &t, &file, &memory));
     DN_TRY(transform(&t, &request, &canvas));
-    const size_t count = (size_t)t.channels * (size_t)t.height * (size_t)t.width;
+    const size_t count = dn_transform_values(&t);
     float *const to = malloc(count * sizeof *to);
     DN_CHECK(to, DN_ENOMEM, "out of memory");
     DN_TRY(dn_canvas_finish(&canvas, to));

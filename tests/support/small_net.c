@@ -78,7 +78,7 @@ void net_draw_batch(dn_net *net, uint64_t seed)
 {
     const dn_spec *spec = dn_net_view(net).spec;
     const size_t batch = (size_t)dn_net_view(net).batch;
-    const size_t pixels = (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    const size_t pixels = dn_spec_values(spec);
     float *images = dn_net_view(net).images;
     dn_random_uniform(images, batch * pixels, 1, seed, DN_STREAM_SYNTHETIC, IMAGES);
     for (size_t i = 0; i < batch; i++) {

@@ -57,9 +57,7 @@ static void destroy_nets(dn_net *nets[MEMBERS], int count)
 /* Member `member`'s images and labels, from a net that holds those of all. */
 static void take_batch(dn_net *net, const dn_net *all, int member)
 {
-    const dn_spec *spec = dn_net_view(net).spec;
-    const size_t floats =
-        BATCH * (size_t)spec->channels * (size_t)spec->height * (size_t)spec->width;
+    const size_t floats = BATCH * dn_spec_values(dn_net_view(net).spec);
     memcpy(dn_net_view(net).images, dn_net_view(all).images + (size_t)member * floats,
            floats * sizeof(float));
     memcpy(dn_net_view(net).labels, dn_net_view(all).labels + (ptrdiff_t)member * BATCH,

@@ -144,7 +144,7 @@ static void test_made_up_lists(void **state)
         }
         if (t.height > 64 || t.width > 64)
             continue;
-        const size_t floats = (size_t)CHANNELS * (size_t)t.height * (size_t)t.width;
+        const size_t floats = dn_transform_values(&t);
         float *const x = malloc(2 * floats * sizeof *x);
         assert_non_null(x);
         for (int again = 0; again < 2; again++)

@@ -83,8 +83,8 @@ for split in train test val; do
     cp pictures/$split/a/0.png pictures/$split/b
 done
 for i in 1 2 3; do cp pictures/test/a/0.png pictures/test/a/$i.png; done
-program=create_records works FOLDER --source pictures --out records
-works plan --profile profile.json --data records --nodes 1
+program=create_records works FOLDER --source pictures --out split
+works plan --profile profile.json --data split --nodes 1
 grep -q "an epoch has 2 images, and is followed by an evaluation on 2;" out || fail "plan of a val split" out
 works plan --profile profile.json --nodes 1
 grep -q "^MNIST by the images' size .* an epoch has 60000 images, .* a run has 300 epochs" out &&

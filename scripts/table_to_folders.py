@@ -5,7 +5,8 @@
     create_records FOLDER --source sorted --out data/mine
 
 The table has a header. Each row names an image (a path below the folder of images) and its label. Images
-of one group, such as those of a patient, come into one split. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
+of one group, such as those of a patient, come into one split. The train split gets further groups until it has all
+classes. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
 
 For `create_records --multi-label`, a label joins several classes with '|', or --label-columns names columns
 that have 1 for the classes of an image, and 0 or nothing for others. If it is not known whether
@@ -48,7 +49,7 @@ def options():
     parser.add_argument("--test", type=float, default=0, metavar="P", help="fraction of groups for the test [0]")
     parser.add_argument("--test-list", metavar="FILE", help="names of the test images, as in the table, one a line")
     parser.add_argument("--folds", type=int, metavar="K", help="K folders OUT/0, OUT/1, ... instead, whose test "
-                        "splits have each group once; not with --test")
+                        "splits have each group once, if others have its classes; not with --test")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the draw of groups [1]")
     o = parser.parse_args()
     if (o.folds is not None) + (o.test != 0) + (o.test_list is not None) > 1 or o.folds is not None and o.folds < 2:
@@ -143,6 +144,26 @@ def listed_groups(o, rows):
     return groups
 
 
+def complete_train(rows, split_of, listed, out):
+    """Moves groups, except the listed, to the train split until it has their classes; create_records needs them."""
+    classes = {}
+    for row in rows:
+        known = (part for part in row.label.split("|") if not part.startswith("?"))
+        classes.setdefault(row.group, set()).update(known)
+    splits = set(split_of.values())
+    trained = set().union(*(classes[group] for group, split in split_of.items() if split == "train"))
+    moved = 0
+    for group in classes:
+        if group not in listed and not classes[group] <= trained:
+            split_of[group] = "train"
+            trained |= classes[group]
+            moved += 1
+    if moved:
+        print(f"{out}: moved {moved} groups to the train split, which lacked classes of theirs")
+    if splits != set(split_of.values()):
+        sys.exit(f"{out}: found no group for {min(splits - set(split_of.values()))} whose classes are in train too")
+
+
 def link(rows, split_of, out):
     counts = {}
     for number, row in enumerate(rows):
@@ -166,13 +187,18 @@ def main():
     count = lambda fraction: max(1, round(fraction * n)) if fraction > 0 else 0
     if n < o.folds if o.folds else n <= count(o.val) + count(o.test):
         sys.exit(f"{o.table}: found {n} groups, expected one or more for each split")
+    folders = {}
     for fold in range(o.folds or 1):
         first, end = (n * fold // o.folds, n * (fold + 1) // o.folds) if o.folds else (0, count(o.test))
         others = groups[:first] + groups[end:]
         validation = count(o.val)
         split_of = dict.fromkeys(listed, "test") | dict.fromkeys(groups[first:end], "test")
         split_of |= dict.fromkeys(others[:validation], "val") | dict.fromkeys(others[validation:], "train")
-        link(rows, split_of, os.path.join(o.out, str(fold)) if o.folds else o.out)
+        folder = os.path.join(o.out, str(fold)) if o.folds else o.out
+        complete_train(rows, split_of, listed, folder)
+        folders[folder] = split_of
+    for folder, split_of in folders.items():
+        link(rows, split_of, folder)
 
 
 try:

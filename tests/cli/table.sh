@@ -11,13 +11,13 @@ no_images() {
 # groups_of FOLDER: its groups, in order.
 groups_of() { find "$1" -type l -printf '%f\n' | cut -d- -f2 | sort -u; }
 
-# 40 images of 12 groups, three labels
+# 40 images of 12 groups, five labels
 mkdir -p pictures/deep
 echo "image,who,finding" >table.csv
 for i in {1..40}; do
     file=deep/$((i % 12))-$i.png
     touch "pictures/$file"
-    echo "$file,$((i % 12)),finding $((i % 3))" >>table.csv
+    echo "$file,$((i % 12)),finding $((i % 5))" >>table.csv
 done
 columns=(--file image --label finding)
 sort_images table.csv pictures sorted "${columns[@]}" --group who --val 0.25 --test 0.25 || fail "a table" err
@@ -37,6 +37,24 @@ for fold in {0..4}; do
 done
 [[ $(find folds/*/test -type l -printf '%f\n' | sort -u | wc -l) == 40 ]] ||
     fail "folds: expected each image in one test split"
+
+# Classes of one image each are all in the train split, and common ones in all splits
+(echo file,label && for i in {1..40}; do echo "deep/$((i % 12))-$i.png,$((i < 30 ? 0 : i))"; done) >rare.csv
+for splits in "--val 0.1 --test 0.2" "--folds 5"; do
+    # shellcheck disable=SC2086
+    sort_images rare.csv pictures rare $splits || fail "rare classes" err
+    grep -qE "^rare[/0-9]*: moved [0-9]+ groups to the train split" out || fail "rare classes: expected moved groups" out
+    for test in $(find rare -name test); do
+        [[ $(ls "$test" "${test%test}train" | sort -u | grep -c '^[0-9]') == 12 && $(ls "$test") == 0 ]] ||
+            fail "rare classes: expected 12 in train and one in test" out
+    done
+    rm -r rare
+done
+printf 'file,label\ndeep/1-1.png,a\ndeep/2-2.png,b\n' >apart.csv
+no_images "bad: found no group for test whose classes are in train too" apart.csv pictures bad --test 0.5
+printf 'file,label\ndeep/1-1.png,a\ndeep/2-2.png,a|?b\n' >unknown.csv
+sort_images unknown.csv pictures unknown --test 0.5 || fail "a class that is only unknown" err
+[[ $(<out) != *moved* ]] || fail "a class that is only unknown: expected no moved group" out
 
 # Sets of classes: as ChestX-ray14 writes them, and in columns as CheXpert does
 cat >sets.csv <<'END'

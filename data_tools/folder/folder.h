@@ -55,6 +55,8 @@ typedef struct dn_folder {
     int64_t skipped;      /* files: hidden, or not images */
     int64_t other_images; /* of these, by name: TIFF, DICOM, ... */
     char *other;          /* the first of them that is not hidden, in a class folder; or NULL */
+    int empty_folders;    /* class folders of the train split that have no image */
+    dn_failure empty;     /* the first of them */
     dn_progress finding;  /* images found, during the scan */
 } dn_folder;
 

@@ -165,16 +165,26 @@ static dn_status walk_class(struct class_folder *c, char *path)
     return status;
 }
 
-/* Checks that the class has images, which only splits that are scored may lack. */
-static dn_status check_found(const struct class_folder *c, const char *path, int64_t images,
-                             int64_t others)
+/* Notes a class without images, which only splits that are scored may have. */
+static void note_empty(const struct class_folder *c, const char *path, int64_t others)
 {
+    dn_folder *const f = c->f;
     char text[PATH_MAX + 48] = "";
     if (c->other)
         snprintf(text, sizeof text, " but %" PRId64 " files, such as %s", others, c->other);
-    DN_CHECK(images > 0 || c->split != DN_TRAIN, DN_EINVAL,
-             "%s: found no image%s, expected at least one JPEG or PNG a class%s", path, text,
-             c->f->options->multi_label ? "" : "; name the classes to take with --classes");
+    if (f->empty_folders++ == 0)
+        dn_failure_keep(&f->empty, dn_fail(DN_EINVAL, "%s: found no image%s", path, text));
+}
+
+/* Names the first of the train split's folders without images. */
+static dn_status check_empty(const dn_folder *f)
+{
+    const char *const choice =
+        f->options->multi_label ? "" : " or name the classes to take with --classes";
+    DN_CHECK(f->empty_folders == 0, DN_EINVAL,
+             "%s, expected at least one JPEG or PNG a class (%d of %d folders have none); remove "
+             "such folders%s",
+             f->empty.message, f->empty_folders, f->labels, choice);
     return DN_OK;
 }
 
@@ -186,8 +196,8 @@ static dn_status scan_class(dn_folder *f, const char *folder, const char *name, 
     const int64_t images = f->images, others = f->skipped;
     DN_TRY(dn_join_path(path, folder, name));
     dn_status status = walk_class(&c, path);
-    if (status == DN_OK)
-        status = check_found(&c, path, f->images - images, f->skipped - others);
+    if (status == DN_OK && f->images == images && split == DN_TRAIN)
+        note_empty(&c, path, f->skipped - others);
     if (!f->other)
         f->other = c.other;
     else
@@ -255,32 +265,40 @@ static dn_status scan_sets(dn_folder *f, const char *folder, dn_split_id split)
     return status;
 }
 
-dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
+/* Scans the folders of classes. */
+static dn_status scan_classes(dn_folder *f, const char *folder)
 {
-    DN_TRY(check_out(f, folder));
-    if (f->options->multi_label)
-        return scan_sets(f, folder, DN_TRAIN);
     DN_TRY(find_classes(f, folder));
     for (int c = 0; c < f->classes; c++)
         DN_TRY(scan_class(f, folder, f->class_names[c], DN_TRAIN, c));
     return DN_OK;
 }
 
+dn_status dn_folder_scan_train(dn_folder *f, const char *folder)
+{
+    DN_TRY(check_out(f, folder));
+    DN_TRY(f->options->multi_label ? scan_sets(f, folder, DN_TRAIN) : scan_classes(f, folder));
+    return check_empty(f);
+}
+
 /* Classes may be missing here, but must not be new. */
 static dn_status scan_known(dn_folder *f, const char *folder, dn_split_id split)
 {
     char **names;
-    int count;
+    int count, first = 0, unknown = 0;
     dn_status status = dn_folder_names(folder, &names, &count, &f->skipped);
     for (int i = 0; status == DN_OK && i < count; i++) {
         const int label = dn_folder_find_name(names[i], f->class_names, f->classes);
         if (label >= 0)
             status = scan_class(f, folder, names[i], split, label);
-        else if (!f->options->classes)
-            status = dn_fail(DN_EINVAL,
-                             "%s/%s: found a class that is not among those of the train split",
-                             folder, names[i]);
+        else if (!f->options->classes && unknown++ == 0)
+            first = i;
     }
+    if (status == DN_OK && unknown > 0)
+        status = dn_fail(DN_EINVAL,
+                         "%s/%s: found a class that is not among those of the train split (%d of "
+                         "%d folders)",
+                         folder, names[first], unknown, count);
     dn_folder_free_names(names, count);
     return status;
 }

@@ -146,11 +146,13 @@ accepted "already complete" FOLDER --source splits --out s
 [[ $(grep -c "^warning: splits/train/nothing: a dangling link; skipped" out) == 1 ]] ||
     fail "a class that is a dangling link" out
 rm splits/train/nothing
-mkdir splits/train/train
-refused "splits/train/train: found no image" FOLDER --source splits --out t
-rmdir splits/train/train
+mkdir splits/train/{train,w}
+refused "splits/train/train: found no image, expected at least one JPEG or PNG a class (2 of 5 folders have none); remove" \
+    FOLDER --source splits --out t
+rmdir splits/train/{train,w}
 cp -r splits/train/x splits/test/new
-refused "splits/test/new: found a class that is not among those of the train split" FOLDER --source splits
+cp -r splits/train/x splits/test/newer
+refused "splits/test/new: found a class that is not among those of the train split (2 of 4 folders)" FOLDER --source splits
 accepted "2 classes" FOLDER --source splits --out t --classes x,z
 mkdir alone
 mv splits/train alone

@@ -90,7 +90,7 @@ pictures kinds b B
 mkdir kinds/tiff
 for i in 0 1 2; do printf 'II*\0' >"kinds/tiff/$i.tif"; done
 touch kinds/tiff/.hidden
-refused "kinds/tiff: found no image but 4 files, such as kinds/tiff/0.tif, expected at least one JPEG or PNG a class; name" \
+refused "kinds/tiff: found no image but 4 files, such as kinds/tiff/0.tif, expected at least one JPEG or PNG a class (1 of 3 folders have none); remove such folders or name the classes" \
     FOLDER --source kinds
 cp mixed/b/[89].jpg kinds/tiff
 accepted "kinds: 22 images, 4 other files skipped, such as kinds/tiff/0.tif, 0 bad images left out" FOLDER \

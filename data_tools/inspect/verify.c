@@ -13,6 +13,7 @@
 
 #include "dn/file.h"
 #include "dn/image.h"
+#include "dn/progress.h"
 #include "tfrecord/tfrecord.h"
 #include "writer/pixel_sums.h"
 
@@ -40,6 +41,7 @@ struct verify {
     int64_t faults;
     dn_failure stopped; /* a failure that is not a fault of the records */
     dn_pixel_sums sums; /* of the train split */
+    dn_progress progress;
 };
 
 /* ---- faults ---- */
@@ -87,8 +89,10 @@ static dn_status report_faults(const struct verify *v)
 /* Checks the size and the checksum of every file. */
 static void check_files(struct verify *v)
 {
+    const int files = v->manifest->shards * FORMS;
+    dn_progress_begin(&v->progress, "checksums:", "files", files);
 #pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < v->manifest->shards * FORMS; i++) {
+    for (int i = 0; i < files; i++) {
         const dn_manifest_shard *const shard = &v->manifest->shard[i / FORMS];
         const dn_manifest_file *const file = i % FORMS == HDF5 ? &shard->hdf5 : &shard->tfrecord;
         char path[PATH_MAX];
@@ -96,7 +100,9 @@ static void check_files(struct verify *v)
         if (file->name[0] && status == DN_OK)
             status = dn_manifest_check(path, file);
         dn_failure_keep(&v->file[i / FORMS][i % FORMS].failure, status);
+        dn_progress_add(&v->progress, 1);
     }
+    dn_progress_end(&v->progress);
 }
 
 /* Records which files' images can be read. */
@@ -161,6 +167,7 @@ static void verify_pixels(struct verify *v, const dn_manifest_shard *shard)
         note_fault(v, shard, HDF5, chunk.first, status);
         if (status == DN_OK && shard->split == DN_TRAIN)
             dn_pixel_sums_add(&v->sums, &v->manifest->info, buffer.bytes, chunk.count);
+        dn_progress_add(&v->progress, chunk.count);
     }
     dn_buffer_free(&buffer);
 }
@@ -210,6 +217,7 @@ static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
             note_fault(v, shard, HDF5, i, status);
             if (status == DN_OK && shard->split == DN_TRAIN)
                 dn_pixel_sums_add_image(&sums, &pixels);
+            dn_progress_add(&v->progress, 1);
         }
         dn_pixel_sums_merge(&v->sums, &sums);
         dn_buffer_free(&bytes);
@@ -223,6 +231,10 @@ static void verify_encoded(struct verify *v, const dn_manifest_shard *shard)
 static void verify_shards(struct verify *v)
 {
     const int is_encoded = dn_is_encoded(&v->manifest->info);
+    int64_t images = 0;
+    for (int s = 0; s < DN_SPLITS; s++)
+        images += v->manifest->split[s].count;
+    dn_progress_begin(&v->progress, "verifying:", "images", images);
 #pragma omp parallel for schedule(dynamic) if (!is_encoded)
     for (int i = 0; i < v->manifest->shards; i++) {
         const dn_manifest_shard *const shard = &v->manifest->shard[i];
@@ -233,6 +245,7 @@ static void verify_shards(struct verify *v)
             dn_tfrecord_compare(v->folder, v->manifest, shard, v->shards[shard->split], note_record,
                                 &(struct comparison){v, shard});
     }
+    dn_progress_end(&v->progress);
 }
 
 static dn_status check_statistics(const struct verify *v)

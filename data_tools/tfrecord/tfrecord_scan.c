@@ -16,6 +16,7 @@
 
 #include "archives/packed.h"
 #include "archives/unpack.h"
+#include "dn/progress.h"
 
 enum { LABELS = UINT16_MAX + 1, BLOCK = 1 << 18 };
 
@@ -196,8 +197,6 @@ static dn_status scan_file(dn_record_set *set, int file)
     close(opened);
     dn_buffer_free(&t.buffer);
     f->size = t.size;
-    if (status == DN_OK && f->records == 0)
-        dn_warn("%s: found no record in it", f->path);
     return status;
 }
 
@@ -206,8 +205,11 @@ static dn_status scan_file(dn_record_set *set, int file)
 /* Joins the records of all files into one list, by split. */
 static dn_status join_records(dn_record_set *set)
 {
-    for (int i = 0; i < set->files; i++)
+    for (int i = 0; i < set->files; i++) {
         set->records += set->file[i].records;
+        if (set->file[i].records == 0)
+            dn_warn("%s: found no record in it", set->file[i].path);
+    }
     DN_CHECK(set->records > 0, DN_EINVAL,
              "%s: found no records in the files, expected at least one", set->file[0].path);
     dn_record *next = set->record = malloc((size_t)set->records * sizeof *next);
@@ -229,8 +231,10 @@ static dn_status join_records(dn_record_set *set)
 dn_status dn_record_scan(dn_record_set *set)
 {
     atomic_int last = INT_MAX; /* files after it are not read */
+    dn_progress progress;
     set->text = calloc(LABELS, sizeof *set->text);
     DN_CHECK(set->text, DN_ENOMEM, "out of memory for class names");
+    dn_progress_begin(&progress, "reading:", "files", set->files);
 #pragma omp parallel for schedule(monotonic : dynamic)
     for (int i = 0; i < set->files; i++) {
         const dn_status status = i > last ? DN_OK : scan_file(set, i);
@@ -238,7 +242,9 @@ dn_status dn_record_scan(dn_record_set *set)
         for (int old = last; status != DN_OK && i < old;)
             if (atomic_compare_exchange_weak(&last, &old, i))
                 break;
+        dn_progress_add(&progress, 1);
     }
+    dn_progress_end(&progress);
     if (last < INT_MAX)
         return dn_failure_report(&set->file[last].failure);
     return join_records(set);

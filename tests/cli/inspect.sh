@@ -126,4 +126,19 @@ grep -qE "00001-of-00004.h5: the chunk at byte .* is damaged: .* \(images [0-9]+
     fail "the images of a damaged chunk" out
 printed "^warning: .*tfrecord-00002-of-00004: record [0-9]* at byte" "a record"
 works verify one
+
+# Its progress on a terminal, of images that are slow to decode
+if command -v script >/dev/null; then
+    "$python" - <<'END'
+import os
+from PIL import Image
+for name in "ab":
+    os.makedirs(f"slow/{name}")
+    for i in range(6):
+        Image.new("L", (5000, 5000), 40 * i + ord(name) % 2).save(f"slow/{name}/{i}.png")
+END
+    works FOLDER --source slow --out slow.records
+    limited script -qec "$tool verify slow.records --jobs 1" /dev/null >out </dev/null || fail "verify on a terminal" out
+    grep -qE "verifying: \[#+\.*\] [0-9]+/12 images, " out || fail "the progress of verify" out
+fi
 finish

@@ -19,6 +19,9 @@ double dn_sin(double x); /* |x| up to a few thousand */
 double dn_cos(double x);
 double dn_power(double x, int64_t n); /* x^n, n >= 0; relative error below n 2^-52 */
 
+/* to(count) = dn_exp(x - largest - normal) of each x, the same bits. */
+void dn_exps(const float *x, int count, double largest, double normal, double *to);
+
 /* *largest = the maximum of x(count). Returns log(sum of exp(x - *largest)). */
 double dn_log_sum_exp(const float *x, int count, double *largest);
 

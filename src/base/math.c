@@ -2,21 +2,50 @@
 #include "dn/math.h"
 
 #include <math.h>
+#include <string.h>
 
 static const double ln2_high = 0x1.62e42fefa38p-1, ln2_low = 0x1.ef35793c7673p-45;
 
+/* x + integers has the integer nearest to x in its low bits, if |x| < 2^51. */
+static const double integers = 0x1.8p52;
+
+/* exp(x) / 2^n for the integer *n; without branches or calls, so that loops vectorize. */
+static inline double exp_fraction(double x, double *n)
+{
+    *n = (x * 0x1.71547652b82fep+0 + integers) - integers;
+    const double r = (x - *n * ln2_high) - *n * ln2_low; /* |r| <= ln(2) / 2 */
+    double sum = 1;
+#pragma GCC unroll 16
+    for (int k = 16; k > 0; k--)
+        sum = 1 + sum * r / k;
+    return sum;
+}
+
 double dn_exp(double x)
 {
+    double n;
     if (!(x >= -745))
         return isnan(x) ? x : 0;
     if (x > 709.7)
         return INFINITY;
-    const double n = nearbyint(x * 0x1.71547652b82fep+0);
-    const double r = (x - n * ln2_high) - n * ln2_low; /* |r| <= ln(2) / 2 */
-    double sum = 1;
-    for (int k = 16; k > 0; k--)
-        sum = 1 + sum * r / k;
+    const double sum = exp_fraction(x, &n);
     return ldexp(sum, (int)n);
+}
+
+void dn_exps(const float *x, int count, double largest, double normal, double *restrict to)
+{
+    for (int i = 0; i < count; i++) {
+        double n, power;
+        const double sum = exp_fraction(x[i] - largest - normal, &n), shifted = n + integers;
+        uint64_t bits;
+        memcpy(&bits, &shifted, sizeof bits);
+        bits = (bits + 1023) << 52; /* the exponent of 2^n */
+        memcpy(&power, &bits, sizeof power);
+        to[i] = sum * power;
+    }
+    for (int i = 0; i < count; i++)
+        if (!(fabs(x[i] - largest - normal) <= 700)) /* 2^n or the result may not be normal */
+            to[i] = dn_exp(x[i] - largest - normal);
 }
 
 double dn_log(double x)
@@ -72,13 +101,18 @@ double dn_power(double x, int64_t n)
 
 double dn_log_sum_exp(const float *x, int count, double *largest)
 {
-    double sum = 0;
+    enum { BLOCK = 64 };
+    double terms[BLOCK], sum = 0;
     *largest = x[0];
     for (int i = 1; i < count; i++)
         if (x[i] > *largest)
             *largest = x[i];
-    for (int i = 0; i < count; i++)
-        sum += dn_exp(x[i] - *largest);
+    for (int i = 0; i < count; i += BLOCK) {
+        const int block = count - i < BLOCK ? count - i : BLOCK;
+        dn_exps(x + i, block, *largest, 0, terms);
+        for (int j = 0; j < block; j++)
+            sum += terms[j];
+    }
     return dn_log(sum);
 }
 

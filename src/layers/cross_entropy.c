@@ -29,14 +29,18 @@ static double target_part(const dn_target *t, int o, int classes)
 static void gradient(const dn_target *t, const float *logits, int classes, double divisor,
                      float *to, size_t stride)
 {
-    double largest, all = t->weights ? 0 : 1; /* of the weighted target */
+    enum { BLOCK = 64 };
+    double p[BLOCK], largest, all = t->weights ? 0 : 1; /* of the weighted target */
     const double normal = dn_log_sum_exp(logits, classes, &largest);
     for (int o = 0; o < classes && t->weights; o++)
         all += weight(t, o) * target_part(t, o, classes);
-    for (int o = 0; o < classes; o++) {
-        const double part = weight(t, o) * target_part(t, o, classes);
-        to[(size_t)o * stride] =
-            (float)((dn_exp(logits[o] - largest - normal) * all - part) / divisor);
+    for (int first = 0; first < classes; first += BLOCK) {
+        const int end = classes - first < BLOCK ? classes : first + BLOCK;
+        dn_exps(logits + first, end - first, largest, normal, p);
+        for (int o = first; o < end; o++) {
+            const double part = weight(t, o) * target_part(t, o, classes);
+            to[(size_t)o * stride] = (float)((p[o - first] * all - part) / divisor);
+        }
     }
 }
 
@@ -49,8 +53,7 @@ static void probabilities(const float *logits, int classes, int first, int end, 
 {
     double largest;
     const double normal = dn_log_sum_exp(logits, classes, &largest);
-    for (int o = first; o < end; o++)
-        p[o - first] = dn_exp(logits[o] - largest - normal);
+    dn_exps(logits + first, end - first, largest, normal, p);
 }
 
 const dn_loss dn_cross_entropy = {.value = value,

@@ -111,6 +111,25 @@ static void test_gradients(void **state)
             }
 }
 
+/* More classes than are computed at a time have the bits of the formula. */
+static void test_many_classes(void **state)
+{
+    enum { MANY = 200, FIRST = 70 };
+    float x[MANY], to[2 * MANY];
+    double p[MANY - FIRST], largest;
+    for (int c = 0; c < MANY; c++)
+        x[c] = (float)(c * 37 % MANY) / 8;
+    const dn_target t = {.label = 130, .share = 1};
+    const double normal = dn_log_sum_exp(x, MANY, &largest);
+    dn_cross_entropy.gradient(&t, x, MANY, 3, to, 2);
+    dn_cross_entropy.probabilities(x, MANY, FIRST, MANY, p);
+    for (int c = 0; c < MANY; c++) {
+        const double expected = dn_exp(x[c] - largest - normal);
+        assert_true(to[2 * c] == (float)((expected - (c == t.label)) / 3));
+        assert_true(c < FIRST || p[c - FIRST] == expected);
+    }
+}
+
 static void test_binary_decisions(void **state)
 {
     double p[CLASSES];
@@ -145,8 +164,8 @@ static void test_decisions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks), cmocka_unit_test(test_binary_values),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_decisions),
-        cmocka_unit_test(test_binary_decisions)};
+        cmocka_unit_test(test_ranks),     cmocka_unit_test(test_binary_values),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_many_classes),
+        cmocka_unit_test(test_decisions), cmocka_unit_test(test_binary_decisions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

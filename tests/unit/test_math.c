@@ -35,6 +35,33 @@ static void test_exp(void **state)
     assert_true(dn_exp(1e4) == INFINITY);
 }
 
+/* Many exponentials, and the sum of them, have the bits of one at a time. */
+static void test_exps(void **state)
+{
+    static const float scales[] = {1, 30, 700, 2000};
+    float x[SOME];
+    double found[SOME], largest;
+    for (int s = 0; s < 4; s++)
+        for (int count = 1; count < SOME; count += 37) {
+            dn_random_uniform(x, (size_t)count, scales[s], 42, DN_STREAM_INIT, (uint64_t)count);
+            if (s == 3 && count > 40) {
+                x[3] = -INFINITY;
+                x[30] = count % 2 ? (float)NAN : x[30];
+            }
+            const double log_sum = dn_log_sum_exp(x, count, &largest);
+            double sum = 0;
+            for (int i = 0; i < count; i++)
+                sum += dn_exp(x[i] - largest);
+            const double expected_log = dn_log(sum);
+            assert_memory_equal(&log_sum, &expected_log, sizeof log_sum);
+            dn_exps(x, count, largest / 2, 0.1, found);
+            for (int i = 0; i < count; i++) {
+                const double expected = dn_exp(x[i] - largest / 2 - 0.1);
+                assert_memory_equal(&found[i], &expected, sizeof expected);
+            }
+        }
+}
+
 static void test_log(void **state)
 {
     for (double x = 1e-300; x < 1e300; x *= 1.0173)
@@ -230,12 +257,12 @@ static void test_windows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_windows),      cmocka_unit_test(test_exp),
-        cmocka_unit_test(test_log),          cmocka_unit_test(test_power),
-        cmocka_unit_test(test_sin_cos),      cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_draws_differ), cmocka_unit_test(test_words),
-        cmocka_unit_test(test_normal),       cmocka_unit_test(test_uniform),
-        cmocka_unit_test(test_permutation),
+        cmocka_unit_test(test_windows), cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_exps),    cmocka_unit_test(test_log),
+        cmocka_unit_test(test_power),   cmocka_unit_test(test_sin_cos),
+        cmocka_unit_test(test_philox),  cmocka_unit_test(test_draws_differ),
+        cmocka_unit_test(test_words),   cmocka_unit_test(test_normal),
+        cmocka_unit_test(test_uniform), cmocka_unit_test(test_permutation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

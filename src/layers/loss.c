@@ -49,17 +49,16 @@ void dn_loss_score(const dn_visit *v, const dn_pass *pass, dn_result *result)
     const int classes = v->layer->outputs, images = v->net->batch;
     const dn_mix mix = dn_pass_mix(pass, v->net->spec);
     const dn_loss *const loss = v->net->loss;
-#pragma omp parallel for schedule(static)
+    int correct = 0;
+#pragma omp parallel for schedule(static) reduction(+ : correct)
     for (int i = 0; i < images; i++) {
         const dn_target t = target_of(v, pass, &mix, i);
         v->losses[i] = loss->value(&t, image_logits(v, i), classes);
+        correct += loss->is_correct(&t, image_logits(v, i), classes);
     }
-    *result = (dn_result){0};
-    for (int i = 0; i < images; i++) {
-        const dn_target t = target_of(v, pass, &mix, i);
+    *result = (dn_result){.correct = correct};
+    for (int i = 0; i < images; i++)
         result->loss += v->losses[i];
-        result->correct += loss->is_correct(&t, image_logits(v, i), classes);
-    }
     result->loss /= loss_divisor(v, pass);
 }
 

@@ -30,7 +30,7 @@ normalise() {
         -e '/^-{70,}$/,/^-{70,}$/d' \
         -e '/^rank  +host /d' -e '/^[0-9]+(-[0-9]+)?  +[^ ]+  +[0-9]+  +[0-9]+  .*(yes|no)  +[0-9]+$/d' \
         -e '/^warning: rank [0-9]/d' -e '/^ +a CPU quota grants /d' -e '/^epoch [0-9]+\/[0-9]+ step /d' \
-        -e '/shards are whole/d' \
+        -e '/shards are whole/d' -e '/^[a-z ]+: [0-9]+\/[0-9]+ [a-z]+, .* left$/d' \
         -e "s|$HOME|/home/me|g; s|$repo|/home/me/dn_dist|g" \
         -e 's/[0-9.]+ images\/s/N images\/s/g' \
         -e 's/, ([0-9]+:)*[0-9]+:[0-9]{2}  weights/, M:SS  weights/' \

@@ -214,13 +214,16 @@ static int is_on_one_machine(void)
 
 /* With other interfaces than `lo` Open MPI 5 finds no route to its own machine: it warns at every
  * start, and has no TCP there. Open MPI 4 leaves `lo` out, which may be all that is up, where ranks
- * need TCP. And a process without a launcher would leave a shared-memory file,
- * which it does not need, in /dev/shm. setenv does not overwrite what the user set, but Open MPI
- * prefers it to a site's openmpi-mca-params.conf: only what would fail otherwise is set. */
+ * need TCP. A process without a launcher needs no transport: shared memory would leave a file in
+ * /dev/shm, libraries of fabrics take time to load, and Open MPI 4's daemon needs ssh in PATH.
+ * setenv does not overwrite what the user set, but Open MPI prefers it to a site's
+ * openmpi-mca-params.conf: of a job's, only what would fail otherwise is set. */
 void dn_choose_transports(void)
 {
     if (!dn_is_launched()) {
         setenv("OMPI_MCA_btl", "self", 0);
+        setenv("OMPI_MCA_pml", "ob1", 0);
+        setenv("OMPI_MCA_ess_singleton_isolated", "1", 0); /* no daemon */
         return;
     }
     const int needs_tcp = avoids_shared_memory();

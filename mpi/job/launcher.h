@@ -29,8 +29,9 @@ int dn_is_bound_by_default(void);
 /* The processors of this node that Slurm grants, if they are fewer than `processors`; else 0. */
 int dn_granted_part(int processors);
 
-/* Disables transports of Open MPI that fail where this process was launched, unless the user chose
- * them. Sets environment variables; to be called before MPI starts. */
+/* Disables transports of Open MPI that fail where this process was launched, and without a launcher
+ * also its daemon and fabrics, unless the user chose them. Sets environment variables; to be called
+ * before MPI starts. */
 void dn_choose_transports(void);
 
 #endif

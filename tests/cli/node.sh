@@ -6,7 +6,7 @@ records
 dn_dist=$build/dn_dist
 small=(bench --model fashion-mnist-tiny --batch-size 4 --steps 1 --warmup 0)
 cores=$(lscpu -p=SOCKET,CORE | grep -v '^#' | sort -u | wc -l)
-unset OMPI_MCA_btl_vader_single_copy_mechanism OMPI_MCA_ess_singleton_isolated # as users have it
+unset OMPI_MCA_btl_vader_single_copy_mechanism # as users have it
 
 # shows WHAT PATTERN COMMAND...: a line of its output matches the pattern.
 shows() {
@@ -77,6 +77,7 @@ fi
 # --- threads --------------------------------------------------------------------------------------
 
 shows "one rank" "1 ranks x" "$dn_dist" "${small[@]}"
+shows "one rank, without ssh" "1 ranks x" env PATH=/nonexistent "$dn_dist" "${small[@]}"
 shows "OMP_THREAD_LIMIT" "1 ranks x 1 threads" env OMP_THREAD_LIMIT=1 "$dn_dist" "${small[@]}" --threads 2
 
 # A line of standard error is one write, so that lines of processes are not mixed.

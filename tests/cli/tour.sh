@@ -13,7 +13,6 @@ find_python torch h5py || skip "found no python3 with torch and h5py"
 export HOME=$tmp/home LC_ALL=C.UTF-8 PATH=$tmp/home/.local/bin:$tmp/bin:$PATH
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe PRTE_MCA_hwloc_default_binding_policy=none
-unset OMPI_MCA_ess_singleton_isolated
 mkdir -p "$HOME/dn_dist" "$tmp/bin"
 printf '#!/bin/sh\nexec %s "$@"\n' "$(command -v "$python")" >"$tmp/bin/python3"
 chmod +x "$tmp/bin/python3"

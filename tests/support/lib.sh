@@ -17,7 +17,6 @@ if ((EUID == 0)); then
 fi
 export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers forbid it
 export OMPI_MCA_orte_tmpdir_base=$tmp                # Open MPI 4: tests at once race for a shared one
-export OMPI_MCA_ess_singleton_isolated=1             # a rank without mpirun starts no daemon, in half the time
 export OMP_WAIT_POLICY=passive                       # there are more threads than cores
 
 # untried WHAT: reports a part that cannot be tested here; a failure if DN_ALL_TESTS is set.

@@ -73,6 +73,22 @@ static void test_crc_vectors(void **state)
     assert_int_equal(dn_crc32c(bytes, 32), 0x113FDB5C);
 }
 
+static uint32_t crc_by_bits(const uint8_t *bytes, size_t size)
+{
+    uint32_t crc = 0xffffffff;
+    for (size_t i = 0; i < 8 * size; i++)
+        crc = crc >> 1 ^ (0x82f63b78 & -((crc ^ bytes[i / 8] >> i % 8) & 1));
+    return ~crc;
+}
+
+/* Whole words, and what is before and after them. */
+static void test_crc_of_any_size(void **state)
+{
+    for (size_t begin = 0; begin < 9; begin++)
+        for (size_t size = 0; size < 40; size++)
+            assert_int_equal(dn_crc32c(golden + begin, size), crc_by_bits(golden + begin, size));
+}
+
 /* The messages of example.proto, by protobuf-c, are TensorFlow's on the wire. */
 static void test_golden_example(void **state)
 {
@@ -370,14 +386,20 @@ static void test_malformed(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_crc_vectors),   cmocka_unit_test(test_golden_example),
-        cmocka_unit_test(test_golden_write),  cmocka_unit_test(test_golden_read),
-        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_one_bit_changed),
-        cmocka_unit_test(test_refused_write), cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_tolerance),     cmocka_unit_test(test_no_label),
-        cmocka_unit_test(test_malformed),     cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_amplified)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_crc_vectors),
+                                       cmocka_unit_test(test_crc_of_any_size),
+                                       cmocka_unit_test(test_golden_example),
+                                       cmocka_unit_test(test_golden_write),
+                                       cmocka_unit_test(test_golden_read),
+                                       cmocka_unit_test(test_cut_short),
+                                       cmocka_unit_test(test_one_bit_changed),
+                                       cmocka_unit_test(test_refused_write),
+                                       cmocka_unit_test(test_labels),
+                                       cmocka_unit_test(test_tolerance),
+                                       cmocka_unit_test(test_no_label),
+                                       cmocka_unit_test(test_malformed),
+                                       cmocka_unit_test(test_raw),
+                                       cmocka_unit_test(test_amplified)};
     for (int i = 0; i < CLASSES; i++)
         names[i] = "a class";
     return cmocka_run_group_tests(tests, NULL, NULL);

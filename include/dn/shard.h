@@ -75,12 +75,15 @@ dn_status dn_shards_failure(const dn_shards *shards, int index);
  * which reads dataset.json and verifies every parts-th file, starting with file `part`;
  * dataset.json's checksum shows that all have the same. Then all call dn_shards_use_index with
  * dn_shards_index_bytes of shared, zeroed pages, which outlive the shards and which child processes
- * share. Once all files are verified, one process calls dn_shards_make_index. */
+ * share. Once all files are verified, each calls dn_shards_read_index, whose children add a part of
+ * the shards to the index, and once all have returned, since a child may write anywhere in it,
+ * dn_shards_check_index, which validates a part and keeps the index from later children. */
 dn_status dn_shards_load(dn_shards **shards, const char *folder, dn_split_id split, int part,
                          int parts);
 size_t dn_shards_index_bytes(const dn_shards *shards);
 void dn_shards_use_index(dn_shards *shards, void *index);
-dn_status dn_shards_make_index(dn_shards *shards);
+dn_status dn_shards_read_index(const dn_shards *shards, int part, int parts);
+dn_status dn_shards_check_index(const dn_shards *shards, int part, int parts);
 
 /* The content of dataset.json when the shards were opened; owned by the shards. */
 const dn_manifest *dn_shards_manifest(const dn_shards *shards);

@@ -30,8 +30,8 @@ static dn_status read_encoded(const dn_source *source, const dn_request *request
     return dn_transform_encoded(transform, request, &file, memory, image);
 }
 
-/* The ranks of comm->shm share the index, that is chunk addresses and labels. Their rank 0 builds
- * it after all files have been verified against dataset.json. */
+/* The ranks of comm->shm share the index, that is chunk addresses and labels. Each builds its part
+ * after all files have been verified against dataset.json. */
 static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *folder,
                              dn_split_id id)
 {
@@ -41,7 +41,8 @@ static dn_status open_shards(dn_split *split, const dn_comm *comm, const char *f
     DN_TRY(dn_comm_same_hash(comm, dn_shards_manifest(shards)->hash, "dataset.json: its bytes"));
     DN_TRY(dn_comm_shared_alloc(comm, dn_shards_index_bytes(shards), &split->index));
     dn_shards_use_index(shards, split->index.data);
-    return dn_comm_agree(comm, comm->shm_rank == 0 ? dn_shards_make_index(shards) : DN_OK);
+    DN_TRY(dn_comm_agree(comm, dn_shards_read_index(shards, comm->shm_rank, comm->shm_size)));
+    return dn_comm_agree(comm, dn_shards_check_index(shards, comm->shm_rank, comm->shm_size));
 }
 
 /* Decodes this rank's part of the images. */

@@ -400,16 +400,16 @@ static dn_status read_shards(const dn_shards *shards, int *next, int end)
     return status;
 }
 
-dn_status dn_shards_read_index(const dn_shards *shards, int first, int end)
+/* The first shard of a part. */
+static int part_begin(const dn_shards *shards, int part, int parts)
 {
-    return read_shards(shards, &first, end);
+    return (int)((int64_t)shards->split->shards * part / parts);
 }
 
-dn_status dn_shards_check_index(const dn_shards *shards, int first, int end)
+dn_status dn_shards_read_index(const dn_shards *shards, int part, int parts)
 {
-    for (int i = first; i < end; i++)
-        DN_TRY(check_shard(shards, &shards->split->shard[i]));
-    return DN_OK;
+    int next = part_begin(shards, part, parts);
+    return read_shards(shards, &next, part_begin(shards, part + 1, parts));
 }
 
 /* Children that are forked later, for another split, do not inherit the validated index. */
@@ -418,11 +418,11 @@ static void keep_from_children(const dn_shards *shards)
     madvise(shards->chunk_images, dn_shards_index_bytes(shards), MADV_DONTFORK);
 }
 
-dn_status dn_shards_make_index(dn_shards *shards)
+dn_status dn_shards_check_index(const dn_shards *shards, int part, int parts)
 {
-    const int count = shards->split->shards;
-    DN_TRY(dn_shards_read_index(shards, 0, count));
-    DN_TRY(dn_shards_check_index(shards, 0, count));
+    const int end = part_begin(shards, part + 1, parts);
+    for (int i = part_begin(shards, part, parts); i < end; i++)
+        DN_TRY(check_shard(shards, &shards->split->shard[i]));
     keep_from_children(shards);
     return DN_OK;
 }
@@ -439,7 +439,7 @@ dn_status dn_shards_try_index(dn_shards *shards)
     }
     for (int i = 0; i < count; i++)
         if (failure[i].status == DN_OK)
-            dn_failure_keep(&failure[i], dn_shards_check_index(shards, i, i + 1));
+            dn_failure_keep(&failure[i], check_shard(shards, &shards->split->shard[i]));
     keep_from_children(shards);
     return DN_OK;
 }

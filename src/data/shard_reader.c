@@ -84,7 +84,9 @@ dn_status dn_shards_open(dn_shards **shards, const char *folder, dn_split_id id)
     DN_TRY(dn_shards_load(shards, folder, id, 0, 1));
     dn_status status = make_pages(*shards);
     if (status == DN_OK)
-        status = dn_shards_make_index(*shards);
+        status = dn_shards_read_index(*shards, 0, 1);
+    if (status == DN_OK)
+        status = dn_shards_check_index(*shards, 0, 1);
     return close_unless(shards, status);
 }
 

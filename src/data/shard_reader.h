@@ -34,11 +34,6 @@ struct dn_shards {
 /* The most chunks that the shard can have according to the manifest. */
 int64_t dn_shards_most_chunks(const dn_shards *shards, const dn_manifest_shard *shard);
 
-/* Have children add the shards [first, end) to the index; validate their entries after the last
- * child has ended, since a child may write anywhere in it. */
-dn_status dn_shards_read_index(const dn_shards *shards, int first, int end);
-dn_status dn_shards_check_index(const dn_shards *shards, int first, int end);
-
 /* Builds as much of the index as possible: after a failure, which it stores, another child
  * continues with the next shard. Errors: DN_ENOMEM. */
 dn_status dn_shards_try_index(dn_shards *shards);

@@ -129,7 +129,15 @@ run 2 damaged && fail "a damaged image is trained on" damaged.log
 grep -q "images-train-00001-of-00003.h5: image [0-9]* at byte [0-9]* is damaged: found bytes of" damaged.log ||
     fail "a damaged image" damaged.log
 
-# The same in evaluation, after the epoch was saved; after a repair the next start repeats the
+# Damage of two indexes, which two ranks read, is one line
+for shard in 1 2; do
+    put records/images-train-0000$shard-of-00003.h5 0 'xxxxxxxx'
+done
+status=0
+on_ranks 3 "${train[@]}" --out damaged >out 2>err || status=$?
+refusal "rank 1 on host *: records/images-train-00001-of-00003.h5: damaged: HDF5 cannot open it$" $status "indexes"
+
+# A damaged image in evaluation, after the epoch was saved; after a repair the next start repeats the
 # evaluation.
 rm -rf records
 "$build/create_records" FOLDER --source images --out records --shards 3 >out 2>&1 || fail "create_records, again" out

@@ -215,7 +215,7 @@ static void close_run(dn_run *r)
  * *limit to its step, so that the caller tries an older one. */
 static dn_status try_train(const dn_comm *comm, dn_options *options, int64_t *limit)
 {
-    dn_run r = {.comm = comm, .saved = -1};
+    dn_run r = {.comm = comm, .saved = -1, .hashed = -1};
     dn_options recorded = *options;
     dn_status status = set_up(&r, options, limit, &recorded);
     if (status == DN_OK)

@@ -103,15 +103,15 @@ static dn_status score_epoch(dn_run *r, epoch_scores *e)
 
 static dn_status end_epoch(dn_run *r, int is_belated, epoch_scores *e)
 {
-    uint64_t hash;
     dn_failure failure = {0};
     const dn_status scored = score_epoch(r, e);
     if (scored != DN_OK && is_belated)
         return scored == DN_STOPPED ? DN_OK : scored;
     if (scored != DN_STOPPED)
         dn_failure_keep(&failure, scored);
-    DN_TRY(dn_run_hash(r, &hash));
-    dn_run_warn_unrecorded(dn_metrics_epoch(r->metrics, r->done, hash, e->scores, e->count));
+    DN_TRY(dn_run_hash(r));
+    dn_run_warn_unrecorded(
+        dn_metrics_epoch(r->metrics, r->done, r->state.hash, e->scores, e->count));
     const dn_status status = dn_failure_report(&failure);
     return status == DN_OK ? DN_OK
                            : dn_run_save_failed(r, "evaluation after step", r->done, status,

@@ -102,14 +102,13 @@ static int agree_on_preemption(const dn_run *r)
 
 static dn_status end_run(dn_run *r, const char *reason)
 {
-    uint64_t hash;
     dn_metrics_best best;
-    DN_TRY(dn_run_hash(r, &hash));
+    DN_TRY(dn_run_hash(r));
     DN_TRY(dn_run_finish_saving(r));
     const dn_status tested = dn_run_is_complete(r) ? dn_run_test(r) : DN_OK;
     if (tested == DN_STOPPED)
         reason = dn_preempt_name(agree_on_preemption(r));
-    DN_TRY(dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, hash, r->state.path,
+    DN_TRY(dn_comm_agree(r->comm, dn_metrics_end(r->metrics, r->done, r->state.hash, r->state.path,
                                                  dn_run_best(r, &best) ? &best : NULL, reason)));
     DN_CHECK(tested == DN_OK, tested,
              "stopped on %s before the test images were scored; run again to score them", reason);

@@ -48,6 +48,7 @@ typedef struct dn_run {
     dn_loader *loader;    /* begins with batch done x (virtual ranks of this rank) */
     int64_t done, last;   /* steps: trained so far, and at the run's end */
     int64_t saved;        /* `done` when this process saved last, -1 before */
+    int64_t hashed;       /* `done` when state.hash was computed, -1 before */
     int lacks_scores;     /* 1: the evaluation after the last step is missing in metrics.jsonl */
     dn_preempt preempt;
     dn_failure failure; /* the first in saving; ends the run */

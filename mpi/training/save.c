@@ -22,10 +22,14 @@ void dn_run_warn_unrecorded(dn_status status)
         dn_warn("%s; training continues", dn_message());
 }
 
-dn_status dn_run_hash(const dn_run *r, uint64_t *hash)
+dn_status dn_run_hash(dn_run *r)
 {
-    *hash = dn_net_hash(r->net);
-    return dn_comm_same_hash(r->comm, *hash, "weights");
+    if (r->hashed == r->done)
+        return DN_OK;
+    r->state.hash = dn_net_hash(r->net);
+    DN_TRY(dn_comm_same_hash(r->comm, r->state.hash, "weights"));
+    r->hashed = r->done;
+    return DN_OK;
 }
 
 /* Rank 0, before it saves: makes sure that the folder is there and this run's; recreates it if it
@@ -50,7 +54,7 @@ dn_status dn_run_save(dn_run *r)
     r->state.schedule_state = r->rate.state;
     r->state.monitor = r->monitor.state;
     r->state.epoch_sums = dn_metrics_epoch_sums(r->metrics);
-    DN_TRY(dn_run_hash(r, &r->state.hash));
+    DN_TRY(dn_run_hash(r));
     dn_status status = r->comm->rank == 0 ? renew_folder(r) : DN_OK;
     if (status == DN_OK)
         status = dn_saver_start(r->saver, &r->state);

@@ -37,6 +37,10 @@ hid_t dn_hdf5_open(const char *path);
  * closes it. */
 hid_t dn_hdf5_open_bytes(uint8_t *bytes, size_t size);
 
+/* Creates a file in *bytes, which must stay in place while the file is open. The caller closes the
+ * file and, even if HDF5 failed, frees *bytes, which may be more than the file. */
+hid_t dn_hdf5_create_bytes(uint8_t **bytes);
+
 /* Read an attribute of `count` elements, of an integer, or of a text with its closing zero in at
  * most `size` bytes; the stored type must match. Errors: DN_ECORRUPT (names file and attribute). */
 dn_status dn_hdf5_get(hid_t file, const char *path, const char *name, hid_t type, int64_t count,

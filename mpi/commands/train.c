@@ -18,8 +18,8 @@
 #include "training/rescue.h"
 
 /* Bytes that the run touches besides its net: for the steps, the batches that are read ahead, and
- * on rank 0 the saver, which holds a copy of the state, HDF5's copy and the file's bytes. A
- * checkpoint that is to be loaded is in memory already. */
+ * on rank 0 the saver, which holds a copy of the state and the file's bytes. A checkpoint that is
+ * to be loaded is in memory already. */
 static dn_bytes beside_net(const dn_run *r)
 {
     const dn_view net = dn_net_view(r->net);
@@ -27,7 +27,7 @@ static dn_bytes beside_net(const dn_run *r)
     dn_bytes bytes = dn_step_bytes(&r->step);
     bytes.by_batch += DN_READ_AHEAD * r->step.team.count * net.batch * image * sizeof(float);
     if (r->comm->rank == 0)
-        bytes.fixed += (r->from ? 2.0 : 3.0) * sizeof(float) *
+        bytes.fixed += (r->from ? 1.0 : 2.0) * sizeof(float) *
                        (double)(net.parameter_count + net.running_count + r->step.optimizer.floats);
     return bytes;
 }

@@ -2,7 +2,10 @@
 #include "dn/hdf5.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { GROWTH = 4 << 20 }; /* of a file in memory, bytes */
 
 hid_t dn_hdf5_text_type(size_t size)
 {
@@ -63,13 +66,22 @@ hid_t dn_hdf5_open(const char *path)
     return file;
 }
 
-/* ---- a file in memory: HDF5 would copy it for each property list and file, so its allocator is
- * one that returns the caller's bytes ---- */
+/* ---- a file in memory: HDF5 would copy it for each property list and file, and at the end, so its
+ * allocator is one that leaves the bytes to the caller ---- */
 
 static void *give_bytes(size_t size, H5FD_file_image_op_t operation, void *bytes)
 {
     (void)size, (void)operation;
     return bytes;
+}
+
+static void *grow_bytes(void *old, size_t size, H5FD_file_image_op_t operation, void *bytes)
+{
+    (void)operation;
+    void *const grown = realloc(old, size);
+    if (grown != NULL)
+        *(void **)bytes = grown;
+    return grown;
 }
 
 static void *copy_nothing(void *to, const void *from, size_t size, H5FD_file_image_op_t operation,
@@ -112,6 +124,24 @@ hid_t dn_hdf5_open_bytes(uint8_t *bytes, size_t size)
     H5Pset_file_image_callbacks(access, &no_copies);
     const int is_set = H5Pset_file_image(access, bytes, size) >= 0;
     const hid_t file = is_set ? H5Fopen(name, H5F_ACC_RDONLY, access) : H5I_INVALID_HID;
+    H5Pclose(access);
+    return file;
+}
+
+hid_t dn_hdf5_create_bytes(uint8_t **bytes)
+{
+    H5FD_file_image_callbacks_t owned = {.image_realloc = grow_bytes,
+                                         .image_free = free_nothing,
+                                         .udata_copy = share_bytes,
+                                         .udata_free = keep_bytes,
+                                         .udata = bytes};
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    *bytes = NULL;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail only */
+    H5Pset_fapl_core(access, GROWTH, 0);
+    H5Pset_file_image_callbacks(access, &owned);
+    /* HDF5 looks for a file first: the name is one that no file can have. */
+    const hid_t file = H5Fcreate("/dev/null/bytes", H5F_ACC_TRUNC, H5P_DEFAULT, access);
     H5Pclose(access);
     return file;
 }

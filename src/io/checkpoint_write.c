@@ -25,10 +25,7 @@
 #include "dn/file.h"
 #include "weights_file.h"
 
-enum {
-    GROWTH = 4 << 20, /* growth increment of the file in memory, bytes */
-    PIECE = 1 << 18   /* floats per OpenMP chunk of a copy */
-};
+enum { PIECE = 1 << 18 }; /* floats per OpenMP chunk of a copy */
 
 /* ---- the file; these return 0 if HDF5 fails, in memory only for lack of it ---- */
 
@@ -91,18 +88,14 @@ static int write_content(const dn_saver *s, hid_t file)
 
 dn_status dn_saver_build(const dn_saver *s, char **bytes, size_t *count)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* failures are reported by dn_fail only */
-    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    H5Pset_fapl_core(access, GROWTH, 0);
-    const hid_t file = H5Fcreate("checkpoint", H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    uint8_t *content;
+    const hid_t file = dn_hdf5_create_bytes(&content);
     const int ok = write_content(s, file) && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
     const ssize_t size = ok ? H5Fget_file_image(file, NULL, 0) : 0;
-    *bytes = size <= 0 ? NULL : malloc((size_t)size + DN_SEAL_BYTES + 1);
-    const int is_whole = *bytes && H5Fget_file_image(file, *bytes, (size_t)size) == size;
     H5Fclose(file);
-    H5Pclose(access);
-    if (!is_whole) {
-        free(*bytes);
+    *bytes = size > 0 ? realloc(content, (size_t)size + DN_SEAL_BYTES + 1) : NULL;
+    if (*bytes == NULL) {
+        free(content);
         return dn_fail(DN_ENOMEM, "out of memory for the checkpoint of step %" PRId64,
                        s->state.step);
     }

@@ -158,7 +158,7 @@ on_ranks 2 "$dn_dist" bench --model densenet264 --size 224 --batch-size 65536 >"
 narrow=/sys/fs/cgroup/memory/dn_test.$$
 [[ -d ${narrow%/*} ]] || narrow=/sys/fs/cgroup/dn_test_memory.$$
 if mkdir "$narrow" 2>/dev/null &&
-    (echo 900M >"$narrow/memory.max" || echo 900M >"$narrow/memory.limit_in_bytes") 2>/dev/null; then
+    (echo 700M >"$narrow/memory.max" || echo 700M >"$narrow/memory.limit_in_bytes") 2>/dev/null; then
     status=0
     (echo $BASHPID >"$narrow/cgroup.procs" && exec "$dn_dist" train --model densenet-bc-190-40 --data "$data" \
         --out "$tmp/narrow" --batch-size 2 --max-steps 2 --eval-every 0 --threads 1) >"$tmp/output" 2>&1 || status=$?

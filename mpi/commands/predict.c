@@ -13,11 +13,14 @@
 #include "commands/prediction.h"
 #include "commands/trained.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <omp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "dn/loss.h"
 #include "dn/program.h"
@@ -151,10 +154,24 @@ static void print_image(predictor *p, int64_t i)
     p->count.done++;
 }
 
-/* Each image by one write, so that a process that is killed has printed whole ones. Rank 0. */
+/* 1 if standard output takes more, 0 if an urgent signal came first. */
+static int wait_for_room(void)
+{
+    struct pollfd line[] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
+                            {.fd = dn_preempt_bell(), .events = POLLIN}};
+    while (poll(line, 2, -1) < 0 && errno == EINTR)
+        ;
+    return line[0].revents || !line[1].revents;
+}
+
+/* Each image by one write, so that a process that is killed has printed whole ones. Stops at a full
+ * pipe after an urgent signal: while mpirun ends its ranks it reads nothing, then what is in the
+ * pipe. Rank 0. */
 static dn_status print_block(predictor *p)
 {
     for (int64_t i = 0; i < p->pictures->images.count; i++) {
+        DN_CHECK(wait_for_room(), DN_STOPPED, "the evaluation was stopped by %s",
+                 dn_preempt_name(dn_preempt_reason(&p->preempt)));
         print_image(p, i);
         DN_TRY(dn_output_flush());
     }
@@ -299,7 +316,7 @@ static dn_status predict_all(const dn_comm *comm, dn_net *net, predictor *p)
         print_begin(p->options);
     for (int64_t i = 0; i < all && status == DN_OK; i += p->block)
         status = predict_block(comm, net, p, all - i < p->block ? all - i : p->block);
-    if (comm->rank == 0 && p->options->json)
+    if (comm->rank == 0 && p->options->json && wait_for_room())
         printf("]\n"); /* also after an early end */
     dn_comm_broadcast(comm, &p->count, sizeof p->count);
     const int64_t skipped = p->options->skip, done = skipped + p->count.done;

@@ -403,7 +403,9 @@ for signal in TERM KILL; do # while it waits for the reader of a full pipe
     process=$! status=0
     {
         for ((i = 0; i < 7; i++)); do read -r && echo "$REPLY"; done # the head and two images
-        kill -$signal $process && cat
+        kill -$signal $process
+        timeout 60 tail --pid=$process -f /dev/null || echo "did not end"
+        cat
     } <slow.csv | tail -n 1 >out
     wait $process || status=$?
     said '^"?rgb/test/[a-z, ]+/[0-3].png"?,3,' || fail "predict, $signal: expected whole images"

@@ -75,7 +75,7 @@ typedef struct dn_folder_splits {
 /* Finds the folders of splits. DN_EINVAL if folders have names of splits but do not form splits. */
 dn_status dn_folder_find_splits(const dn_folder *f, dn_folder_splits *splits);
 
-/* Warns of the folders beside the splits, which are ignored. */
+/* Warns of the folders beside the splits, which are ignored; DN_EINVAL for a split's second. */
 dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *splits);
 
 /* Warns if all images below the folder `train` of the source ("": the source) are in subfolders of

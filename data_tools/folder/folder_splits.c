@@ -119,19 +119,32 @@ dn_status dn_folder_find_splits(const dn_folder *f, dn_folder_splits *splits)
     return status;
 }
 
+/* Warns of folder `name`, which is no split's; DN_EINVAL if it is a split's second. */
+static dn_status skip_sibling(const char *source, char **names, int count, char *name,
+                              const char *train)
+{
+    for (int s = 0; s < DN_SPLITS; s++) {
+        const char *const first = find_split((dn_split_id)s, names, count);
+        DN_CHECK(!find_split((dn_split_id)s, &name, 1) || strcmp(first, name) == 0, DN_EINVAL,
+                 "%s: found the folders %s and %s, expected one for each split", source, first,
+                 name);
+    }
+    dn_warn("%s/%s: skipped, as it is beside %s", source, name, train);
+    return DN_OK;
+}
+
 dn_status dn_folder_name_siblings(const dn_folder *f, const dn_folder_splits *splits)
 {
     char **names;
     int count;
     int64_t others = 0;
-    const dn_status status = dn_folder_names(f->source, &names, &count, &others);
+    dn_status status = dn_folder_names(f->source, &names, &count, &others);
     for (int i = 0; status == DN_OK && i < count; i++) {
         int is = 0;
         for (int s = 0; s < DN_SPLITS; s++)
             is |= strcmp(names[i], splits->name[s]) == 0;
         if (!is)
-            dn_warn("%s/%s: skipped, as it is beside %s", f->source, names[i],
-                    splits->name[DN_TRAIN]);
+            status = skip_sibling(f->source, names, count, names[i], splits->name[DN_TRAIN]);
     }
     dn_folder_free_names(names, count);
     return status;

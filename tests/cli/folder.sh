@@ -106,11 +106,13 @@ accepted "3 classes, encoded images, train 15 in 1 shards, test 10 in 1" FOLDER 
 check s splits/train splits/val
 refused "--val-fraction: found the folder splits/val" FOLDER --source splits --val-fraction 0.2
 cp -r splits/val splits/valid
+refused "splits: found the folders val and valid, expected one for each split" FOLDER --source splits --out s
+mv splits/valid splits/more
 ln -s nowhere splits/x
 accepted "already complete" FOLDER --source splits --out s
-printed "^warning: splits/valid: skipped, as it is beside train" "a sibling of train"
+printed "^warning: splits/more: skipped, as it is beside train" "a sibling of train"
 [[ $(grep -c "^warning: splits/x: a dangling link; skipped" out) == 1 ]] || fail "a dangling link" out
-rm -r splits/valid splits/x
+rm -r splits/more splits/x
 # both: val judges runs, and is a split of its own
 cp -r splits/val splits/test
 cp -r splits/val saved

@@ -49,7 +49,7 @@ for class in b B; do
     cp -r both/$class both/train/$class
     mv both/$class both/Train/$class
 done
-accepted "warning: both/Train: skipped" FOLDER --source both --out both.records
+refused "both: found the folders train and Train, expected one for each split" FOLDER --source both
 pictures vehicles b B
 mv vehicles/b vehicles/Train
 accepted "2 classes" FOLDER --source vehicles --out vehicles.records

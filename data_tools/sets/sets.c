@@ -77,6 +77,7 @@ static void name_downloads(const dn_raw_set *set, char folder[PATH_MAX])
     snprintf(folder, PATH_MAX, "data/downloads/%s", set->prefix);
 }
 
+/* The current folder often has a folder such as `train`, which says little. */
 static int search_form(const dn_raw_set *set, const dn_raw_form *form, const char *folder,
                        char found[PATH_MAX])
 {
@@ -84,9 +85,8 @@ static int search_form(const dn_raw_set *set, const dn_raw_form *form, const cha
     if (folder)
         return search_folder(form, folder, found);
     name_downloads(set, downloads);
-    return (form->probe[strlen(form->probe) - 1] != '/' &&
-            (search_folder(form, ".", found) ||
-             search_folder(form, getenv("DN_SOURCE_DIR"), found))) ||
+    return (form->probe[strlen(form->probe) - 1] != '/' && search_folder(form, ".", found)) ||
+           search_folder(form, getenv("DN_SOURCE_DIR"), found) ||
            search_folder(form, set->package_folder, found) || search_folder(form, downloads, found);
 }
 
@@ -135,6 +135,8 @@ static dn_status check_download(const dn_raw_set *set, const dn_records_options 
 {
     const int archives = count_archives(set, options);
     const char *const url = options->url, *const name = set->info.dataset;
+    DN_CHECK(archives > 0, DN_EINVAL, "%s: its authors give the files to registered users only; %s",
+             name, set->hint);
     DN_CHECK(!url || archives == 1 || url[strlen(url) - 1] == '/', DN_EINVAL,
              "--url: found '%s', expected the URL of a folder, with '/' at its end: %s has %d "
              "files",
@@ -145,8 +147,6 @@ static dn_status check_download(const dn_raw_set *set, const dn_records_options 
     DN_CHECK(!options->sha256 || (strlen(options->sha256) == 64 &&
                                   strspn(options->sha256, "0123456789abcdefABCDEF") == 64),
              DN_EINVAL, "--sha256: found '%s', expected 64 hex digits", options->sha256);
-    DN_CHECK(url || set->mirror[0], DN_EINVAL,
-             "%s: its authors give the files to registered users only; %s", name, set->hint);
     return DN_OK;
 }
 

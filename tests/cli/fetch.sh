@@ -131,7 +131,11 @@ get 1 "another create_records is downloading it" --url "$url/plain/$zip"
 exec 8>&-
 rm "$partial"
 refused "--url: found it without --download" TINY_IMAGENET --url "$url/plain/$zip"
-refused "IMAGENET: its authors give the files to registered users only; get ILSVRC2012_img_train.tar" IMAGENET --download
+for from in "" "--url $url/plain/"; do
+    # shellcheck disable=SC2086
+    refused "IMAGENET: its authors give the files to registered users only; get ILSVRC2012_img_train.tar" \
+        IMAGENET --download $from
+done
 refused "--download: found an option of other commands, expected one of 'create_records FOLDER --help'" FOLDER --download
 
 # A set of several files: the URL of their folder; a source of one's own; those that are there stay

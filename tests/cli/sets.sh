@@ -145,6 +145,7 @@ refused "n01: found no image but 1 files, such as " TINY_IMAGENET
 # ImageNet: the same records from folders, from tar files, and from flat files with each kind of list
 accepted "3 classes, encoded images, train 24 in 1 shards, test 9 in 1" \
     IMAGENET --source imagenet/folders --out i
+DN_SOURCE_DIR=imagenet/folders accepted "already complete" IMAGENET --out i
 check classes i n01 n03 n04
 # shellcheck disable=SC2046
 check encoded i train $(printf '%s\n' imagenet/folders/train/*/*.JPEG | LC_ALL=C sort)

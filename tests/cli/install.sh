@@ -37,6 +37,7 @@ for program in dn_dist create_records; do
 done
 grep -qxF "$(realpath unpacked/usr/share/dn_dist/recipes)" <(unpacked/usr/bin/dn_dist recipes) ||
     fail "the package's recipes"
+[[ -e unpacked/usr/lib/dn_dist/hdf5/libH5Zzstd.so ]] || fail "the package's HDF5 filter"
 [[ -x unpacked/usr/share/dn_dist/scripts/pth_to_safetensors.py ]] || fail "the package's scripts"
 limited unpacked/usr/bin/dn_dist bench --model fashion-mnist-tiny --batch-size 4 --steps 1 \
     --warmup 0 >out 2>&1 || fail "bench of the package" out

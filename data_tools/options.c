@@ -24,10 +24,10 @@
 
 const dn_option dn_records_option_table[] = {
     {"source", FOR(DN_FOR_SETS), WORD(source, "DIR"),
-     .help = "folder of the raw data set, or its parent (default: the current folder, "
-             "$DN_SOURCE_DIR, a Debian package's, then that of --download); for FOLDER: class "
-             "folders of JPEG and PNG files, or folders train, test and val, or train and one of "
-             "these, that contain class folders"},
+     .help = "folder of the raw data set, or the one that has it under its usual name (default: "
+             "the current folder, $DN_SOURCE_DIR, a Debian package's, then that of --download); "
+             "for FOLDER: class folders of JPEG and PNG files, or folders train, test and val, or "
+             "train and one of these, that contain class folders"},
     {"like", FOR(DN_FOR_FOLDER), WORD(like, "DIR"),
      .help =
          "use the classes, in their order, and the mean and std of these records; all images "
@@ -92,7 +92,8 @@ const dn_option dn_records_option_table[] = {
     {"sha256", FOR(DN_FOR_DOWNLOAD), WORD(sha256, "HEX"),
      .help = "checksum that the file of --url must have"},
     {"timeout", FOR(DN_FOR_DOWNLOAD), WHOLE(timeout, 1, 3600, "S"), .initial = "60",
-     .help = "seconds before a silent server is given up"},
+     .help = "seconds under 1 KB/s after which a transfer is tried again, at most 4 times without "
+             "progress"},
     {"json", FOR(DN_FOR_INFO), SWITCH(json), .help = "print JSON"},
     {"png", FOR(DN_FOR_INSPECT), WORD(png, "FILE"),
      .help = "PNG file to write: many images with their class and number; with --sample one image "
@@ -105,7 +106,8 @@ const dn_option dn_records_option_table[] = {
     {"sample", FOR(DN_FOR_INSPECT), WHOLE(sample, 0, UINT32_MAX, "N"),
      .help = "image N of the split, from 0: print what it is and where it is stored"},
     {"augment", FOR(DN_FOR_INSPECT), WORD(augment, "LIST"),
-     .help = "show images as training sees them with this --augment: the first ones of the epoch"},
+     .help = "show the first images of the epoch as training sees them with this --augment, "
+             "without --val-fraction and with the default --shuffle"},
     {"epoch", FOR(DN_FOR_INSPECT), WHOLE(epoch, 0, INT32_MAX, "E"), .initial = "0",
      .help = "epoch of the random draws of --augment, from 0"},
     {"size", FOR(DN_FOR_INSPECT), WHOLE(size, 16, 2048, "S"),

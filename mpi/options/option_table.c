@@ -196,8 +196,8 @@ const dn_option dn_option_table[] = {
      "paste a box of one image into another; with --mixup: one of the two for each batch"},
     {"class-weights", "Optimisation", TRAIN, TEXT(class_weights, "W,W,..."), "none", DN_DECIDES,
      "weights in the loss, one per class in the order of 'create_records info'; balanced: images / "
-     "(classes x images of the class), or for images of several classes images without / with the "
-     "class (1 if none or all have it); none: all 1"},
+     "(classes x images of the class), 0 for one without images, or for images of several classes "
+     "images without / with the class (1 if none or all have it); none: all 1"},
 
     {"out", "Run", TRAIN, TEXT(out, "DIR"), "", DN_FREE,
      "folder of checkpoints and metrics; default runs/<recipe> or runs/<model>"},

@@ -14,7 +14,8 @@
 enum {
     PACK_ROWS = AMX_ROWS,  /* outputs of a packed tile */
     SQUARE = 2 * AMX_ROWS, /* rows and columns of a square of 2 x 2 tiles */
-    WIDE = 4 * AMX_ROWS    /* columns of a row of 1 x 4 tiles */
+    WIDE = 4 * AMX_ROWS,   /* columns of a row of 1 x 4 tiles */
+    TAPS_PAIRS = 128 /* of pixels whose operands stay in the L1 cache while all taps read them */
 };
 
 INLINE int at_most(int n, int most)
@@ -276,29 +277,42 @@ static void ISA(wgrad_last_column)(amx_tiles *t, const wgrad_args *g, const dn_t
     }
 }
 
-/* SQUARE inputs at a time: pairs of columns tap by tap, then the odd column for all taps. */
+/* Inputs [c, c + SQUARE): pairs of columns tap by tap, then the odd column for all taps. */
+static void ISA(wgrad_inputs)(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c,
+                              int lower)
+{
+    const size_t matrix = (size_t)g->inputs * g->dw_ld, width = lower ? SQUARE : WIDE;
+    const size_t last = g->dw_ld % SQUARE; /* outputs of an odd column */
+    for (int tap = 0; tap < taps->count; tap++)
+        for (size_t o = 0; o < g->dw_ld - last; o += width) {
+            const uint16_t *x = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
+            const factor *dy = g->dy + o / DN_LANES * g->column_stride;
+            float *dw = g->dw + (size_t)tap * matrix + (size_t)c * g->dw_ld + o;
+            const int tiles = (int)((g->dw_ld - last - o) / DN_LANES);
+            if (lower)
+                wgrad_square(t, g, x + taps->shift[tap], dy, dw);
+            else
+                wgrad_row(t, g, x + taps->shift[tap], dy, dw, at_most(tiles, 4));
+        }
+    if (last > 0)
+        ISA(wgrad_last_column)(t, g, taps, c, g->dw_ld - last, lower);
+}
+
+/* SQUARE inputs at a time; several taps, TAPS_PAIRS at a time. */
 static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
 {
     amx_tiles t = {0};
-    const size_t matrix = (size_t)g->inputs * g->dw_ld;
+    const size_t most = taps->count > 1 ? TAPS_PAIRS : g->pixels;
     for (int c = 0; c < g->inputs; c += SQUARE) {
         const int rows = at_most(g->inputs - c, SQUARE), lower = rows > AMX_ROWS;
-        const size_t width = lower ? SQUARE : WIDE;
-        const size_t last = g->dw_ld % SQUARE; /* outputs of an odd column */
         amx_use(&t, (amx_shape){at_most(rows, AMX_ROWS), lower ? rows - AMX_ROWS : 0, DN_LANES});
-        for (int tap = 0; tap < taps->count; tap++)
-            for (size_t o = 0; o < g->dw_ld - last; o += width) {
-                const uint16_t *x = (const uint16_t *)(g->x + (size_t)c * g->x_ld);
-                const factor *dy = g->dy + o / DN_LANES * g->column_stride;
-                float *dw = g->dw + (size_t)tap * matrix + (size_t)c * g->dw_ld + o;
-                const int tiles = (int)((g->dw_ld - last - o) / DN_LANES);
-                if (lower)
-                    wgrad_square(&t, g, x + taps->shift[tap], dy, dw);
-                else
-                    wgrad_row(&t, g, x + taps->shift[tap], dy, dw, at_most(tiles, 4));
-            }
-        if (last > 0)
-            ISA(wgrad_last_column)(&t, g, taps, c, g->dw_ld - last, lower);
+        wgrad_args part = *g;
+        for (size_t left = g->pixels; left > 0; left -= part.pixels) {
+            part.pixels = left < most ? left : most;
+            ISA(wgrad_inputs)(&t, &part, taps, c, lower);
+            part.x += part.pixels;
+            part.dy += part.pixels * DN_LANES;
+        }
     }
     amx_release(&t);
 }

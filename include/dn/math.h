@@ -13,7 +13,7 @@
 
 #define DN_PI 3.14159265358979323846
 
-double dn_exp(double x); /* |x| up to 708 */
+double dn_exp(double x);
 double dn_log(double x); /* x > 0, normal */
 double dn_sin(double x); /* |x| up to a few thousand */
 double dn_cos(double x);

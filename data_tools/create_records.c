@@ -202,7 +202,7 @@ static dn_status make_set(const dn_raw_set *set, dn_records_options *options)
         DN_TRY(dn_records_make(set, options, &made));
     }
     /* writes what is missing of them and of their side files */
-    if (options->tfrecords == DN_TFRECORDS_KEEP || (options->tfrecords < 0 && !set->scan))
+    if (options->tfrecords == DN_TFRECORDS_KEEP || (options->tfrecords < 0 && made && !set->scan))
         DN_TRY(dn_to_tfrecord(out, NULL, &written));
     return print_summary(out, made ? "written" : "already complete");
 }

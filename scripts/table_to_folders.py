@@ -145,7 +145,7 @@ def listed_groups(o, rows):
 
 
 def complete_train(rows, split_of, listed, out):
-    """Moves groups, except the listed, to the train split until it has their classes; create_records needs them."""
+    """Moves groups, except the listed, to the train split until it has their classes."""
     classes = {}
     for row in rows:
         known = (part for part in row.label.split("|") if not part.startswith("?"))
@@ -160,8 +160,9 @@ def complete_train(rows, split_of, listed, out):
             moved += 1
     if moved:
         print(f"{out}: moved {moved} groups to the train split, which lacked classes of theirs")
-    if splits != set(split_of.values()):
-        sys.exit(f"{out}: found no group for {min(splits - set(split_of.values()))} whose classes are in train too")
+    lost = splits - set(split_of.values())
+    if lost:
+        sys.exit(f"{out}: found no group for {min(lost)} whose classes are in train too")
 
 
 def link(rows, split_of, out):

@@ -220,10 +220,10 @@ static int is_on_one_machine(void)
  * openmpi-mca-params.conf: of a job's, only what would fail otherwise is set. */
 void dn_choose_transports(void)
 {
+    setenv("OMPI_MCA_ess_singleton_isolated", "1", 0); /* no daemon if mpirun has not started it */
     if (!dn_is_launched()) {
         setenv("OMPI_MCA_btl", "self", 0);
         setenv("OMPI_MCA_pml", "ob1", 0);
-        setenv("OMPI_MCA_ess_singleton_isolated", "1", 0); /* no daemon */
         return;
     }
     const int needs_tcp = avoids_shared_memory();

@@ -291,7 +291,7 @@ const dn_option dn_option_table[] = {
      "weights, sums and statistics are fp32"},
     {"recompute", "Machine", STEP, SWITCH(recompute), "0", DN_FREE,
      "save memory: recompute bottleneck and stem maps in the backward pass"},
-    {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | MEASURE, CHECKED(isa, "NAME", check_isa), "", DN_LOCAL,
+    {"isa", "Machine", TRAIN | EVAL | PREDICT | BENCH | READER | MEASURE, CHECKED(isa, "NAME", check_isa), "", DN_LOCAL,
      "kernels: generic, avx2, avx512, avx512_bf16 or amx_bf16 (the last two multiply in bf16 "
      "with --dtype bf16); default: $DN_ISA, or the fastest"},
     {"deadline", "Machine", ALL, REAL(deadline, 0, 86400, "SECONDS"), "60", DN_FREE,

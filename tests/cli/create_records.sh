@@ -88,6 +88,8 @@ accepted "already complete" CIFAR10
 accepted "written" CIFAR10 --out dropped --tfrecords drop
 [[ -z $(compgen -G "dropped/*tfrecord*") ]] || fail "--tfrecords drop: found some"
 accepted "everything verified" verify dropped
+accepted "already complete" CIFAR10 --out dropped
+[[ -z $(compgen -G "dropped/*tfrecord*") ]] || fail "complete records without TFRecords: found some"
 accepted "already complete" CIFAR10 --out dropped --tfrecords keep
 [[ -e data/cifar10/dataset_info.json ]] || fail "the TFRecords of pixels: no side files"
 diff -r data/cifar10 dropped >out || fail "--tfrecords keep, afterwards: other files" out

@@ -140,5 +140,7 @@ END
     works FOLDER --source slow --out slow.records
     limited script -qec "$tool verify slow.records --jobs 1" /dev/null >out </dev/null || fail "verify on a terminal" out
     grep -qE "verifying: \[#+\.*\] [0-9]+/12 images, " out || fail "the progress of verify" out
+else
+    untried "progress on a terminal: found no script (Debian: bsdutils)"
 fi
 finish

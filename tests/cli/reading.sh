@@ -106,7 +106,7 @@ END
 
 refused "--data: found it without --reader" bench --data records
 for option in "--model densenet121" "--steps 3" "--profile p.json" "--roofline" "--sync-bn" "--dtype bf16" \
-    "--timeline t.json" "--isa avx2"; do
+    "--timeline t.json"; do
     # shellcheck disable=SC2086
     refused "${option%% *}: found it with --reader: reading alone is timed, and no step" \
         bench --reader --data records --seconds 0.1 $option

@@ -105,18 +105,16 @@ static void add_to(mean *m, double x)
 
 dn_class_scores dn_score_classes(const dn_confusion *c)
 {
-    mean recall = {0}, precision = {0}, f1 = {0}, auroc = {0};
+    mean recall = {0}, precision = {0}, f1 = {0};
     for (int class = 0; class < c->classes; class ++) {
         const dn_class_scores s = dn_score_class(c, class);
         add_to(&recall, s.recall);
         add_to(&precision, s.precision);
         add_to(&f1, s.f1);
-        add_to(&auroc, s.auroc);
     }
     return (dn_class_scores){.recall = recall.sum / recall.count,
                              .precision = precision.sum / precision.count,
-                             .f1 = f1.sum / f1.count,
-                             .auroc = auroc.sum / auroc.count};
+                             .f1 = f1.sum / f1.count};
 }
 
 /* ---- calibration ---- */

@@ -42,7 +42,7 @@ typedef struct dn_class_scores {
 
 dn_class_scores dn_score_class(const dn_confusion *confusion, int class);
 
-/* The mean of each score over the classes that have it; no counts. */
+/* The mean of recall, precision and f1, each over the classes that have it. */
 dn_class_scores dn_score_classes(const dn_confusion *confusion);
 
 /* The expected calibration error of the results of all images, in percent: the difference between

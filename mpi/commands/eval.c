@@ -168,7 +168,7 @@ static void print_classes(const results *r)
     const dn_class_scores mean = dn_score_classes(&r->confusion);
     printf("mean of the classes: recall %.2f %%, precision %.2f %%, F1 %.2f %%", mean.recall,
            mean.precision, mean.f1);
-    print_auroc(", AUROC", mean.auroc);
+    print_auroc(", AUROC", r->scores.auroc);
     printf("\n");
     if (!r->of.probabilities)
         printf("AUROC is computed for at most %d probabilities, images x classes\n",

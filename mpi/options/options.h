@@ -151,8 +151,7 @@ dn_status dn_options_parse(dn_options *options, const dn_command *command, int a
                            const char *const *argv);
 
 /* DN_EINVAL with "--NAME: REASON" if an option was given that this use of the command does not
- * take.
- */
+ * take. */
 dn_status dn_options_check_use(const dn_options *options, dn_command_bit use, const char *reason);
 
 /* 0 if the chosen schedule or optimizer does not read the option of that name. */

@@ -44,7 +44,8 @@ dn_status dn_run_save_failed(dn_run *run, const char *what, int64_t step, dn_sta
  * checkpoint. Not collective. */
 dn_status dn_run_report_divergence(dn_run *run);
 
-/* state.hash = the hash of the weights, which must be the same on all ranks. Collective. */
+/* state.hash = the hash of the weights after step `done`, computed once for each step; it must be
+ * the same on all ranks. Collective. */
 dn_status dn_run_hash(dn_run *run);
 
 /* Warns of a failure of metrics.jsonl: the weights are worth more than a line of it. */

@@ -125,7 +125,7 @@ no_images "line 2: found an empty field" short.csv pictures bad
 no_images "No such file" none.csv pictures bad
 printf 'file,label\ndeep/1-1.png,a\n' >one.csv
 no_images "found 1 groups" one.csv pictures bad --test 0.01
-printf 'file,label\ndeep/1-1.png,a\ndeep/2-2.png,a\ndeep/1-11.png,a\n' >three.csv
+printf 'file,label\ndeep/1-1.png,a\ndeep/2-2.png,a\ndeep/3-3.png,a\n' >three.csv
 no_images "found no group for test whose classes are in train too" three.csv pictures bad --folds 3 --val 0.6 --seed 4
 no_images "--group: found no --val" table.csv pictures bad "${columns[@]}" --group who
 no_images "leave no training images" table.csv pictures bad "${columns[@]}" --folds 2 --val 0.6

@@ -199,7 +199,8 @@ for attempt in 1 2; do
     kill -STOP "$(<"$out.ranks/pid.0")"
     wait $job && fail "$out: mpirun ended with 0" "$out.log"
     kill -KILL "$(<"$out.ranks/pid.0")" 2>/dev/null || true
-    ended 4 "$out" $lost 0 '[0-9]*'
+    ended 4 "$out" "@($lost|137)" 0 '[0-9]*' # a busy machine: killed by mpirun once another has ended
+    grep -qx $lost "$out.ranks"/status.* || fail "$out: expected a rank with status $lost" "$out.log"
     says "$out" "rank 0 on host .*no sign of life for [0-9]+ s, its host answers"
     says "$out" "was lost"
 done

@@ -92,8 +92,8 @@ const dn_option dn_records_option_table[] = {
     {"sha256", FOR(DN_FOR_DOWNLOAD), WORD(sha256, "HEX"),
      .help = "checksum that the file of --url must have"},
     {"timeout", FOR(DN_FOR_DOWNLOAD), WHOLE(timeout, 1, 3600, "S"), .initial = "60",
-     .help = "seconds under 1 KB/s after which a transfer is tried again, at most 4 times without "
-             "progress"},
+     .help = "seconds under 1 KB/s that end an attempt; after 4 attempts in a row without "
+             "progress, the transfer fails"},
     {"json", FOR(DN_FOR_INFO), SWITCH(json), .help = "print JSON"},
     {"png", FOR(DN_FOR_INSPECT), WORD(png, "FILE"),
      .help = "PNG file to write: many images with their class and number; with --sample one image "

@@ -29,7 +29,7 @@ typedef struct dn_records_options {
     const char *val_labels;  /* file with the classes of ImageNet's validation images, or NULL */
     int download;
     const char *url, *sha256; /* of a replacement for the authors' files, or NULL */
-    int timeout;              /* seconds without data after which a transfer fails */
+    int timeout;              /* seconds under 1 KB/s that end an attempt */
     int short_side;           /* larger images are reduced to it; 0: kept as they are */
     int quality;              /* of JPEGs that are written; 0: the default */
     int exif;                 /* dn_exif */

@@ -36,9 +36,11 @@ def options():
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of the label [label]")
     parser.add_argument("--label-columns", type=names_in, default=[], metavar="A,B",
                         help="columns of 1 and 0, one a class, instead of --label")
-    parser.add_argument("--uncertain", type=names_in, metavar="A,B,X", help="-1 in them counts as 1 in the columns A,B "
-                        "and as X in the others: 0, 1 or masked; either may be left out, X is then 0 [-1 is refused]")
-    parser.add_argument("--blank", choices=["0", "masked"], default="0", help="what nothing in them counts as [0]")
+    parser.add_argument("--uncertain", type=names_in, metavar="A,B,X", help="-1 in --label-columns counts as 1 in the "
+                        "columns A,B and as X in the others: 0, 1 or masked; A,B or X may be left out, X is then 0 "
+                        "[-1 is refused]")
+    parser.add_argument("--blank", choices=["0", "masked"], default="0", help="what an empty field of "
+                        "--label-columns counts as [0]")
     parser.add_argument("--none", metavar="NAME", help="label of images with no class [No Finding]; with "
                         "--label also for empty fields, which are refused without it")
     parser.add_argument("--group", metavar="COLUMN", help="column of the group [each image is one]")

@@ -113,8 +113,8 @@ static dn_status check_classes(const dn_folder *f)
     if (f->like)
         return DN_OK;
     DN_TRY(count_unseen(f, f->is_drawn || f->label_sets ? DN_SPLITS : DN_TRAIN, &unseen, &first));
-    DN_CHECK(unseen == 0, DN_EINVAL, "%s: class %s: found no sound image, expected at least one",
-             f->source, first);
+    DN_CHECK(unseen == 0, DN_EINVAL, "%s: class %s: found no sound image%s, expected at least one",
+             f->source, first, f->label_sets ? " that is known to have it" : "");
     return DN_OK;
 }
 

@@ -103,7 +103,8 @@ int dn_folder_find_name(const char *name, char **names, int count);
 /* DN_EINVAL unless dataset.json can have the name of a class folder in `folder`. */
 dn_status dn_folder_check_name(const char *folder, const char *name);
 
-/* Takes over the sorted names(classes) of all classes in `where`, and keeps those of --classes.
+/* Takes over the names(classes) of all classes in `where`, in their order, and keeps those of
+ * --classes.
  * DN_EINVAL if fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
 

@@ -32,9 +32,9 @@ static dn_status find_classes(dn_folder *f, const char *folder)
     int classes;
     const dn_status status = dn_folder_names(folder, &names, &classes, &f->skipped);
     for (int i = 0; status == DN_OK && i < classes; i++)
-        if (strchr(names[i], '|')) {
-            dn_warn("%s: found a class \"%s\"; if '|' joins the classes of an image, take "
-                    "--multi-label NONE",
+        if (strchr(names[i], '|') || names[i][0] == '?') {
+            dn_warn("%s: found a class \"%s\"; if '|' joins the classes of an image, or '?' marks "
+                    "an unknown one, take --multi-label NONE",
                     folder, names[i]);
             break;
         }

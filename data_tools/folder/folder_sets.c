@@ -40,7 +40,8 @@ static dn_status split_name(const dn_folder *f, const char *where, const char *n
                  "%s/%s: found an empty name among those joined by '|', expected names of classes",
                  where, name);
         DN_CHECK(strcmp(word, none) != 0, DN_EINVAL,
-                 "%s/%s: found \"%s\" beside other names, expected it alone", where, name, none);
+                 "%s/%s: found \"%s\" beside other names or '?', expected it alone", where, name,
+                 none);
         p->name[p->count] = word;
         p->presence[p->count++] = is_unknown ? DN_UNKNOWN : DN_PRESENT;
     }

@@ -76,7 +76,8 @@ static void measure_sets(struct split_info *s, const dn_source *source)
     int64_t sum = 0, unknown = 0;
     for (int64_t i = 0; i < source->count; i++) {
         const uint8_t *const set = source->label_sets + (size_t)source->labels[i] * (size_t)classes;
-        s->without_class += !memchr(set, DN_PRESENT, (size_t)classes);
+        s->without_class +=
+            !memchr(set, DN_PRESENT, (size_t)classes) && !memchr(set, DN_UNKNOWN, (size_t)classes);
     }
     for (int c = 0; c < classes; c++) {
         sum += s->class[c];

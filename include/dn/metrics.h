@@ -70,7 +70,7 @@ void dn_metrics_destroy(dn_metrics **metrics);
 /* Values of one training step. */
 typedef struct dn_metrics_values {
     double loss;      /* mean over the global batch */
-    int64_t correct;  /* images of it whose top-1 prediction is correct */
+    int64_t correct;  /* images of it whose class, or known classes, are predicted right */
     double rate;      /* learning rate */
     double data_wait; /* seconds, of the rank that waited longest for its batches */
     double sum_wait;  /* seconds, of the rank that waited longest for the sum over ranks */

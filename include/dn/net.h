@@ -148,7 +148,7 @@ typedef struct dn_pass {
     uint64_t seed, step, virtual_rank;
     float label_smoothing;
     const float *class_weights; /* (classes) weights of the loss; NULL: all 1 */
-    const uint8_t *label_sets;  /* (sets, classes) of dn_target, for a loss of sets; or NULL */
+    const uint8_t *label_sets;  /* (label_sets, classes) dn_presence, for a loss of sets; or NULL */
     double label_weights; /* sum of the labels' class weights: the mean over the virtual ranks of a
                              larger batch; 0: of this batch */
     dn_mixing mixing;     /* of the images, in place, and of their targets */

@@ -10,7 +10,7 @@
 /* Evaluation results of a net on a split. */
 typedef struct dn_scores {
     double loss, top1, top5; /* mean, percent, percent. If labels are sets, top1 is the share of
-                                images whose set is told; top5 and balanced are NaN */
+                                images whose set is predicted; top5 and balanced are NaN */
     double balanced; /* mean of the per-class accuracies, percent, over classes that have images */
     double auroc;    /* mean area under the ROC curves of the classes, 0 to 1; NaN: not computed */
     int is_uneven;   /* 1: class sizes differ, so balanced is not top1 */
@@ -29,7 +29,7 @@ typedef struct dn_score_row {
 /* Row `index`: first those of dn_monitored, then the others; NULL past the last. */
 const dn_score_row *dn_score_row_get(int index);
 
-/* The dn_name_fn of options: the choice of row `index`, NULL past the last. */
+/* The dn_name_fn of options: the choice of row `index`, NULL past the rows of dn_monitored. */
 const char *dn_score_choice(int index);
 
 /* The value of row `index`; 0 if that is no score. */
@@ -40,7 +40,7 @@ const char *dn_top1_name(int has_sets);
 
 /* text = the scores but the loss, separated by `between`: top-1, balanced accuracy and AUROC if
  * class sizes differ, and top-5 if there are more than 5 classes; if labels are sets, AUROC and the
- * share of sets that are told exactly. */
+ * share of sets that are predicted exactly. */
 enum { DN_SCORES_TEXT = 128 };
 void dn_scores_text(const dn_scores *scores, int classes, const char *between,
                     char text[DN_SCORES_TEXT]);

@@ -46,7 +46,8 @@ static inline dn_presence dn_image_presence(const dn_source *source, int64_t ima
 dn_status dn_source_count(const dn_source *source, int64_t **count);
 
 /* text = an identification of the split that does not depend on its shards or compression: the data
- * set's name, size, mean, and a checksum of the labels in order and of the label sets. */
+ * set's name, size, mean of the first channel, and a checksum of the labels in order and of the
+ * label sets. */
 void dn_source_describe(const dn_source *source, char *text, size_t size);
 
 #endif

@@ -53,11 +53,11 @@ static dn_status count_sets(dn_confusion *c, const dn_source *images, const dn_r
         dn_class_counts n = {0};
         for (int64_t i = 0; i < images->count; i++) {
             const dn_presence has = dn_image_presence(images, i, class);
-            const int told = has != DN_UNKNOWN && dn_is_told(r, images, i, class);
+            const int is_predicted = has != DN_UNKNOWN && dn_is_predicted(r, images, i, class);
             n.known += has != DN_UNKNOWN;
             n.images += has == DN_PRESENT;
-            n.predicted += told;
-            n.correct += has == DN_PRESENT && told;
+            n.predicted += is_predicted;
+            n.correct += has == DN_PRESENT && is_predicted;
         }
         c->class[class] = n;
     }

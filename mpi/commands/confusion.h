@@ -13,7 +13,7 @@ typedef struct dn_confusion_cell {
     int64_t count;
 } dn_confusion_cell;
 
-/* Images that are known to have the class or not; of these, that have it, are told to have it,
+/* Images that are known to have the class or not; of these, that have it, are predicted to have it,
  * both. */
 typedef struct dn_class_counts {
     int64_t known, images, predicted, correct;

@@ -220,11 +220,12 @@ static void print_prediction(const results *r, int64_t i, FILE *file)
         fprintf(file, "%d,%d,%.9g", r->images->labels[i], s->predicted, s->probability);
         return;
     }
-    for (int is_told = 0; is_told < 2; is_told++) {
+    for (int is_predicted = 0; is_predicted < 2; is_predicted++) {
         const char *between = "";
         for (int c = 0; c < r->classes; c++) {
-            const dn_presence has = is_told ? (dn_presence)dn_is_told(&r->of, r->images, i, c)
-                                            : dn_image_presence(r->images, i, c);
+            const dn_presence has = is_predicted
+                                        ? (dn_presence)dn_is_predicted(&r->of, r->images, i, c)
+                                        : dn_image_presence(r->images, i, c);
             if (has == DN_ABSENT)
                 continue;
             fprintf(file, "%s%s%d", between, has == DN_UNKNOWN ? "?" : "", c);

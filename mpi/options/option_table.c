@@ -113,8 +113,8 @@ const dn_option dn_option_table[] = {
      "transforms of the training images, see below; auto: random-resized-crop and hflip for encoded images; "
      "else resize and center-crop to another --size, then pad-crop and hflip, none for grey images"},
     {"eval-transform", "Data", TRAIN | EVAL | PREDICT, TEXT(eval_transform, "LIST"), "auto", DN_DECIDES,
-     "transforms of images that are scored or predicted; auto: resize by 8/7 and center-crop for encoded "
-     "images; else resize and center-crop to another --size, or none"},
+     "transforms of images that are scored or predicted; auto: resize to 8/7 of --size and center-crop for "
+     "encoded images; else resize and center-crop to another --size, or none"},
     {"normalize", "Data", TRAIN | TRAINED, TEXT(normalize, "MEAN/STD"), "auto", DN_DECIDES,
      "mean and std of pixels from 0 to 1, such as 0.5,0.4,0.4/0.2,0.2,0.3; imagenet; none; auto: those of "
      "the training images"},

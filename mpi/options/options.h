@@ -212,7 +212,7 @@ typedef enum dn_bearing {
     DN_FIXED    /* the net or the position in the data: recorded, must not be changed */
 } dn_bearing;
 
-/* The table; a row without a name ends it. Its `takers` are dn_command_bits. */
+/* The table; a row without a name ends it. Its `takers` are bits of dn_command_bit. */
 extern const dn_option dn_option_table[];
 
 #endif

@@ -76,15 +76,16 @@ static json_t *name_classes(const dn_source *images, const dn_results *r, int64_
     if (!images->label_sets)
         return json_pack("{s:i,s:i,s:o}", "label", images->labels[image], "predicted", s->predicted,
                          "probability", dn_json_number(s->probability));
-    json_t *const label = json_array(), *const unknown = json_array(), *const told = json_array();
+    json_t *const label = json_array(), *const unknown = json_array(),
+                  *const predicted = json_array();
     for (int c = 0; c < images->info.classes; c++) {
         const dn_presence has = dn_image_presence(images, image, c);
         if (has != DN_ABSENT)
             json_array_append_new(has == DN_UNKNOWN ? unknown : label, json_integer(c));
-        if (dn_is_told(r, images, image, c))
-            json_array_append_new(told, json_integer(c));
+        if (dn_is_predicted(r, images, image, c))
+            json_array_append_new(predicted, json_integer(c));
     }
-    return json_pack("{s:o,s:o,s:o}", "label", label, "unknown", unknown, "predicted", told);
+    return json_pack("{s:o,s:o,s:o}", "label", label, "unknown", unknown, "predicted", predicted);
 }
 
 dn_status dn_worst_samples(json_t **worst, const dn_source *images, const dn_transform *transform,

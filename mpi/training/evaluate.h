@@ -50,27 +50,28 @@ typedef struct dn_sample {
     double probability; /* of `predicted` */
     int predicted;      /* class of the largest logit */
     int rank; /* number of classes ranked before the label's; `classes` if its logit is NaN. If
-                 labels are sets: 0 if the known classes are told rightly, else 1 */
+                 labels are sets: 0 if the known classes are predicted right, else 1 */
 } dn_sample;
 
 /* The results of the images of a rank, or of all. */
 typedef struct dn_results {
-    dn_sample *samples;    /* (images) */
-    double *probabilities; /* (images, classes); NULL: too many (dn_has_auroc) */
-    double *auroc;         /* on rank 0 (classes) of dn_class_auroc; NULL without probabilities */
-    uint8_t *told; /* (images, bytes of dn_told_bytes) if labels are sets, otherwise NULL: bit c % 8
-                      of byte c / 8 is 1 if the logit of class c is positive */
+    dn_sample *samples;      /* (images) */
+    double *probabilities;   /* (images, classes); NULL: too many (dn_has_auroc) */
+    double *auroc;           /* on rank 0 (classes) of dn_class_auroc; NULL without probabilities */
+    uint8_t *predicted_sets; /* (images, bytes of dn_set_bytes) if labels are sets, otherwise NULL:
+                      bit c % 8 of byte c / 8 is 1 if the logit of class c is positive */
 } dn_results;
 
-static inline size_t dn_told_bytes(const dn_source *images)
+static inline size_t dn_set_bytes(const dn_source *images)
 {
     return images->label_sets ? ((size_t)images->info.classes + 7) / 8 : 0;
 }
 
-/* 1 if the net tells that the image has class c; only if labels are sets. */
-static inline int dn_is_told(const dn_results *r, const dn_source *images, int64_t image, int c)
+/* 1 if the net predicts that the image has class c; only if labels are sets. */
+static inline int dn_is_predicted(const dn_results *r, const dn_source *images, int64_t image,
+                                  int c)
 {
-    return r->told[(size_t)image * dn_told_bytes(images) + (size_t)c / 8] >> c % 8 & 1;
+    return r->predicted_sets[(size_t)image * dn_set_bytes(images) + (size_t)c / 8] >> c % 8 & 1;
 }
 
 /* Bytes of the results of an image. */

@@ -12,21 +12,22 @@
 size_t dn_result_bytes(const dn_source *images)
 {
     const size_t classes = (size_t)images->info.classes;
-    return sizeof(dn_sample) + dn_told_bytes(images) +
+    return sizeof(dn_sample) + dn_set_bytes(images) +
            (dn_has_auroc(images) ? classes * sizeof(double) : 0);
 }
 
 /* Of `count` images. */
 static dn_status create_results(dn_results *r, const dn_source *images, size_t count)
 {
-    const size_t told = dn_told_bytes(images), classes = (size_t)images->info.classes;
+    const size_t set_bytes = dn_set_bytes(images), classes = (size_t)images->info.classes;
     const int has_auroc = dn_has_auroc(images);
     *r = (dn_results){.samples = calloc(count + 1, sizeof *r->samples),
-                      .told = told > 0 ? calloc(count + 1, told) : NULL};
+                      .predicted_sets = set_bytes > 0 ? calloc(count + 1, set_bytes) : NULL};
     if (has_auroc)
         r->probabilities = calloc(count + 1, classes * sizeof *r->probabilities);
-    DN_CHECK(r->samples && (r->told || told == 0) && (r->probabilities || !has_auroc), DN_ENOMEM,
-             "out of memory for the results of %zu images", count);
+    DN_CHECK(r->samples && (r->predicted_sets || set_bytes == 0) &&
+                 (r->probabilities || !has_auroc),
+             DN_ENOMEM, "out of memory for the results of %zu images", count);
     return DN_OK;
 }
 
@@ -35,7 +36,7 @@ void dn_results_free(dn_results *r)
     free(r->samples);
     free(r->probabilities);
     free(r->auroc);
-    free(r->told);
+    free(r->predicted_sets);
     *r = (dn_results){0};
 }
 
@@ -76,8 +77,9 @@ static void make_samples(const sampling *s, const dn_scored *b, const float *log
         if (r->probabilities)
             s->loss->probabilities(own, (int)s->classes, 0, (int)s->classes,
                                    r->probabilities + at * s->classes);
-        for (size_t c = 0; c < s->classes && r->told; c++)
-            r->told[at * dn_told_bytes(s->images) + c / 8] |= (uint8_t)((own[c] > 0) << c % 8);
+        for (size_t c = 0; c < s->classes && r->predicted_sets; c++)
+            r->predicted_sets[at * dn_set_bytes(s->images) + c / 8] |=
+                (uint8_t)((own[c] > 0) << c % 8);
     }
 }
 
@@ -185,8 +187,8 @@ dn_status dn_evaluate_samples(const dn_evaluation *e, dn_results *results, dn_sc
     if (results->probabilities)
         dn_comm_gather(e->comm, results->probabilities,
                        images * s.classes * sizeof *results->probabilities);
-    if (results->told)
-        dn_comm_gather(e->comm, results->told, images * dn_told_bytes(e->images));
+    if (results->predicted_sets)
+        dn_comm_gather(e->comm, results->predicted_sets, images * dn_set_bytes(e->images));
     status = DN_ON_RANK_0(e->comm, sum_scores(results->samples, e->images, view.batch, scores));
     if (status == DN_OK)
         status = DN_ON_RANK_0(e->comm, score_curves(e->images, results, scores));

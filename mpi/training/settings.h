@@ -16,11 +16,11 @@
 
 typedef struct dn_run_settings {
     int64_t max_steps;        /* in total, including those before a resume; 0: no limit */
-    int eval_every;           /* epochs between evaluations; 0: none */
+    int eval_every;           /* epochs between evaluations; 0: only those of a plateau schedule */
     int best, early_stop;     /* of the monitor: dn_monitored; patience in epochs */
     double val_fraction;      /* of the training images, to hold out; 0: none */
     int64_t checkpoint_every; /* steps between further checkpoints than those of epochs; 0: none */
-    int keep;                 /* number of checkpoints to keep; 0: all */
+    int keep;                 /* number of newest checkpoints to keep; 0: all */
 } dn_run_settings;
 
 /* How a split is read. */

@@ -277,7 +277,8 @@ static void ISA(wgrad_last_column)(amx_tiles *t, const wgrad_args *g, const dn_t
     }
 }
 
-/* Inputs [c, c + SQUARE): pairs of columns tap by tap, then the odd column for all taps. */
+/* Inputs [c, c + SQUARE): two columns or, if !lower, four at a time, tap by tap; then the odd
+ * column for all taps. */
 static void ISA(wgrad_inputs)(amx_tiles *t, const wgrad_args *g, const dn_taps *taps, int c,
                               int lower)
 {
@@ -298,7 +299,7 @@ static void ISA(wgrad_inputs)(amx_tiles *t, const wgrad_args *g, const dn_taps *
         ISA(wgrad_last_column)(t, g, taps, c, g->dw_ld - last, lower);
 }
 
-/* SQUARE inputs at a time; several taps, TAPS_PAIRS at a time. */
+/* SQUARE inputs at a time; with several taps, TAPS_PAIRS pairs of pixels at a time. */
 static void ISA(wgrad_taps)(const wgrad_args *g, const dn_taps *taps)
 {
     amx_tiles t = {0};

@@ -15,7 +15,7 @@ static const dn_score_row rows[] = {
     [DN_BEST_BALANCED] = {SCORE(balanced), "balanced", "balanced accuracy", "balanced %.2f %%"},
     [DN_BEST_AUROC] = {SCORE(auroc), "auroc", "AUROC", "AUROC %.4f"},
     [DN_BEST_AUTO] = {.choice = "auto"},
-    {SCORE(top5)}};
+    {.suffix = "top5", .offset = offsetof(dn_scores, top5)}};
 
 const dn_score_row *dn_score_row_get(int index)
 {

@@ -6,7 +6,7 @@
 
 The table has a header. Each row names an image (a path below the folder of images) and its label. Images
 of one group, such as those of a patient, come into one split. The train split gets further groups until it has all
-classes. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
+classes of the splits that are drawn. OUT gets links: OUT/SPLIT/LABEL/NUMBER-NAME.
 
 For `create_records --multi-label`, a label joins several classes with '|', or --label-columns names columns
 that have 1 for the classes of an image, and 0 or nothing for others. If it is not known whether

@@ -104,8 +104,7 @@ int dn_folder_find_name(const char *name, char **names, int count);
 dn_status dn_folder_check_name(const char *folder, const char *name);
 
 /* Takes over the names(classes) of all classes in `where`, in their order, and keeps those of
- * --classes.
- * DN_EINVAL if fewer than two are left. */
+ * --classes. DN_EINVAL if fewer than two are left. */
 dn_status dn_folder_set_classes(dn_folder *f, const char *where, char **names, int classes);
 
 /* For --multi-label: takes the classes in the names of the folders of all splits, and warns if none

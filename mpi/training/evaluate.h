@@ -59,7 +59,7 @@ typedef struct dn_results {
     double *probabilities;   /* (images, classes); NULL: too many (dn_has_auroc) */
     double *auroc;           /* on rank 0 (classes) of dn_class_auroc; NULL without probabilities */
     uint8_t *predicted_sets; /* (images, bytes of dn_set_bytes) if labels are sets, otherwise NULL:
-                      bit c % 8 of byte c / 8 is 1 if the logit of class c is positive */
+                                bit c % 8 of byte c / 8 is 1 if the logit of class c is positive */
 } dn_results;
 
 static inline size_t dn_set_bytes(const dn_source *images)
